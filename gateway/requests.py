@@ -1,0 +1,292 @@
+"""What the four kinds of process may ask each other: every request and every answer, typed.
+
+What it is: msgspec Structs, validated when a frame is decoded. ``DoorRequest``, ``WebRequest`` and ``AdminRequest`` are what
+each kind of peer may ask the keeper; ``Inspect`` is what a door asks the inspector.
+Who calls it: both ends of ``ipc``.
+Must never: carry a key; let a peer name a path of the store. No pickle.
+Source: design.md section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.envelope import Transaction
+from gateway.reply import Reply
+from gateway.verdict import Inspection, Verdict
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=False):
+    """The root of requests and answers; the tag is the class name."""
+
+
+# --- door -> keeper ---------------------------------------------------------------------------------------------------
+
+
+class Commit(Message, frozen=True):
+    """Make this decision durable. The frame's body is the content, byte for byte as it was inspected."""
+
+    transaction: Transaction
+    verdict: Verdict
+
+
+class Deferred(Message, frozen=True):
+    """Record that a message was answered 4xx after DATA: nothing else is stored."""
+
+    transaction: Transaction
+    reply: Reply
+    cause: str
+
+
+class Refused(Message, frozen=True):
+    """Record a refusal before DATA (relay denied, sender not official, recipient refused in reply mode)."""
+
+    door: str
+    client_ip: str
+    helo: str
+    user: str
+    sender: str
+    recipient: str
+    reply: Reply
+    rule: str
+    reference: str
+
+
+class GetExceptions(Message, frozen=True):
+    """The register of exceptions as it is now."""
+
+
+class VerifyRecipient(Message, frozen=True):
+    """Ask the next hop whether it takes mail for *address* (a domain that a local route names)."""
+
+    address: str
+
+
+class DoorHello(Message, frozen=True):
+    """First frame of a door: which config and rules it runs."""
+
+    rules_version: str
+
+
+# --- keeper -> door ---------------------------------------------------------------------------------------------------
+
+
+class Committed(Message, frozen=True):
+    """It is durable (or, for a session refusal, recorded): answer *reply*."""
+
+    reply: Reply
+    reference: str
+
+
+class Stale(Message, frozen=True):
+    """The exception register has changed since the decision: fetch it and decide again."""
+
+    version: str
+
+
+class ExceptionRow(msgspec.Struct, frozen=True):
+    """One entry of the register. Patterns: ``a@b``, ``@b`` or ``b`` (a domain), ``.b`` (its sub-domains), ``*``."""
+
+    id: str
+    sender: str
+    recipient: str
+    reason: str
+    requester: str
+    approver: str
+    created: float
+    expires: float
+    state: str = "active"
+
+
+class Exceptions(Message, frozen=True):
+    """The active entries and their content-addressed version."""
+
+    version: str
+    rows: tuple[ExceptionRow, ...]
+
+
+class Verified(Message, frozen=True):
+    """*reply* 2xx: the next hop takes the recipient; 4xx or 5xx: what to answer the client."""
+
+    reply: Reply
+
+
+class Done(Message, frozen=True):
+    """It was done; nothing to say."""
+
+
+class Failed(Message, frozen=True):
+    """It was not done. *message* is one plain sentence; *code* 1: the answer is no; 2: the call is wrong; 3: our fault."""
+
+    message: str
+    code: int = 1
+
+
+# --- door -> inspector ------------------------------------------------------------------------------------------------
+
+
+class Inspect(Message, frozen=True):
+    """Inspect the frame's body. The answer must quote *nonce* and *sha256*, anything else is void."""
+
+    nonce: str
+    sha256: str
+    want_text: bool = False
+
+
+class Inspected(Message, frozen=True):
+    """What was found."""
+
+    nonce: str
+    inspection: Inspection
+
+
+# --- web and command line -> keeper -----------------------------------------------------------------------------------
+# Records travel as JSON-ready dicts: their fields are those of contract.md, "Details of the commands".
+
+
+class Rows(Message, frozen=True):
+    """The records that were asked for."""
+
+    rows: tuple[dict[str, Any], ...]
+
+
+class ListHeld(Message, frozen=True):
+    """Held records, newest last; *after* is an id to page from."""
+
+    all: bool = False
+    limit: int = 1000
+    after: str = ""
+
+
+class ShowHeld(Message, frozen=True):
+    """One held record by id or reference, with its verdict and history."""
+
+    id: str
+
+
+class ReleaseHeld(Message, frozen=True):
+    """Release to all or some recipients as reviewer *user* (empty: the one mapped to the peer's system user)."""
+
+    id: str
+    reason: str
+    recipients: tuple[str, ...] = ()
+    user: str = ""
+
+
+class RefuseHeld(Message, frozen=True):
+    """Refuse a held item: the originator gets a report with *reason*."""
+
+    id: str
+    reason: str
+    user: str = ""
+
+
+class ExportHeld(Message, frozen=True):
+    """The content of a held item as the frame's body; the access is audited."""
+
+    id: str
+    reason: str
+    user: str = ""
+
+
+class ListQueue(Message, frozen=True):
+    """Deliveries of the relay."""
+
+    all: bool = False
+    limit: int = 1000
+    after: str = ""
+
+
+class ShowDelivery(Message, frozen=True):
+    """One delivery by id, or those of a reference."""
+
+    id: str
+
+
+class ActOnQueue(Message, frozen=True):
+    """*action*: retry, bounce, hold or unhold, for the deliveries of *ids* (empty with *all*)."""
+
+    action: str
+    ids: tuple[str, ...] = ()
+    all: bool = False
+    user: str = ""
+
+
+class SearchAudit(Message, frozen=True):
+    """Rows of the decision log. Times in seconds since the epoch; 0 is open."""
+
+    text: str = ""
+    sender: str = ""
+    recipient: str = ""
+    rule: str = ""
+    since: float = 0
+    until: float = 0
+    limit: int = 1000
+    after: int = 0
+
+
+class ShowAudit(Message, frozen=True):
+    """All rows of one reference or one id."""
+
+    id: str
+
+
+class ListExceptions(Message, frozen=True):
+    """The register; *all* includes what has expired."""
+
+    all: bool = False
+
+
+class AddException(Message, frozen=True):
+    """A new entry; the approver is not the requester."""
+
+    sender: str
+    recipient: str
+    reason: str
+    requester: str
+    approver: str
+    expires: float
+
+
+class ExpireException(Message, frozen=True):
+    """End an entry now."""
+
+    id: str
+    reason: str = ""
+    user: str = ""
+
+
+class ListUsers(Message, frozen=True):
+    """The reviewers."""
+
+
+class AddUser(Message, frozen=True):
+    """A reviewer and the system user mapped to it."""
+
+    name: str
+    system_user: str = ""
+    email: str = ""
+    department: str = ""
+
+
+class Health(Message, frozen=True):
+    """How the keeper is: one row of counters and states."""
+
+
+class OneTimeLogin(Message, frozen=True):
+    """Command line: make a one-time login; the answer's row holds ``token``. Web: redeem *token* for a user name."""
+
+    token: str = ""
+    user: str = ""
+
+
+DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | DoorHello | Health
+WebRequest = ListHeld | ShowHeld | OneTimeLogin | Health
+AdminRequest = (
+    ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
+    | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
+)  # fmt: skip
+KeeperAnswer = Committed | Stale | Exceptions | Verified | Done | Failed | Rows
+InspectorAnswer = Inspected | Failed

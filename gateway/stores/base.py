@@ -1,0 +1,321 @@
+"""The rows of the store, and what every store must be able to do.
+
+What it is: frozen rows, ``Batch`` (what becomes durable together) and the ``Store`` protocol.
+Who calls it: the keeper's modules; ``sqlite`` and ``postgres`` implement it, ``tests/test_store_contract.py`` holds them to it.
+Must never: hold a clear body, a clear subject of sealed mail, or a key. Bodies and subjects come here sealed by the vault.
+Source: design.md section 6.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.requests import ExceptionRow
+from gateway.verdict import Edit
+
+FORMAT = 1
+"""Format version of every row type written by this code."""
+
+
+class StoreError(Exception):
+    """The store cannot do its work now (disk full, I/O error, locked, corrupt). Always answered 4xx."""
+
+
+class StoreFull(StoreError):
+    """There is no room; answered 452."""
+
+
+class Conflict(Exception):
+    """A row was not in the state that the batch expected; nothing of that batch was written."""
+
+
+class DeliveryState(enum.StrEnum):
+    """scheduled, leased, deferred and on-hold are open; the others are final."""
+
+    SCHEDULED = "scheduled"
+    LEASED = "leased"
+    DEFERRED = "deferred"
+    ON_HOLD = "on-hold"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+
+
+class HoldState(enum.StrEnum):
+    """held, requested and approved are open; the others are final."""
+
+    HELD = "held"
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    RELEASED = "released"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRow:
+    """Content sealed with its own data key; *wrapped_key* is that key under vault key *key_id*. AAD is *id*."""
+
+    id: str
+    key_id: str
+    wrapped_key: bytes
+    nonce: bytes
+    ciphertext: bytes
+    size: int
+    sha256: str
+    """Of the clear content."""
+    sealed: bool = False
+    """True: the ciphertext is CMS to the security officer's certificate, and no vault key opens it."""
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One accepted message (or one report of ours). *verdict* and *facts* are JSON without text of the message."""
+
+    id: str
+    reference: str
+    created: float
+    department: str
+    door: str
+    sender: str
+    ret: str
+    envid: str
+    eight_bit: bool
+    smtputf8: bool
+    size: int
+    sha256: str
+    body_id: str
+    level: int | None
+    verified_originator: bool
+    peer: dict[str, Any] = field(default_factory=dict)
+    verdict: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    subject: bytes = b""
+    """Sealed by the vault; empty for sealed mail."""
+    is_report: bool = False
+    """A report or notice of ours: null sender, never reported on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One recipient of one message on its way. Joined with what the relay needs of its message."""
+
+    id: str
+    message_id: str
+    reference: str
+    body_id: str
+    created: float
+    department: str
+    sender: str
+    recipient: str
+    state: DeliveryState
+    notify: tuple[str, ...] | None
+    """None: the parameter was not given."""
+    orcpt: str
+    ret: str
+    envid: str
+    eight_bit: bool
+    smtputf8: bool
+    size: int
+    sha256: str
+    edits: tuple[Edit, ...]
+    require_aes256: bool
+    direction: str
+    verified_originator: bool
+    is_report: bool = False
+    level: int | None = None
+    attempts: int = 0
+    next_attempt: float = 0.0
+    last_reply: str = ""
+    route: str = ""
+    lease: str = ""
+    """Incarnation of the keeper that holds it; leases of other incarnations are void."""
+    warned: bool = False
+    """The delay notice was sent."""
+    sent_sha256: str = ""
+    """Of the octets that left, set at delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryUpdate:
+    """A change of one delivery, only if its state is one of *expect* (Conflict otherwise)."""
+
+    id: str
+    expect: tuple[DeliveryState, ...]
+    state: DeliveryState
+    attempts: int | None = None
+    next_attempt: float | None = None
+    last_reply: str | None = None
+    route: str | None = None
+    lease: str | None = None
+    warned: bool | None = None
+    sent_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """One held message: all of its held recipients together."""
+
+    id: str
+    message_id: str
+    reference: str
+    body_id: str
+    created: float
+    deadline: float
+    department: str
+    state: HoldState
+    sender: str
+    recipients: tuple[str, ...]
+    level: int | None
+    rule: str
+    sealed: bool
+    size: int
+    sha256: str
+    reason: str = ""
+    """Explanation key of the winning rule, or why it lies here (``postmaster`` for undeliverable strangers' mail)."""
+    released: tuple[str, ...] = ()
+    verified_originator: bool = False
+    updated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldUpdate:
+    """A change of one hold, only if its state is one of *expect* (Conflict otherwise)."""
+
+    id: str
+    expect: tuple[HoldState, ...]
+    state: HoldState
+    updated: float
+    released: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """One person's yes: binds content, recipients and the rules that are waived."""
+
+    id: str
+    hold_id: str
+    created: float
+    user: str
+    reason: str
+    sha256: str
+    recipients: tuple[str, ...]
+    waived: tuple[str, ...]
+    department: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A reviewer."""
+
+    name: str
+    system_user: str
+    email: str
+    department: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One event before it has a place in the chain: ECS fields, without chain fields."""
+
+    created: float
+    reference: str
+    department: str
+    sender: str
+    recipient: str
+    rule: str
+    disposition: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An event in its place. *line* is the canonical JSON that was hashed, with seq and prev_hash inside."""
+
+    chain: str
+    seq: int
+    created: float
+    reference: str
+    prev_hash: str
+    hash: str
+    line: str
+
+
+class Chain(Protocol):
+    """The keeper's audit chain, asked inside the writing transaction, in writing order."""
+
+    def append(self, event: AuditEvent) -> AuditRow:
+        """The row of *event*; the chain's head moves only when ``written`` follows."""
+
+    def written(self) -> None:
+        """All rows since the last call are durable."""
+
+    def discarded(self) -> None:
+        """None of the rows since the last ``written`` became durable: the head goes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What becomes durable together, or not at all."""
+
+    bodies: Sequence[BodyRow] = ()
+    messages: Sequence[MessageRow] = ()
+    deliveries: Sequence[DeliveryRow] = ()
+    holds: Sequence[HoldRow] = ()
+    delivery_updates: Sequence[DeliveryUpdate] = ()
+    hold_updates: Sequence[HoldUpdate] = ()
+    approvals: Sequence[ApprovalRow] = ()
+    exceptions: Sequence[ExceptionRow] = ()
+    """Inserted, or replaced where the id is there."""
+    users: Sequence[UserRow] = ()
+    drop_bodies: Sequence[str] = ()
+    """Ids of bodies whose data key is destroyed."""
+    audit: Sequence[AuditEvent] = ()
+    expect_exceptions_version: str = ""
+    """Not empty: the register must still have this version, else Conflict."""
+
+
+class Store(Protocol):
+    """One node's memory. All methods may raise StoreError; none blocks the event loop."""
+
+    async def open(self, chain: Chain) -> None:
+        """Opens, checks and migrates; takes the lock (StoreError when another keeper has it)."""
+
+    async def close(self) -> None:
+        """Ends after all writes that were accepted."""
+
+    async def write(self, batch: Batch) -> None:
+        """Returns when *batch* is on stable storage. Batches that wait together share one fsync; a Conflict ends its own only."""
+
+    async def body(self, body_id: str) -> BodyRow | None: ...
+    async def message(self, id_or_reference: str) -> MessageRow | None: ...
+    async def due_deliveries(self, now: float, limit: int) -> list[DeliveryRow]:
+        """Scheduled and deferred deliveries whose time has come, oldest first."""
+
+    async def open_delivery_count(self) -> int: ...
+    async def next_due(self) -> float | None:
+        """The earliest ``next_attempt`` of all scheduled and deferred deliveries."""
+
+    async def release_leases(self, incarnation: str) -> int:
+        """At start: makes scheduled whatever another incarnation had leased. Returns how many."""
+
+    async def deliveries(self, *, all: bool = False, limit: int = 1000, after: str = "", reference: str = "") -> list[DeliveryRow]: ...
+    async def delivery(self, delivery_id: str) -> DeliveryRow | None: ...
+    async def holds(self, *, all: bool = False, limit: int = 1000, after: str = "") -> list[HoldRow]: ...
+    async def hold(self, id_or_reference: str) -> HoldRow | None: ...
+    async def expired_holds(self, now: float, limit: int) -> list[HoldRow]: ...
+    async def approvals(self, hold_id: str) -> list[ApprovalRow]: ...
+    async def exceptions(self, *, all: bool = False) -> list[ExceptionRow]: ...
+    async def users(self) -> list[UserRow]: ...
+    async def audit_head(self, chain: str) -> AuditRow | None: ...
+    async def audit_chains(self) -> list[str]: ...
+    async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]: ...
+    async def search_audit(
+        self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
+        limit: int = 1000, after: int = 0,
+    ) -> list[AuditRow]: ...  # fmt: skip

@@ -1,0 +1,254 @@
+"""What was found in a message and what was decided about it.
+
+What it is: the values that pass from inspection to classification to decision to the commit, and ``merge``, the one pure
+function that joins dispositions.
+Who calls it: ``content`` and ``message`` make Findings and Leaves; ``policy`` makes Classification and Verdict; the keeper
+acts on them; ``gateway explain`` prints them.
+Must never: hold the content itself. ``Finding.text`` holds the marked words between the processes only; the store keeps a
+keyed hash of them.
+Sources: design.md sections 4 and 6; contract.md, ``explain --json``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway.levels import Level
+from gateway.protection import UNPROTECTED, Protection
+
+
+class Confidence(enum.StrEnum):
+    """certain: policy acts; probable: held for a person; possible: recorded only."""
+
+    CERTAIN = "certain"
+    PROBABLE = "probable"
+    POSSIBLE = "possible"
+
+
+class Zone(enum.StrEnum):
+    """Where a marking stands; the detector weighs it by this."""
+
+    LABEL = "label"
+    SUBJECT = "subject"
+    BODY_FIRST = "body-first"
+    BODY_LAST = "body-last"
+    BODY = "body"
+    QUOTED = "quoted"
+    PAGE_HEADER = "page-header"
+    PAGE_FOOTER = "page-footer"
+    WATERMARK = "watermark"
+    CONTROL_BLOCK = "control-block"
+    PROPERTY = "property"
+    FILE_NAME = "file-name"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One marking or label: what level, where, how sure, and which detector said so."""
+
+    level: Level
+    path: str
+    """Leaf path (``1.2:annexes.zip/note.docx``), or ``header:Subject`` for a header field."""
+    zone: Zone
+    text: str
+    language: str
+    confidence: Confidence
+    detector: str
+    verified: bool = True
+    """False for a term of rules/scheme.toml that is not verified: it may hold, never refuse."""
+    offset: int = 0
+    """Characters from the start of the leaf's text."""
+    length: int = 0
+
+
+class LeafState(enum.StrEnum):
+    """Only *inspected* is clean (design.md section 4)."""
+
+    INSPECTED = "inspected"
+    OPAQUE = "opaque"
+    UNINSPECTABLE = "uninspectable"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One piece of content: a body, an attachment, a container or a member of one."""
+
+    path: str
+    name: str
+    media_type: str
+    size: int
+    state: LeafState
+    reason: str = ""
+    is_attachment: bool = True
+    container: bool = False
+    level: Level | None = None
+    """Filled by classification: the maximum of its own evidence, its container's and the message's."""
+    protection: Protection = UNPROTECTED
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a decision may know of the header section; parsed strictly, empty where it was not plainly well-formed."""
+
+    subject: str = ""
+    message_id: str = ""
+    from_addresses: tuple[str, ...] = ()
+    to_addresses: tuple[str, ...] = ()
+    auto_submitted: str = ""
+    precedence: str = ""
+    is_list: bool = False
+    received: int = 0
+    labels: tuple[tuple[str, str], ...] = ()
+    """Name and unfolded value of each label header that was there, in order."""
+    signed: bool = False
+    """A DKIM-Signature is there, or the content is S/MIME or PGP signed: subject must stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Everything inspection says about one message; *sha256* is of the bytes that were inspected."""
+
+    sha256: str
+    headers: Headers
+    leaves: tuple[Leaf, ...]
+    findings: tuple[Finding, ...]
+    ambiguity: tuple[str, ...] = ()
+    """Each reason why readers may disagree about the structure; not empty means ambiguous."""
+    texts: tuple[tuple[str, str], ...] = ()
+    """Leaf path and text, only where the caller asked for it (``explain --text``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The level of a message and what it rests on."""
+
+    level: Level | None
+    """Maximum of certain evidence and of what the message declares."""
+    declared: Level | None
+    """What labels, subject and the message's own text declare."""
+    found: Level | None
+    """Maximum of certain evidence in all leaves."""
+    probable: Level | None
+    """Maximum of certain and probable evidence; above *level* it needs a person."""
+    conflict: bool
+    """A subject or label that is lower than what the message contains (rule R7), or labels that disagree."""
+    complete: bool
+    """Every leaf was read in full."""
+    evidence: tuple[Finding, ...] = ()
+
+
+class Disposition(enum.IntEnum):
+    """In merging order: what we could not know outranks what is forbidden, and so on."""
+
+    DELIVER = 0
+    HOLD = 1
+    REFUSE = 2
+    DEFER = 3
+
+    @property
+    def text(self) -> str:
+        """As it stands in the rules, the log and ``explain``: ``deliver`` …"""
+        return self.name.lower()
+
+
+class Direction(enum.StrEnum):
+    """Belongs to the recipient, not to the message."""
+
+    INTERNAL = "internal"
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Tier(enum.StrEnum):
+    """What kind of domain a recipient's is; from rules/domains."""
+
+    GOVERNMENT = "government"
+    GOVERNMENT_EXTERNAL = "government-external"
+    APPROVED = "approved"
+    PRIVATE = "private"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of the header section. ``add`` puts a field on top, ``remove`` takes every field of that name away."""
+
+    action: str
+    header: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    """One rule that was evaluated for one recipient."""
+
+    rule: str
+    hit: bool
+    mode: str = "enforce"
+    then: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientVerdict:
+    """The decision for one recipient."""
+
+    address: str
+    tier: Tier
+    direction: Direction
+    disposition: Disposition
+    status: str
+    """RFC 3463 enhanced code, ``5.7.1`` …; ``2.0.0`` for deliver."""
+    rule: str
+    source: str = ""
+    explain: str = ""
+    """Key of the sentences in rules/explanations."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Words for those sentences: level, recipient, file …"""
+    trace: tuple[RuleTrace, ...] = ()
+    hits: tuple[str, ...] = ()
+    """Enforced rules that hit with the winning disposition or below it, for approval to bind to."""
+    tags: tuple[str, ...] = ()
+    exception: str = ""
+    require_aes256: bool = False
+    """The next hop must be an AES-256 protected path."""
+    edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision about one message for all of its recipients, with everything needed to repeat it."""
+
+    classification: Classification
+    recipients: tuple[RecipientVerdict, ...]
+    leaves: tuple[Leaf, ...]
+    ambiguity: tuple[str, ...]
+    headers: Headers
+    rules_version: str
+    exceptions_version: str
+    sealed: bool = False
+    """Held content must be sealed to the security officer's certificate."""
+    session_refusal: bool = False
+    """Answer 550 for all recipients and store nothing but the decision and hashes."""
+    message_facts: dict[str, object] = field(default_factory=dict)
+    """The typed facts snapshot, without any text of the message."""
+    recipient_facts: tuple[dict[str, object], ...] = ()
+    """The same for each recipient, in order."""
+
+
+def merge(dispositions: Iterable[tuple[Disposition, bool]]) -> Disposition:
+    """The one disposition that *dispositions* add up to: DEFER > REFUSE > HOLD > DELIVER.
+
+    Each pair is a disposition and whether it rests on known facts alone. A refusal that no unknown fact could change is
+    final at once, also when something else had to be deferred. Nothing at all is HOLD: no rule hit is never a delivery.
+    """
+    top: Disposition | None = None
+    for disposition, known in dispositions:
+        if disposition is Disposition.REFUSE and known:
+            return Disposition.REFUSE
+        if top is None or disposition > top:
+            top = disposition
+    return Disposition.HOLD if top is None else top

@@ -1,0 +1,1 @@
+"""Protocol codecs and their states, without I/O: bytes in, events and bytes out."""
