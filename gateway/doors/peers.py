@@ -1,0 +1,183 @@
+"""A door's ends of the channels to the keeper and to the inspector.
+
+What it is: ``KeeperLink`` (one pipelined channel that comes back by itself, with a snapshot of the exception register) and
+``InspectorLink`` (a connection a request: a worker serves one at a time).
+Who calls it: ``doors.service`` makes one of each a process; ``pipeline`` and the sessions use them.
+Must never: pass a fault on as anything but a 4xx; take an answer that quotes another nonce or another hash.
+Source: design.md sections 2 and 4; hostile-inputs catalogue 4.1 rules 5 and 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+
+from gateway import logs
+from gateway.config import Config
+from gateway.envelope import Transaction
+from gateway.ipc import Channel, ChannelError
+from gateway.pipeline import InspectorAway, WorkerDied
+from gateway.reply import OUR_FAULT, STORE_FULL, Reply, ReplyError
+from gateway.requests import (
+    Commit,
+    Committed,
+    Deferred,
+    DoorHello,
+    Exceptions,
+    Failed,
+    GetExceptions,
+    Inspect,
+    Inspected,
+    InspectorAnswer,
+    KeeperAnswer,
+    Refused,
+    Stale,
+    Verified,
+    VerifyRecipient,
+)
+from gateway.verdict import Inspection, Verdict
+
+_RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds; the last one repeats
+_RECORDS = 10_000  # refusals under way at once; more are counted, not kept
+_FULL = 4  # Failed.code of a store without room
+_log = logs.get("gateway.doors")
+
+
+class KeeperLink:
+    """The keeper, as a door sees it. ``start`` once, ``close`` at the end."""
+
+    def __init__(self, config: Config, rules_version: str = "") -> None:
+        self._path = config.run_dir / "keeper-doors.sock"
+        self._rules_version = rules_version
+        self._channel: Channel | None = None
+        self._exceptions: Exceptions | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._records: set[asyncio.Task[None]] = set()
+        self.lost_records = 0
+
+    async def start(self) -> None:
+        """Begins to connect, and to connect again whenever the keeper went away."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_connected())
+
+    async def close(self) -> None:
+        """Ends the link, after the records that are under way."""
+        if self._records:
+            await asyncio.wait(self._records, timeout=2)
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._channel is not None:
+            self._channel.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the keeper can be asked now."""
+        return self._channel is not None and self._channel.open and self._exceptions is not None
+
+    async def _keep_connected(self) -> None:
+        tries = 0
+        while True:
+            if self._channel is None or not self._channel.open:
+                try:
+                    channel = await Channel.connect(self._path, KeeperAnswer)
+                    await channel.call(DoorHello(self._rules_version))
+                    answer, _ = await channel.call(GetExceptions())
+                    if isinstance(answer, Exceptions):
+                        self._exceptions = answer
+                        self._channel = channel
+                        tries = 0
+                except ChannelError:
+                    tries += 1
+            await asyncio.sleep(_RECONNECT[min(tries, len(_RECONNECT) - 1)])
+
+    async def _ask(self, request: object, body: bytes = b"") -> object:
+        if self._channel is None or not self._channel.open:
+            raise ReplyError(OUR_FAULT, "the keeper is away")
+        try:
+            answer, _ = await self._channel.call(request, body)
+        except ChannelError as error:
+            raise ReplyError(OUR_FAULT, str(error)) from error
+        if isinstance(answer, Failed):
+            raise ReplyError(STORE_FULL if answer.code == _FULL else OUR_FAULT, answer.message)
+        return answer
+
+    @property
+    def exceptions(self) -> Exceptions:
+        """The register as last fetched. Raises ReplyError (4xx) when it was never fetched."""
+        if self._exceptions is None:
+            raise ReplyError(OUR_FAULT, "the exception register was not fetched yet")
+        return self._exceptions
+
+    async def refresh_exceptions(self) -> None:
+        """Fetches the register. Raises ReplyError (4xx)."""
+        answer = await self._ask(GetExceptions())
+        if not isinstance(answer, Exceptions):
+            raise ReplyError(OUR_FAULT, "no register came back")
+        self._exceptions = answer
+
+    async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
+        """Asks for the commit. Raises ReplyError (4xx) when it is not known to have happened."""
+        answer = await self._ask(Commit(tx, verdict), content)
+        if isinstance(answer, (Committed, Stale)):
+            return answer
+        raise ReplyError(OUR_FAULT, "the commit was answered by something else")
+
+    async def verify_recipient(self, address: str) -> Reply:
+        """What the next hop says to *address*; 4xx when nobody could be asked."""
+        try:
+            answer = await self._ask(VerifyRecipient(address))
+        except ReplyError as error:
+            return error.reply
+        return answer.reply if isinstance(answer, Verified) else OUR_FAULT
+
+    async def deferred(self, tx: Transaction, reply: Reply, cause: str) -> None:
+        """Records that a message was answered 4xx after DATA; never raises."""
+        self._record(Deferred(tx, reply, cause))
+
+    def refused(self, refusal: Refused) -> None:
+        """Records a refusal before DATA, in the background; what cannot be recorded is counted in ``lost_records``."""
+        self._record(refusal)
+
+    def _record(self, record: object) -> None:
+        if len(self._records) >= _RECORDS:
+            self.lost_records += 1
+            return
+        task = asyncio.get_running_loop().create_task(self._send_record(record))
+        self._records.add(task)
+        task.add_done_callback(self._records.discard)
+
+    async def _send_record(self, record: object) -> None:
+        try:
+            await self._ask(record)
+        except ReplyError as error:
+            self.lost_records += 1
+            _log.warning("a refusal could not be recorded", **{"error.message": error.private})
+
+
+class InspectorLink:
+    """The inspector, as a door sees it."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.run_dir / "inspector.sock"
+        # More would only wait in the socket's backlog, each with its body in memory.
+        self._slots = asyncio.Semaphore(config.limits.inspectors * 4)
+
+    async def inspect(self, content: bytes, sha256: str) -> Inspection:
+        """One request on a connection of its own. Raises InspectorAway or WorkerDied."""
+        nonce = secrets.token_hex(16)
+        async with self._slots:
+            try:
+                channel = await Channel.connect(self._path, InspectorAnswer)
+            except ChannelError as error:
+                raise InspectorAway(str(error)) from error
+            try:
+                answer, _ = await channel.call(Inspect(nonce, sha256), content)
+            except ChannelError as error:
+                raise WorkerDied(str(error)) from error
+            finally:
+                channel.close()
+        if not isinstance(answer, Inspected) or answer.nonce != nonce or answer.inspection.sha256 != sha256:
+            raise WorkerDied("the answer was for another question")
+        return answer.inspection

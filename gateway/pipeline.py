@@ -1,0 +1,120 @@
+"""The path of one message from its last octet to its reply: prescan, inspect, decide, commit.
+
+What it is: the stages in their order under one deadline; what it may not touch itself it asks an Inspector and a Memory for.
+Who calls it: every door, once a message.
+Must never: parse a hostile format, open the store, or answer 2xx before the commit. What we failed to do ourselves ends in
+a ReplyError with a 4xx; what cannot be inspected is decided as *suspect*.
+Source: design.md section 4; RFC 5321 sections 6.1 and 6.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway import logs
+from gateway.config import Config
+from gateway.envelope import Transaction
+from gateway.message import plain, prescan, views
+from gateway.policy import Policy, decide
+from gateway.reply import OUR_FAULT, Reply, ReplyError
+from gateway.requests import Committed, Exceptions, Stale
+from gateway.verdict import Headers, Inspection, Leaf, LeafState, Verdict
+
+_LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
+_DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
+_WORKER_DEATHS = 3
+_log = logs.get("gateway.pipeline")
+
+
+class InspectorAway(Exception):
+    """The inspector cannot be asked now: our fault, so the message is deferred."""
+
+
+class WorkerDied(Exception):
+    """The worker that had the message stopped before it answered: the message may be the reason."""
+
+
+class Inspector(Protocol):
+    """Reads what a door must not read."""
+
+    async def inspect(self, content: bytes, sha256: str) -> Inspection:
+        """Everything inspection says about *content*. Raises InspectorAway or WorkerDied."""
+
+
+class Memory(Protocol):
+    """What the keeper knows and does, as far as a door may ask."""
+
+    @property
+    def exceptions(self) -> Exceptions:
+        """The register as last fetched. Raises ReplyError (4xx) when it was never fetched."""
+
+    async def refresh_exceptions(self) -> None:
+        """Fetches the register. Raises ReplyError (4xx)."""
+
+    async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
+        """Makes the decision durable. Raises ReplyError (4xx) when it is not known to be."""
+
+    async def deferred(self, tx: Transaction, reply: Reply, cause: str) -> None:
+        """Records that the message was deferred; never raises."""
+
+
+class Pipeline:
+    """One door process' path, with the policy that is in force (replaced whole at a reload)."""
+
+    def __init__(self, policy: Policy, config: Config, inspector: Inspector, memory: Memory) -> None:
+        self.policy = policy
+        self.config = config
+        self._inspector = inspector
+        self._memory = memory
+
+    async def handle(self, tx: Transaction, content: bytes) -> Reply:
+        """The reply to *content*, after the commit. Raises ReplyError: 4xx for our faults, 5xx for a loop."""
+        try:
+            async with asyncio.timeout(self.config.limits.pipeline):
+                inspection = await self._inspect(tx, content)
+        except TimeoutError:
+            await self._memory.deferred(tx, OUR_FAULT, "inspection took longer than limits.pipeline")
+            raise ReplyError(OUR_FAULT, "inspection took too long") from None
+        except InspectorAway as error:
+            await self._memory.deferred(tx, OUR_FAULT, "the inspector is away")
+            raise ReplyError(OUR_FAULT, str(error)) from error
+        for _ in range(_DECISIONS):
+            verdict = decide.decide(tx, inspection, self.policy, self._memory.exceptions, self.config)
+            answer = await self._memory.commit(tx, verdict, content)
+            if isinstance(answer, Committed):
+                return answer.reply
+            await self._memory.refresh_exceptions()
+        await self._memory.deferred(tx, OUR_FAULT, "the exception register kept changing")
+        raise ReplyError(OUR_FAULT, "the exception register kept changing")
+
+    async def _inspect(self, tx: Transaction, content: bytes) -> Inspection:
+        """Our own reading where the message is plain text, the inspector's for all others."""
+        limits = self.config.limits
+        scan = prescan.prescan(content, limits)
+        if scan.received > limits.received:
+            raise ReplyError(_LOOP, "too many Received fields")
+        inspection = plain.inspect(content, tx.sha256, limits, self.policy.scheme)
+        deaths = 0
+        while inspection is None:
+            try:
+                inspection = await self._inspector.inspect(content, tx.sha256)
+            except WorkerDied:
+                deaths += 1
+                _log.warning("inspection worker died", **{"gateway.reference": tx.reference, "gateway.deaths": deaths})
+                if deaths >= _WORKER_DEATHS:
+                    inspection = self._poison(tx, content, deaths)
+        return inspection
+
+    def _poison(self, tx: Transaction, content: bytes, deaths: int) -> Inspection:
+        """A message that nobody could read and live: suspect as a whole, with what its header section says."""
+        limits = self.config.limits
+        scan = prescan.prescan(content, limits)
+        headers, findings = Headers(), ()
+        if not scan.over_limit:
+            view = views.strict(content, scan, limits)
+            headers = views.summary(view, scan)
+            findings = plain.root_findings(view.headers, self.policy.scheme)
+        reason = f"reading this message stopped the inspection {deaths} times"
+        leaf = Leaf("1", "", "message/rfc822", len(content), LeafState.SUSPECT, reason)
+        return Inspection(tx.sha256, headers, (leaf,), findings, (reason,))
