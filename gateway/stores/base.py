@@ -9,9 +9,12 @@ Source: design.md section 6.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from gateway.requests import ExceptionRow
 from gateway.verdict import Edit
@@ -96,6 +99,8 @@ class MessageRow:
     facts: dict[str, Any] = field(default_factory=dict)
     subject: bytes = b""
     """Sealed by the vault; empty for sealed mail."""
+    details: bytes = b""
+    """Sealed by the vault: the verdict in full as a reviewer sees it (names, paths, edits); empty for reports of ours."""
     is_report: bool = False
     """A report or notice of ours: null sender, never reported on."""
 
@@ -246,8 +251,28 @@ class AuditRow:
     line: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """A signed statement that chain *chain* ended in row *seq* with hash *hash* at *created*."""
+
+    chain: str
+    seq: int
+    hash: str
+    created: float
+    key_id: str
+    signature: str
+    """Ed25519 over ``audit.head_text``, base64."""
+
+
 class Chain(Protocol):
     """The keeper's audit chain, asked inside the writing transaction, in writing order."""
+
+    @property
+    def id(self) -> str:
+        """The chain's name; one a keeper."""
+
+    def resume(self, head: AuditRow | None) -> None:
+        """The store was opened (or opened again after an I/O error) and *head* is the chain's last durable row."""
 
     def append(self, event: AuditEvent) -> AuditRow:
         """The row of *event*; the chain's head moves only when ``written`` follows."""
@@ -276,8 +301,15 @@ class Batch:
     drop_bodies: Sequence[str] = ()
     """Ids of bodies whose data key is destroyed."""
     audit: Sequence[AuditEvent] = ()
+    heads: Sequence[HeadRow] = ()
     expect_exceptions_version: str = ""
     """Not empty: the register must still have this version, else Conflict."""
+
+
+def register_version(rows: Iterable[ExceptionRow]) -> str:
+    """The content-addressed version of the exception register: sha256 over its active rows in the order of their ids."""
+    active = sorted((row for row in rows if row.state == "active"), key=lambda row: row.id)
+    return "sha256:" + hashlib.sha256(msgspec.json.encode(active)).hexdigest()
 
 
 class Store(Protocol):
@@ -290,7 +322,10 @@ class Store(Protocol):
         """Ends after all writes that were accepted."""
 
     async def write(self, batch: Batch) -> None:
-        """Returns when *batch* is on stable storage. Batches that wait together share one fsync; a Conflict ends its own only."""
+        """Returns when *batch* is on stable storage. Batches that wait together share one fsync; a Conflict ends its own only.
+
+        Bodies whose deliveries and holds became final with *batch* are destroyed in the same transaction.
+        """
 
     async def body(self, body_id: str) -> BodyRow | None: ...
     async def message(self, id_or_reference: str) -> MessageRow | None: ...
@@ -315,6 +350,10 @@ class Store(Protocol):
     async def audit_head(self, chain: str) -> AuditRow | None: ...
     async def audit_chains(self) -> list[str]: ...
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]: ...
+    async def signed_heads(self, chain: str = "") -> list[HeadRow]: ...
+    async def compact(self) -> int:
+        """Gives freed room back to the system, a bounded step at a time. Returns how many octets."""
+
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
         limit: int = 1000, after: int = 0,
