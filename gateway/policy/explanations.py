@@ -1,0 +1,175 @@
+"""The sentences that officers read, in every language, from one source.
+
+What it is: ``Explanations``: a key of a rule and words become *what* was stopped, *why*, *what to do next* and a short ASCII
+form for SMTP replies.
+Who calls it: ``bounce`` for reports and notices, the doors for replies, ``gateway explain`` and the pages.
+Must never: quote text of the message, or let a word that came from outside break a line or a header.
+Sources: india.md section A, "Bounce style"; RFC 5321 section 4.2 (reply text is ASCII).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from gateway.policy import source
+from gateway.policy.source import PolicyError
+from gateway.verdict import Disposition, RecipientVerdict, Verdict
+
+WORD_LIMIT = 120  # characters of one inserted word: a hostile file name stays readable and short
+WORDS = frozenset({
+    "recipient", "domain", "level", "declared", "file", "protection", "provider", "look_alike", "sender", "count", "exception",
+    "probable", "hours",
+})  # fmt: skip
+"""Every word that a sentence may name."""
+
+_KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+FALLBACK = "refused-by-rule"
+"""The sentences used when a key is not known; shipped in every language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The sentences for one decision in one language, words filled in."""
+
+    what: str
+    why: str
+    next: tuple[str, ...]
+    short: str
+    """ASCII, one line, for SMTP replies and Diagnostic-Code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One file of rules/explanations: its sentences and the fixed phrases of reports."""
+
+    code: str
+    name: str
+    phrases: Mapping[str, str]
+    sentences: Mapping[str, Explanation]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """All languages, in the order of the config first."""
+
+    languages: Mapping[str, Language]
+
+    def keys(self, lang: str = "en") -> frozenset[str]:
+        """The keys that *lang* has sentences for."""
+        return frozenset(self.languages[lang].sentences)
+
+    def sentence(self, key: str, lang: str, words: Mapping[str, str]) -> Explanation:
+        """The explanation *key* in *lang* (English where the language or the key is missing), with *words* made safe and filled in."""
+        language = self.languages.get(lang) or self.languages["en"]
+        found = language.sentences.get(key) or self.languages["en"].sentences.get(key) or language.sentences[FALLBACK]
+        safe = _Words({name: clean(value) for name, value in words.items()})
+        ascii_words = _Words({name: to_ascii(value) for name, value in safe.items()})
+        short = found.short or self.languages["en"].sentences.get(key, self.languages["en"].sentences[FALLBACK]).short
+        return Explanation(
+            found.what.format_map(safe),
+            found.why.format_map(safe),
+            tuple(step.format_map(safe) for step in found.next),
+            to_ascii(short.format_map(ascii_words)),
+        )
+
+    def phrase(self, key: str, lang: str, words: Mapping[str, str] | None = None) -> str:
+        """A fixed phrase of reports (``greeting``, ``rule`` …) in *lang*."""
+        language = self.languages.get(lang) or self.languages["en"]
+        text = language.phrases.get(key) or self.languages["en"].phrases[key]
+        return text.format_map(_Words({name: clean(value) for name, value in (words or {}).items()}))
+
+    def reply_text(self, verdict: Verdict | RecipientVerdict, reference: str, url: str = "") -> str:
+        """What the SMTP reply says: one ASCII sentence, a second line with the reference, the rule and, if there is one, the link."""
+        one = worst(verdict.recipients) if isinstance(verdict, Verdict) else verdict
+        text = self.sentence(one.explain or FALLBACK, "en", dict(one.facts)).short
+        tail = f"Ref {reference} Rule {one.rule}"
+        if url:
+            tail += f" {url.rstrip('/')}/officer/{reference}" if "/officer/" not in url else f" {url}"
+        return f"{text}\n{to_ascii(tail)}"
+
+
+def worst(recipients: Sequence[RecipientVerdict]) -> RecipientVerdict:
+    """The verdict that speaks for a whole message: the first refusal, else the first of the highest disposition."""
+    refused = [one for one in recipients if one.disposition is Disposition.REFUSE]
+    return refused[0] if refused else max(recipients, key=lambda one: one.disposition)
+
+
+class _Words(dict[str, str]):
+    """Missing words read as nothing special; load has checked that every name is a known one."""
+
+    def __missing__(self, key: str) -> str:
+        return "-"
+
+
+def clean(word: str) -> str:
+    """*word* as one printable line: no control, format or bidirectional characters, at most WORD_LIMIT characters."""
+    flat = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else " " if c.isspace() else "\ufffd" for c in word[: WORD_LIMIT * 4])
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= WORD_LIMIT else flat[: WORD_LIMIT - 1] + "…"
+
+
+def to_ascii(text: str) -> str:
+    """*text* with every character outside printable ASCII written as ``?``."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text.replace("…", "..."))
+
+
+def load(folder: Path, root: Path, languages: Sequence[str]) -> Explanations:
+    """Every ``<code>.toml`` of *folder*. Raises PolicyError: a bad file, English missing, a language of the config missing."""
+    found: dict[str, Language] = {}
+    for path in source.files(folder):
+        language = _language(source.read(path, root), path.stem)
+        found[language.code] = language
+    for wanted in ("en", *languages):
+        if wanted not in found:
+            raise PolicyError(f"{folder}: there is no {wanted}.toml for the language {wanted!r} of the config")
+    for language in found.values():
+        if FALLBACK not in language.sentences:
+            raise PolicyError(f"{folder / (language.code + '.toml')}: sentences.{FALLBACK}: missing")
+    order = dict.fromkeys((*languages, *sorted(found)))
+    return Explanations(MappingProxyType({code: found[code] for code in order}))
+
+
+def _language(file: source.Source, stem: str) -> Language:
+    source.keys(file, file.data, {"name": str, "phrases": dict, "sentences": dict}, "")
+    phrases, sentences = file.data.get("phrases", {}), file.data.get("sentences", {})
+    for key, value in phrases.items():
+        if not isinstance(value, str):
+            raise file.fail(file.line("phrases", 0, key), f"phrases.{key}", "must be text")
+        _check_words(file, value, file.line("phrases", 0, key), f"phrases.{key}", None)
+    filled: dict[str, Explanation] = {}
+    for key, table in sentences.items():
+        name = f"sentences.{key}"
+        line = file.line(name)
+        if not _KEY.fullmatch(key) or not isinstance(table, dict):
+            raise file.fail(line, name, "a key is small letters and hyphens, its value a table")
+        source.keys(file, table, {"what": str, "why": str, "next": list, "short": str}, name)
+        if not table.get("what") or not table.get("why"):
+            raise file.fail(line, name, "what and why are needed")
+        steps = table.get("next", [])
+        if not all(isinstance(step, str) for step in steps):
+            raise file.fail(file.line(name, 0, "next"), f"{name}.next", "must be a list of texts")
+        short = table.get("short", "")
+        if stem == "en" and (not short or to_ascii(short) != short or len(short) > 200):
+            raise file.fail(line, f"{name}.short", "is needed in English: ASCII, at most 200 characters")
+        for text in (table["what"], table["why"], short, *steps):
+            _check_words(file, text, line, name, WORDS)
+        filled[key] = Explanation(table["what"], table["why"], tuple(steps), short)
+    return Language(stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled))
+
+
+def _check_words(file: source.Source, text: str, line: int, field: str, known: frozenset[str] | None) -> None:
+    """Only ``{plain}`` names of *known*: no attribute, index, conversion or format of a word."""
+    try:
+        for _, name, spec, conversion in string.Formatter().parse(text):
+            if name is None:
+                continue
+            if spec or conversion or not re.fullmatch(r"[a-z_]+", name) or (known is not None and name not in known):
+                raise file.fail(line, field, f"unknown word {{{name}}}")
+    except ValueError as error:
+        raise file.fail(line, field, f"braces: {error}") from None
