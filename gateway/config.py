@@ -250,6 +250,7 @@ class Config(BaseSettings):
     packs: tuple[str, ...] = Field((), description="Government rule packs in force.")
     workers: int = Field(2, ge=1, description="Door processes.")
     languages: tuple[str, ...] = Field(("en", "hi"), description="Languages of reports, in order.")
+    resolvers: tuple[str, ...] = Field((), description="DNS servers (address or address:port) for DKIM keys; absent: the system's.")
     label_namespace: str = Field("gov.in", description="NS= of X-Protective-Marking.")
     max_message_size: Size = Field(25_000_000, description="Octets of one message.")
     protection_required: Literal["transport", "object", "both"] = Field(

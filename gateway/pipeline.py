@@ -15,7 +15,7 @@ from typing import Protocol
 from gateway import logs
 from gateway.config import Config
 from gateway.envelope import Transaction
-from gateway.message import plain, prescan, views
+from gateway.message import plain, prescan, signatures, views
 from gateway.policy import Policy, decide
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, Stale
@@ -25,6 +25,9 @@ _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is prob
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
 _WORKER_DEATHS = 3
 _log = logs.get("gateway.pipeline")
+
+
+Keys = tuple[tuple[str, str], ...]
 
 
 class InspectorAway(Exception):
@@ -38,8 +41,15 @@ class WorkerDied(Exception):
 class Inspector(Protocol):
     """Reads what a door must not read."""
 
-    async def inspect(self, content: bytes, sha256: str) -> Inspection:
+    async def inspect(self, content: bytes, sha256: str, keys: Keys = ()) -> Inspection:
         """Everything inspection says about *content*. Raises InspectorAway or WorkerDied."""
+
+
+class KeyRecords(Protocol):
+    """Fetches DKIM keys."""
+
+    async def keys(self, names: tuple[str, ...]) -> Keys:
+        """Name and record of each; never raises."""
 
 
 class Memory(Protocol):
@@ -62,11 +72,12 @@ class Memory(Protocol):
 class Pipeline:
     """One door process' path, with the policy that is in force (replaced whole at a reload)."""
 
-    def __init__(self, policy: Policy, config: Config, inspector: Inspector, memory: Memory) -> None:
+    def __init__(self, policy: Policy, config: Config, inspector: Inspector, memory: Memory, records: KeyRecords | None = None) -> None:
         self.policy = policy
         self.config = config
         self._inspector = inspector
         self._memory = memory
+        self._records = records
 
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         """The reply to *content*, after the commit. Raises ReplyError: 4xx for our faults, 5xx for a loop."""
@@ -94,17 +105,32 @@ class Pipeline:
         scan = prescan.prescan(content, limits)
         if scan.received > limits.received:
             raise ReplyError(_LOOP, "too many Received fields")
-        inspection = plain.inspect(content, tx.sha256, limits, self.policy.scheme)
+        keys = await self._keys(tx, content)
+        inspection = None if keys else plain.inspect(content, tx.sha256, limits, self.policy.scheme)
         deaths = 0
         while inspection is None:
             try:
-                inspection = await self._inspector.inspect(content, tx.sha256)
+                inspection = await self._inspector.inspect(content, tx.sha256, keys)
             except WorkerDied:
                 deaths += 1
                 _log.warning("inspection worker died", **{"gateway.reference": tx.reference, "gateway.deaths": deaths})
                 if deaths >= _WORKER_DEATHS:
                     inspection = self._poison(tx, content, deaths)
         return inspection
+
+    async def _keys(self, tx: Transaction, content: bytes) -> Keys:
+        """The keys of the signatures on a stranger's mail; our own officers' mail is not checked here."""
+        if (
+            self._records is None
+            or tx.verified_originator
+            or b"\ndkim-signature:" not in content[: self.config.limits.header_bytes].lower()
+        ):
+            return ()
+        scan = prescan.prescan(content, self.config.limits)
+        if scan.over_limit:
+            return ()
+        names = signatures.key_names(views.strict(content[: scan.header_end], scan, self.config.limits).headers)
+        return await self._records.keys(names)
 
     def _poison(self, tx: Transaction, content: bytes, deaths: int) -> Inspection:
         """A message that nobody could read and live: suspect as a whole, with what its header section says."""

@@ -133,6 +133,8 @@ class Inspect(Message, frozen=True):
     nonce: str
     sha256: str
     want_text: bool = False
+    keys: tuple[tuple[str, str], ...] = ()
+    """DKIM key records that the door fetched; not empty: check the signatures too."""
 
 
 class Inspected(Message, frozen=True):
@@ -282,11 +284,23 @@ class OneTimeLogin(Message, frozen=True):
     user: str = ""
 
 
+# --- command line -> supervisor ---------------------------------------------------------------------------------------
+
+
+class Reload(Message, frozen=True):
+    """Load config and rules again; the answer's rows say what changed, ``Failed`` says file, line and reason."""
+
+
+class Status(Message, frozen=True):
+    """The processes: one row each with kind, worker, pid, state, since, restarts."""
+
+
 DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | DoorHello | Health
 WebRequest = ListHeld | ShowHeld | OneTimeLogin | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
 )  # fmt: skip
+SupervisorRequest = Reload | Status
 KeeperAnswer = Committed | Stale | Exceptions | Verified | Done | Failed | Rows
 InspectorAnswer = Inspected | Failed

@@ -109,6 +109,16 @@ class Headers:
 
 
 @dataclass(frozen=True, slots=True)
+class Authentication:
+    """One result of a check made here, in the words of RFC 8601: ``dkim``, ``pass``, the signing domain, why."""
+
+    method: str
+    result: str
+    domain: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Everything inspection says about one message; *sha256* is of the bytes that were inspected."""
 
@@ -120,6 +130,8 @@ class Inspection:
     """Each reason why readers may disagree about the structure; not empty means ambiguous."""
     texts: tuple[tuple[str, str], ...] = ()
     """Leaf path and text, only where the caller asked for it (``explain --text``)."""
+    authentication: tuple[Authentication, ...] = ()
+    """What was checked of strangers' mail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from gateway import logs
 from gateway.config import Config
 from gateway.envelope import Transaction
 from gateway.ipc import Channel, ChannelError
-from gateway.pipeline import InspectorAway, WorkerDied
+from gateway.pipeline import InspectorAway, Keys, WorkerDied
 from gateway.reply import OUR_FAULT, STORE_FULL, Reply, ReplyError
 from gateway.requests import (
     Commit,
@@ -164,7 +164,7 @@ class InspectorLink:
         # More would only wait in the socket's backlog, each with its body in memory.
         self._slots = asyncio.Semaphore(config.limits.inspectors * 4)
 
-    async def inspect(self, content: bytes, sha256: str) -> Inspection:
+    async def inspect(self, content: bytes, sha256: str, keys: Keys = ()) -> Inspection:
         """One request on a connection of its own. Raises InspectorAway or WorkerDied."""
         nonce = secrets.token_hex(16)
         async with self._slots:
@@ -173,7 +173,7 @@ class InspectorLink:
             except ChannelError as error:
                 raise InspectorAway(str(error)) from error
             try:
-                answer, _ = await channel.call(Inspect(nonce, sha256), content)
+                answer, _ = await channel.call(Inspect(nonce, sha256, keys=keys), content)
             except ChannelError as error:
                 raise WorkerDied(str(error)) from error
             finally:
