@@ -1,0 +1,33 @@
+"""Every id of the hostile-inputs catalogue that the relay answers for has a test by its name, or a reason why it is later."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+NAMED = re.compile(r"def test_(?:[a-z_]*_)?((?:[SALO]\d\d_)+)")
+
+LATER = {
+    "S36": "AUTH comes with submission (deployment); that AUTH is not offered on port 25 is tested with S40",
+    "S37": "AUTH comes with submission (deployment)",
+    "S38": "AUTH comes with submission (deployment)",
+    "S39": "AUTH comes with submission (deployment)",
+    "A30": "there are no aliases in the gateway: nothing expands",
+}
+WANTED = [
+    *(f"S{n:02}" for n in range(1, 45)),
+    *(f"A{n:02}" for n in range(1, 34)),
+    *(f"L{n:02}" for n in range(1, 12)),
+    *(f"O{n:02}" for n in (*range(1, 9), 12, 13, 15, 16, 17, 18)),
+]
+
+
+def test_every_id_has_a_test_or_a_reason() -> None:
+    found: set[str] = set()
+    for file in TESTS.rglob("test_*.py"):
+        for ids in NAMED.findall(file.read_text("utf-8")):
+            found.update(part for part in ids.split("_") if part)
+    missing = [identity for identity in WANTED if identity not in found and identity not in LATER]
+    assert missing == []
+    assert not [identity for identity in LATER if identity not in WANTED]
