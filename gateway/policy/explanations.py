@@ -109,9 +109,16 @@ class _Words(dict[str, str]):
 
 def clean(word: str) -> str:
     """*word* as one printable line: no control, format or bidirectional characters, at most WORD_LIMIT characters."""
-    flat = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else " " if c.isspace() else "\ufffd" for c in word[: WORD_LIMIT * 4])
+    flat = "".join(_visible(c) for c in word[: WORD_LIMIT * 4])
     flat = " ".join(flat.split())
     return flat if len(flat) <= WORD_LIMIT else flat[: WORD_LIMIT - 1] + "…"
+
+
+def _visible(c: str) -> str:
+    """*c*, a blank for white space, and a replacement character for what cannot be seen (joiners of Indic scripts stay)."""
+    if c.isspace():
+        return " "
+    return c if unicodedata.category(c)[0] not in "CZ" or c in "\u200c\u200d" else "\ufffd"
 
 
 def to_ascii(text: str) -> str:

@@ -70,7 +70,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def read(path: Path, root: Path) -> Source:
-    """The TOML file *path* of the rules folder *root*. Raises PolicyError: missing, too big, link out of *root*, writable by all, BOM, NUL, not UTF-8, not TOML."""
+    """The TOML file *path* of the rules folder *root*.
+
+    Raises PolicyError when it is missing, too big, a link out of *root*, writable by all, not UTF-8, not TOML, or holds a BOM or NUL.
+    """
     text = read_bytes(path, root)
     try:
         decoded = text.decode("utf-8")
