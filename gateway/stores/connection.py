@@ -1,0 +1,179 @@
+"""Opening an SQLite file so that it can be trusted: lock, pragmas, migration, integrity, probe.
+
+What it is: the functions that ``writer`` and ``sqlite`` open files with, and the one translation of SQLite's errors.
+Who calls it: ``writer``, ``sqlite``.
+Must never: go on with a file that fails its check; trust a write-ahead log after a failed fsync.
+Sources: https://www.sqlite.org/wal.html; hostile-inputs catalogue O01, O02, O10, O16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path as FilePath
+
+from gateway.stores import schema
+from gateway.stores.base import StoreError, StoreFull
+
+PAGE_SIZE = 8192
+CHECKPOINT_PAGES = 4000
+CHECK_UP_TO = 4 << 30
+"""Octets of a file up to which its whole structure is checked at start."""
+
+Connect = Callable[..., sqlite3.Connection]
+
+
+def take_lock(path: FilePath) -> int:
+    """The descriptor that holds the lock file *path* for as long as it is open. Raises StoreError when another has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise StoreError(f"the store {path.parent} is in use by another keeper (process {owner or 'unknown'}); stop it first") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def connect_writer(path: FilePath, connect: Connect) -> sqlite3.Connection:
+    """The writing connection of the file *path*: WAL, synchronous=FULL, migrated. Raises StoreError in plain words."""
+    new = not path.exists()
+    if new:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        db = connect(path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256)
+        try:
+            if new:
+                db.execute(f"PRAGMA page_size={PAGE_SIZE}")
+                db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            if mode != "wal":
+                raise StoreError(f"{path}: SQLite cannot use a write-ahead log here (journal mode {mode}); put state_dir on a local disk")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            db.execute("PRAGMA journal_size_limit=67108864")
+            db.execute("PRAGMA secure_delete=FAST")
+            db.execute("PRAGMA temp_store=MEMORY")
+            db.execute("PRAGMA trusted_schema=OFF")
+            db.execute("PRAGMA cache_size=-32000")
+            _migrate(db, path)
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    if new:
+        sync_folder(path.parent)
+    return db
+
+
+def connect_reader(path: FilePath, connect: Connect) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    try:
+        db = connect(path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256)
+        db.execute("PRAGMA query_only=ON")
+        db.execute("PRAGMA trusted_schema=OFF")
+        db.execute("PRAGMA cache_size=-16000")
+        db.execute("SELECT 1 FROM messages LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: FilePath) -> None:
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > schema.VERSION:
+        raise StoreError(
+            f"{path}: the store has format {found}, this version of the gateway knows {schema.VERSION}; run the newer version again"
+        )
+    if found == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(f"{path}: this SQLite file is not a store of the gateway; move it away or name another state_dir")
+    for version in range(found + 1, schema.VERSION + 1):
+        db.execute("BEGIN EXCLUSIVE")
+        try:
+            for statement in schema.MIGRATIONS_SQLITE[version]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={version}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def check(db: sqlite3.Connection, path: FilePath) -> None:
+    """Reads the whole structure of the file, up to CHECK_UP_TO octets. Raises StoreError that says what to do when it is damaged."""
+    try:
+        if path.stat().st_size > CHECK_UP_TO:
+            db.execute("SELECT max(position) FROM audit").fetchone()
+            return
+        rows = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    if rows != ["ok"]:
+        raise StoreError(_corrupt(path, "; ".join(rows)))
+
+
+def _corrupt(path: FilePath, what: str) -> str:
+    what = " ".join(what.split())[:300]
+    return (
+        f"{path} is damaged ({what}). Nothing was changed. Stop the gateway, copy {path.parent} away, and restore the last backup with "
+        "'gateway restore', or take out what can be read with 'sqlite3 gateway.db .recover'"
+    )
+
+
+def probe(path: FilePath) -> None:
+    """Writes, syncs and removes a file beside the store. Raises OSError while the disk does not keep what it is given."""
+    name = path.with_suffix(".probe")
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, b"\0" * 65536)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            name.unlink()
+    sync_folder(path.parent)
+
+
+def drain_log(db: sqlite3.Connection) -> None:
+    """Moves the whole write-ahead log into the file, syncs it and empties the log. Raises StoreError when it cannot.
+
+    After a failed fsync the log may have a hole on the disk that the page cache hides; nothing may be appended behind it.
+    """
+    busy, log, moved = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy or log != moved:
+        raise StoreError("the write-ahead log could not be emptied")
+
+
+def sync_folder(folder: FilePath) -> None:
+    """fsync of the folder itself."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def translate(error: sqlite3.Error, path: FilePath) -> StoreError:
+    """The StoreError of *error*; its text is one plain sentence."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{path}: no room on the disk")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreError(_corrupt(path, str(error)))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreError(f"{path}: another program is writing to the store")
+    return StoreError(f"{path}: {error}")
+
+
+def breaks_trust(error: sqlite3.Error) -> bool:
+    """Whether the connection has to be opened and probed again before anything more is written (rule: O02)."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    harmless = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT)
+    return code not in harmless

@@ -1,0 +1,139 @@
+"""The tables: one description for every store.
+
+What it is: SQLAlchemy Core tables, the SQL compiled from them once (SQLAlchemy's compiler is too slow for each call), and the
+numbered schema versions.
+Who calls it: ``rows`` and ``sqlite`` (later ``postgres``); alembic's migrations import ``METADATA``.
+Must never: be used to run SQL through SQLAlchemy's engine in the mail path; drop the ``department`` or ``format`` of a row.
+Source: design.md section 6.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint, insert, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+VERSION = 1
+"""Version of the whole schema; ``PRAGMA user_version`` in SQLite. Each step up is one migration."""
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_OPEN_DELIVERY = "state IN ('scheduled', 'leased', 'deferred', 'on-hold')"
+_OPEN_HOLD = "state IN ('held', 'requested', 'approved')"
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[float]:
+    return Column(name, Float, nullable=False)
+
+
+def _whole(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean(create_constraint=False), nullable=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _common() -> tuple[Column[str], Column[int]]:
+    return _text("department"), _whole("format")
+
+
+# The wrapped key stands before the ciphertext: it lies in the leaf page that a delete rewrites, and is zeroed there.
+BODIES = Table(
+    "bodies", METADATA, Column("id", Text, primary_key=True), _text("key_id"), _bytes("wrapped_key"), _bytes("nonce"), _whole("size"),
+    _text("sha256"), _flag("sealed"), _number("created"), *_common(), _bytes("ciphertext"),
+)  # fmt: skip
+
+MESSAGES = Table(
+    "messages", METADATA, Column("id", Text, primary_key=True), _text("reference"), _number("created"), _text("door"), _text("sender"),
+    _text("ret"), _text("envid"), _flag("eight_bit"), _flag("smtputf8"), _whole("size"), _text("sha256"), _text("body_id"),
+    Column("level", Integer), _flag("verified_originator"), _text("peer"), _text("verdict"), _text("facts"), _bytes("subject"),
+    _bytes("details"), _flag("is_report"), *_common(), Index(None, "reference"),
+)  # fmt: skip
+
+DELIVERIES = Table(
+    "deliveries", METADATA, Column("id", Text, primary_key=True), _text("message_id"), _number("created"), _text("recipient"),
+    _text("state"), Column("notify", Text), _text("orcpt"), _text("edits"), _flag("require_aes256"), _text("direction"),
+    _whole("attempts"), _number("next_attempt"), _text("last_reply"), _text("route"), _text("lease"), _flag("warned"),
+    _text("sent_sha256"), *_common(), Index(None, "message_id"),
+    # Only open rows are in these, so that they stay as small as the queue is.
+    Index("ix_deliveries_due", "next_attempt", sqlite_where=text("state IN ('scheduled', 'deferred')")),
+    Index("ix_deliveries_parked", "id", sqlite_where=text("state IN ('leased', 'on-hold')")),
+)  # fmt: skip
+
+HOLDS = Table(
+    "holds", METADATA, Column("id", Text, primary_key=True), _text("message_id"), _text("reference"), _text("body_id"),
+    _number("created"), _number("deadline"), _text("state"), _text("sender"), _text("recipients"), Column("level", Integer),
+    _text("rule"), _flag("sealed"), _whole("size"), _text("sha256"), _text("reason"), _text("released"),
+    _flag("verified_originator"), _number("updated"), *_common(), Index(None, "reference"), Index(None, "message_id"),
+    Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)),
+)  # fmt: skip
+
+APPROVALS = Table(
+    "approvals", METADATA, Column("id", Text, primary_key=True), _text("hold_id"), _number("created"), _text("user"), _text("reason"),
+    _text("sha256"), _text("recipients"), _text("waived"), *_common(), Index(None, "hold_id"),
+)  # fmt: skip
+
+EXCEPTIONS = Table(
+    "exceptions", METADATA, Column("id", Text, primary_key=True), _text("sender"), _text("recipient"), _text("reason"),
+    _text("requester"), _text("approver"), _number("created"), _number("expires"), _text("state"), *_common(),
+)  # fmt: skip
+
+USERS = Table(
+    "users", METADATA, Column("name", Text, primary_key=True), _text("system_user"), _text("email"), _number("created"), *_common()
+)
+
+AUDIT = Table(
+    "audit", METADATA, Column("position", Integer, primary_key=True), _text("chain"), _whole("seq"), _number("created"),
+    _text("reference"), _text("sender"), _text("recipient"), _text("rule"), _text("disposition"), _text("prev_hash"), _text("hash"),
+    _text("line"), *_common(), UniqueConstraint("chain", "seq"), Index(None, "reference"),
+)  # fmt: skip
+
+HEADS = Table(
+    "heads", METADATA, Column("chain", Text, primary_key=True), Column("seq", Integer, primary_key=True), _text("hash"),
+    _number("created"), _text("key_id"), _text("signature"), *_common(),
+)  # fmt: skip
+
+OPEN_DELIVERY_SQL = _OPEN_DELIVERY
+OPEN_HOLD_SQL = _OPEN_HOLD
+
+_SQLITE = sqlite.dialect(paramstyle="qmark")
+
+
+def create_sqlite() -> list[str]:
+    """The statements that make schema version 1 in an empty SQLite file."""
+    statements: list[str] = []
+    for table in METADATA.sorted_tables:
+        statements.append(str(CreateTable(table).compile(dialect=_SQLITE)))
+        statements += [str(CreateIndex(index).compile(dialect=_SQLITE)) for index in sorted(table.indexes, key=lambda i: str(i.name))]
+    return statements
+
+
+def insert_sqlite(table: Table, columns: tuple[str, ...], *, replace: bool = False) -> str:
+    """``INSERT INTO table (columns) VALUES (?, …)`` with the parameters in the order of *columns*."""
+    statement = insert(table)
+    if replace:
+        statement = statement.prefix_with("OR REPLACE")
+    compiled = statement.compile(dialect=_SQLITE, column_keys=list(columns))
+    # SQLAlchemy writes the columns in the table's order; the parameters have to follow the same.
+    if tuple(compiled.positiontup or ()) != columns:
+        raise ValueError(f"{table.name}: columns are not in the order of the table: {compiled.positiontup}")
+    return str(compiled)
+
+
+MIGRATIONS_SQLITE: dict[int, list[str]] = {1: create_sqlite()}
+"""For each version, the statements that lead to it from the one before."""
