@@ -1,0 +1,136 @@
+"""Transfer encodings: octets of a part into its content, strictly, with the other readings where readers disagree.
+
+What it is: ``decode`` for base64, quoted-printable, uuencode and the identity encodings.
+Who calls it: ``mime_view`` for each part, ``rawscan`` for what it finds, ``plain`` for the body.
+Must never: raise; return fewer octets than any known reader would without saying so in a problem.
+Sources: RFC 2045 sections 6.7 and 6.8; POSIX uuencode; hostile-inputs catalogue C04, C05.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
+_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_BAD_QUOTED = re.compile(rb"=(?!\r\n|[0-9A-Fa-f]{2})(?!\Z)")
+_PADDED_BREAK = re.compile(rb"=[ \t]+(?=\r\n)")
+_LONGEST_UU = 100
+
+BROKEN_BASE64 = "base64 with other octets in it"
+EARLY_PAD = "base64 that goes on after its padding"
+NO_PAD = "base64 that is cut short"
+BROKEN_QUOTED = "broken quoted-printable"
+BROKEN_UU = "broken uuencode"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a part holds."""
+
+    data: bytes
+    """The likeliest reading; the one that sees most where readers disagree."""
+    problems: tuple[str, ...] = ()
+    others: tuple[bytes, ...] = ()
+    """Other readings that some reader shows, for inspection."""
+
+
+def decode(raw: bytes | memoryview, encoding: str) -> Decoded:
+    """The content of *raw* in the known *encoding* (a value of ``entity.ENCODINGS``). Linear; never raises."""
+    if encoding == "base64":
+        return _base64(raw)
+    if encoding == "quoted-printable":
+        return _quoted(bytes(raw))
+    if encoding == "x-uuencode":
+        data, whole = uudecode(bytes(raw))
+        return Decoded(data, () if whole else (BROKEN_UU,))
+    return Decoded(bytes(raw))
+
+
+def _base64(raw: bytes | memoryview) -> Decoded:
+    """Fast where *raw* is nothing but whole base64 lines: then the decoded length says that no octet was skipped."""
+    octets = raw if isinstance(raw, bytes) else bytes(raw)
+    try:
+        data = binascii.a2b_base64(octets)
+    except binascii.Error:
+        return _base64_slowly(octets)
+    tail = octets[-512:].rstrip(b"\r\n")
+    pads = 2 if tail.endswith(b"==") else 1 if tail.endswith(b"=") else 0
+    if 4 * (len(data) + pads) == 3 * (len(octets) - octets.count(b"\n") - octets.count(b"\r")):
+        return Decoded(data)
+    return _base64_slowly(octets)
+
+
+def _base64_slowly(octets: bytes) -> Decoded:
+    """Every reading of base64 that is not plain: stop at the padding, go on after it, another alphabet."""
+    problems: list[str] = []
+    dense = octets.translate(None, b" \t\r\n")
+    clean = dense.translate(None, _NOT_BASE64)
+    others: list[bytes] = []
+    if len(clean) != len(dense):
+        problems.append(BROKEN_BASE64)
+        if b"-" in dense or b"_" in dense:
+            others.append(_runs(dense.translate(_URL_ALPHABET).translate(None, _NOT_BASE64)))
+        # A reader that stops at the first foreign octet, and one that takes the text after the data as text.
+        others.append(octets)
+    body = clean.rstrip(b"=")
+    if b"=" in body:
+        problems.append(EARLY_PAD)
+        others.append(_runs(clean.partition(b"=")[0]))
+    elif len(body) % 4 == 1 or (len(clean) - len(body)) != (-len(body)) % 4:
+        problems.append(NO_PAD)
+    return Decoded(_runs(clean), tuple(problems), tuple(others))
+
+
+def _runs(clean: bytes) -> bytes:
+    """All octets of concatenated base64 streams; *clean* holds the alphabet and "=" only."""
+    return b"".join(_stream(run) for run in clean.split(b"=") if run)
+
+
+def _stream(run: bytes) -> bytes:
+    """One base64 stream without padding; a left-over of one character carries nothing."""
+    if len(run) % 4 == 1:
+        run = run[:-1]
+    return binascii.a2b_base64(run + b"=" * (-len(run) % 4))
+
+
+def _quoted(octets: bytes) -> Decoded:
+    problems: tuple[str, ...] = ()
+    others: tuple[bytes, ...] = ()
+    data = binascii.a2b_qp(octets)
+    if _BAD_QUOTED.search(octets):
+        problems = (BROKEN_QUOTED,)
+        mended = _PADDED_BREAK.sub(b"=", octets)
+        others = (binascii.a2b_qp(mended),) if mended != octets else ()
+    return Decoded(data, problems, others)
+
+
+def uudecode(octets: bytes) -> tuple[bytes, bool]:
+    """The content of the first uuencoded block in *octets*, and whether it was whole.
+
+    Lines before ``begin`` are skipped; the block ends at ``end``, at a line that is none of its own, or with the octets.
+    """
+    start = re.search(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} [^\r\n]*\r?\n", octets)
+    if start is None:
+        return b"", False
+    out: list[bytes] = []
+    for line in octets[start.end() :].split(b"\n"):
+        line = line.rstrip(b"\r")
+        if line in (b"end", b"===="):
+            return b"".join(out), True
+        if start[1]:
+            out.append(_runs(line.translate(None, _NOT_BASE64)))
+            continue
+        if line in (b"`", b" ", b""):
+            continue
+        try:
+            out.append(binascii.a2b_uu(line[:_LONGEST_UU]))
+        except binascii.Error:
+            # Some writers pad a line too far: what its length octet promises is there all the same.
+            need = 1 + ((line[0] - 32 & 63) + 2) // 3 * 4
+            try:
+                out.append(binascii.a2b_uu(line[:need]))
+            except binascii.Error:
+                return b"".join(out), False
+    return b"".join(out), False

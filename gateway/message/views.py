@@ -1,0 +1,110 @@
+"""The message as several readers see it, and whether they agree.
+
+What it is: ``strict`` (our own reader), ``lenient`` (Python's), ``disagreements`` between the two, and ``summary``, the header
+facts that a decision may know.
+Who calls it: ``plain`` and ``content.unpack``.
+Must never: raise on any octets; call a message unambiguous that two common readers would split differently.
+Sources: RFC 5322, RFC 2045-2047, RFC 3834, RFC 2919; hostile-inputs catalogue 0.2 and groups A, M, C.
+"""
+
+from __future__ import annotations
+
+from gateway.config import Limits
+from gateway.message.encoded import decode_words
+from gateway.message.headers import Fields
+from gateway.message.lenient import lenient
+from gateway.message.mailboxes import recipients, sender
+from gateway.message.mime_view import Walk
+from gateway.message.parts import Part, View
+from gateway.message.prescan import Prescan
+from gateway.verdict import Headers
+
+__all__ = ["Part", "View", "disagreements", "lenient", "strict", "summary", "summary_of"]
+
+LABEL_FIELDS = frozenset((
+    "sio-label", "sio-label-history", "x-protective-marking", "msip_labels", "sensitivity", "x-classification", "classification",
+    "x-titus-classification", "x-tituslabel", "x-bjlabel", "x-boldonjames-classification", "x-ms-exchange-organization-classification",
+))  # fmt: skip
+LONGEST_SUBJECT = 2000
+"""Characters of the subject that are kept for people; the search for markings sees all of it."""
+
+_LIST_FIELDS = ("list-id", "list-post", "list-unsubscribe", "list-help", "list-archive", "mailing-list", "x-mailing-list")
+_SIGNED_TYPES = ("multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp")
+
+
+def strict(content: bytes, scan: Prescan, limits: Limits) -> View:
+    """*content* as a strict reader sees it, with every reason why another may see it differently. Linear; never raises.
+
+    A message over a limit of ``prescan`` has no parts and says which limit in ``ambiguity``.
+    """
+    if scan.over_limit:
+        return View((), (), (scan.over_limit, *scan.problems))
+    walk = Walk(content, limits)
+    fields = walk.root(scan)
+    _, problem = sender(fields.by_name.get("from", []))
+    if problem:
+        walk.reasons[problem] = None
+    return View(fields.items, tuple(walk.parts), tuple(walk.reasons), fields.by_name)
+
+
+def summary(view: View, scan: Prescan) -> Headers:
+    """The header facts of *view*; empty where the field was not plainly well-formed."""
+    return summary_of(Fields(view.headers, view.lists, ()), scan)
+
+
+def summary_of(fields: Fields, scan: Prescan) -> Headers:
+    """The header facts of *fields*."""
+    by_name = fields.by_name
+    address, _ = sender(by_name.get("from", []))
+    to = by_name.get("to", [])
+    if "cc" in by_name:
+        to = to + by_name["cc"]
+    labels: tuple[tuple[str, str], ...] = ()
+    if not LABEL_FIELDS.isdisjoint(by_name):
+        labels = tuple((name, value) for name, value in fields.items if name.lower() in LABEL_FIELDS)
+    signed = "dkim-signature" in by_name
+    if not signed and (values := by_name.get("content-type")):
+        signed = any(value.lower().startswith(_SIGNED_TYPES) for value in values)
+    return Headers(
+        subject=decode_words(fields.first("subject"))[:LONGEST_SUBJECT],
+        message_id=fields.first("message-id")[:998],
+        from_addresses=(address,) if address else (),
+        to_addresses=recipients(to) if to else (),
+        auto_submitted=fields.first("auto-submitted").partition(";")[0].strip().lower()[:80],
+        precedence=fields.first("precedence").strip().lower()[:80],
+        is_list=any(name in by_name for name in _LIST_FIELDS),
+        received=scan.received,
+        labels=labels,
+        signed=signed,
+    )
+
+
+def disagreements(first: View, second: View) -> tuple[str, ...]:
+    """What one of two readers sees and the other does not; empty when they agree. Plain English, for ``ambiguity``."""
+    if second.ambiguity:
+        return second.ambiguity
+    told: dict[str, None] = {}
+    ours = {reading for part in first.parts for reading in _readings(part)}
+    theirs = {_essence(part.decoded()) for part in second.parts}
+    for part in second.parts:
+        if (essence := _essence(part.decoded())) and essence not in ours:
+            told[f"another reader sees a part of type {_shown(part.media_type)} that we do not"] = None
+    for part in first.parts:
+        if part.number.endswith((".preamble", ".epilogue", ".header")):
+            continue
+        if (essence := _essence(part.decoded())) and essence not in theirs:
+            told[f"part {part.number}: another reader does not see it as we do"] = None
+    return tuple(told)
+
+
+def _readings(part: Part) -> tuple[bytes, ...]:
+    return (_essence(part.decoded()), *map(_essence, part.others))
+
+
+def _essence(data: bytes) -> bytes:
+    """*data* without the line ends at its end, about which readers differ without harm."""
+    return data.rstrip(b"\r\n \t") if data[-1:] in (b"\r", b"\n", b" ", b"\t") else data
+
+
+def _shown(media_type: str) -> str:
+    return media_type if len(media_type) <= 80 and media_type.isascii() and media_type.isprintable() else "(odd type)"
