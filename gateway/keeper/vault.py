@@ -152,12 +152,17 @@ def key_id(key: bytes) -> str:
 def make_key_file(path: FilePath, data: bytes) -> None:
     """Writes a new secret file, mode 0600, synced with its folder. Raises FileExistsError rather than replacing one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Written under another name first: a crash must not leave half a key under the name that counts.
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)
         os.fsync(descriptor)
+        os.link(half, path)
     finally:
         os.close(descriptor)
+        half.unlink()
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -249,6 +249,11 @@ class AuditRow:
     prev_hash: str
     hash: str
     line: str
+    department: str = ""
+    sender: str = ""
+    recipient: str = ""
+    rule: str = ""
+    disposition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,10 @@ SELECT_HOLD = _select("holds", _HOLD)
 SELECT_APPROVAL = _select("approvals", _APPROVAL)
 SELECT_EXCEPTION = _select("exceptions", _EXCEPTION)
 SELECT_USER = _select("users", _USER)
-SELECT_AUDIT = _select("audit", ("chain", "seq", "created", "reference", "prev_hash", "hash", "line"))
+SELECT_AUDIT = _select(
+    "audit",
+    ("chain", "seq", "created", "reference", "prev_hash", "hash", "line", "department", "sender", "recipient", "rule", "disposition"),
+)
 SELECT_HEAD = _select("heads", ("chain", "seq", "hash", "created", "key_id", "signature"))
 
 
