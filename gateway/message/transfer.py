@@ -17,6 +17,7 @@ _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _BAD_QUOTED = re.compile(rb"=(?!\r\n|[0-9A-Fa-f]{2})(?!\Z)")
 _PADDED_BREAK = re.compile(rb"=[ \t]+(?=\r\n)")
 _LONGEST_UU = 100
+_BEGIN = re.compile(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} [^\r\n]*\r?\n")
 
 BROKEN_BASE64 = "base64 with other octets in it"
 EARLY_PAD = "base64 that goes on after its padding"
@@ -43,7 +44,7 @@ def decode(raw: bytes | memoryview, encoding: str) -> Decoded:
     if encoding == "quoted-printable":
         return _quoted(bytes(raw))
     if encoding == "x-uuencode":
-        data, whole = uudecode(bytes(raw))
+        data, whole, _ = uudecode(bytes(raw))
         return Decoded(data, () if whole else (BROKEN_UU,))
     return Decoded(bytes(raw))
 
@@ -106,31 +107,45 @@ def _quoted(octets: bytes) -> Decoded:
     return Decoded(data, problems, others)
 
 
-def uudecode(octets: bytes) -> tuple[bytes, bool]:
-    """The content of the first uuencoded block in *octets*, and whether it was whole.
+def uudecode(octets: bytes, at: int = 0) -> tuple[bytes, bool, int]:
+    """The content of the first uuencoded block from *at* on, whether it was whole, and where it ends.
 
-    Lines before ``begin`` are skipped; the block ends at ``end``, at a line that is none of its own, or with the octets.
+    The block ends at ``end``, at a line that is none of its own, or with the octets.
     """
-    start = re.search(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} [^\r\n]*\r?\n", octets)
+    start = _BEGIN.search(octets, at) if at == 0 else _BEGIN.search(octets, at - 1)
     if start is None:
-        return b"", False
+        return b"", False, len(octets)
     out: list[bytes] = []
-    for line in octets[start.end() :].split(b"\n"):
-        line = line.rstrip(b"\r")
+    at = start.end()
+    while at < len(octets):
+        line_end = octets.find(b"\n", at)
+        following = len(octets) if line_end < 0 else line_end + 1
+        line = octets[at:following].rstrip(b"\r\n")
         if line in (b"end", b"===="):
-            return b"".join(out), True
+            return b"".join(out), True, following
         if start[1]:
-            out.append(_runs(line.translate(None, _NOT_BASE64)))
-            continue
-        if line in (b"`", b" ", b""):
-            continue
-        try:
-            out.append(binascii.a2b_uu(line[:_LONGEST_UU]))
-        except binascii.Error:
-            # Some writers pad a line too far: what its length octet promises is there all the same.
-            need = 1 + ((line[0] - 32 & 63) + 2) // 3 * 4
-            try:
-                out.append(binascii.a2b_uu(line[:need]))
-            except binascii.Error:
-                return b"".join(out), False
-    return b"".join(out), False
+            piece: bytes | None = _runs(line.translate(None, _NOT_BASE64))
+        else:
+            piece = _uu_line(line)
+        if piece is None:
+            return b"".join(out), False, at
+        out.append(piece)
+        at = following
+    return b"".join(out), False, at
+
+
+def _uu_line(line: bytes) -> bytes | None:
+    """The content of one line of uuencode; None when it is none."""
+    if line in (b"`", b" ", b""):
+        return b""
+    try:
+        return binascii.a2b_uu(line[:_LONGEST_UU])
+    except binascii.Error:
+        # Some writers pad a line too far: what its length octet promises is there all the same.
+        need = 1 + (((line[0] - 32) & 63) + 2) // 3 * 4
+    if not need <= len(line) <= need + 4:
+        return None
+    try:
+        return binascii.a2b_uu(line[:need])
+    except binascii.Error:
+        return None

@@ -1,0 +1,105 @@
+"""The changes we make to a header section, octet for octet.
+
+What it is: ``apply``, the one function that turns what was inspected into what leaves.
+Who calls it: the relay before it signs; ``gateway explain`` and the tests.
+Must never: touch an octet that no edit names; write a line end, a NUL or an 8-bit octet that came in a value.
+Sources: RFC 5322 sections 2.1.1, 2.2.3 and 3.6; design.md section 4, "Bytes"; hostile-inputs catalogue T08.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from gateway.message.prescan import sections
+from gateway.verdict import Edit
+
+FOLD_AT = 78
+"""Octets of a line that we write, without CRLF, where the value has white space to fold at."""
+LONGEST_LINE = 998
+
+_NAME = re.compile(r"[!-9;-~]{1,76}")
+_VALUE = re.compile(r"[\t -~]*")
+
+
+def apply(edits: Sequence[Edit], content: bytes) -> bytes:
+    """*content* after *edits*, which are made in order; all other octets are identical.
+
+    ``add`` puts a field above all others, so the last of several additions is the topmost line. ``remove`` takes every field of
+    that name, with its folded lines, out of the message's own header section. ``replace`` gives the first field of that name a
+    new value where it stands, takes others of that name away, and adds it on top when there was none.
+    Raises ValueError for an unknown action, a name that is none, and a value that is no printable ASCII or cannot be folded.
+    """
+    if not edits:
+        return content
+    header_end, _ = sections(content, 0, len(content))
+    fields = _split(content[:header_end])
+    for edit in edits:
+        wanted = _checked_name(edit.header).lower().encode()
+        if edit.action == "add":
+            fields.insert(0, (wanted, _written(edit)))
+        elif edit.action == "remove":
+            fields = [field for field in fields if field[0] != wanted]
+        elif edit.action == "replace":
+            fields = _replaced(fields, wanted, _written(edit))
+        else:
+            raise ValueError(f"not an edit: {edit.action!r}")
+    section = b"".join(octets for _, octets in fields)
+    rest = content[header_end:]
+    if header_end == len(content) and not section.endswith(b"\r\n"):
+        # A header section without its last line end can only stay as it was; what we wrote stands above it.
+        return section + rest
+    if header_end == 0 and rest and not rest.startswith(b"\r\n"):
+        return section + b"\r\n" + rest
+    return section + rest
+
+
+def _split(section: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of *section* as (lower-case name, all octets with folded lines); lines that are no field have no name."""
+    fields: list[tuple[bytes, bytes]] = []
+    for line in section.split(b"\r\n"):
+        if line[:1] in (b" ", b"\t") and fields:
+            name, octets = fields[-1]
+            fields[-1] = (name, octets + line + b"\r\n")
+        else:
+            name, colon, _ = line.partition(b":")
+            fields.append((name.rstrip(b" \t").lower() if colon else b"", line + b"\r\n"))
+    # The split leaves what follows the last CRLF: nothing, or a line that was cut off.
+    name, octets = fields.pop()
+    if octets != b"\r\n":
+        fields.append((name, octets[:-2]))
+    return fields
+
+
+def _replaced(fields: Iterable[tuple[bytes, bytes]], wanted: bytes, written: bytes) -> list[tuple[bytes, bytes]]:
+    result: list[tuple[bytes, bytes]] = []
+    done = False
+    for field in fields:
+        if field[0] != wanted:
+            result.append(field)
+        elif not done:
+            result.append((wanted, written))
+            done = True
+    return result if done else [(wanted, written), *result]
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a header field name: {name[:40]!r}")
+    return name
+
+
+def _written(edit: Edit) -> bytes:
+    """The field of *edit* with CRLF, folded where it can be."""
+    if not _VALUE.fullmatch(edit.value):
+        raise ValueError(f"the value of {edit.header} holds more than printable ASCII")
+    words = re.split(r"(?<=[^ \t])(?=[ \t])", f"{edit.header}: {edit.value.strip()}")
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) <= FOLD_AT or not word.strip() or lines[-1].endswith(":"):
+            lines[-1] += word
+        else:
+            lines.append(word)
+    if any(len(line) > LONGEST_LINE for line in lines):
+        raise ValueError(f"the value of {edit.header} cannot be folded into lines of {LONGEST_LINE} octets")
+    return "\r\n".join(lines).encode("ascii") + b"\r\n"

@@ -1,0 +1,245 @@
+"""Content that hides in text: base64 runs, uuencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
+
+What it is: ``suspicious``, the cheap question a door asks, and ``hidden``, which finds and decodes for the inspector.
+Who calls it: ``plain`` and ``content.unpack``.
+Must never: raise; take more than linear time; be the reason to believe that nothing is hidden (it is a net below the readers).
+Sources: RFC 4648, RFC 2397, RFC 9580 section 6 (armour), RFC 1741 (BinHex), POSIX uuencode, yEnc 1.3; hostile-inputs 0.2, M26.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from gateway.message.armour import binhex, yenc
+from gateway.message.parts import Part, View
+from gateway.message.transfer import decode, uudecode
+
+SHORTEST = 48
+"""Characters of base64 that may carry a marking; a shorter run is not looked at."""
+MOST_BLOBS = 1000
+LARGE = 2048
+"""Decoded octets from which a run counts although it is neither text nor a known kind of file."""
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_CLASSES = bytes(0x41 if octet in _ALPHABET else octet if octet in b"\r\n" else 0x20 for octet in range(256))
+"""Translates the base64 alphabet to "A" and all else but line ends to a space: then runs are found at memory speed."""
+_LONG = b"A" * SHORTEST
+_SHORT_LINES = re.compile(rb"\n(?:A+ *\r\n){3}")
+_RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:[ \t]*\r\n[A-Za-z0-9+/]{4,}={0,2}(?=[ \t]*(?:\r\n|\Z)))*")
+_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{1,75}={0,2}[ \t]*(?:\r\n|\Z)){3,}")
+_NEEDLES = re.compile(
+    rb"\n(?:begin(?:-base64)? [0-7]{3,4} |=ybegin |[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?:[Tt][Yy][Pp][Ee]|"
+    rb"[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg])[ \t]*:|-----BEGIN (?:PGP MESSAGE|PKCS7|CMS)-----|"
+    rb"\(This file must be converted with BinHex)"
+)
+_WORDS = (b"\nbegin", b"\n=ybegin", b"\n-----begin ", b"\ncontent-t", b"\n(this file must be converted")
+_DATA = re.compile(rb"[Dd][Aa][Tt][Aa]:([a-zA-Z]{2,20}/[\w.+-]{1,80})?((?:;[\w=.\"+-]{1,80})*),([\w%+/=!$&'()*,;:@.~-]*)")
+_BENIGN_ARMOUR = re.compile(
+    rb"-----BEGIN (PGP SIGNATURE|PGP PUBLIC KEY BLOCK|CERTIFICATE|PUBLIC KEY|CERTIFICATE REQUEST)-----\r\n"
+    rb"(?:(?!-----)[^\r\n]{0,200}\r\n){0,2000}-----END \1-----"
+)
+_DOCUMENT = re.compile(
+    rb"%PDF|PK\x03\x04|PK\x05\x06|\xd0\xcf\x11\xe0|Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\{\\rtf|MZ|\x7fELF|\x89PNG|\xff\xd8\xff|GIF8|"
+    rb"II\*\0|MM\0\*|Salted__|\x28\xb5\x2f\xfd|\x78\x9f\x3e\x22|<[!?A-Za-z]"
+)
+_DER = re.compile(rb"\x30[\x80-\x84]")
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Something found in text."""
+
+    path: str
+    """The number of the part it stands in and where: ``1@120``; "-@120" for octets outside of all parts."""
+    kind: str
+    """base64, uuencode, yenc, binhex, data, armour (the armoured text itself) or mime (an entity with its header section)."""
+    data: bytes
+    media_type: str = ""
+    """As a data: address declares it."""
+
+
+def suspicious(data: bytes) -> bool:
+    """Whether ``hidden`` may find anything in the text *data*. Cheap for ordinary text."""
+    lower = b"\n" + data.lower()
+    if any(word in lower for word in _WORDS) and _NEEDLES.search(b"\n" + data):
+        return True
+    if b"data:" in lower and any(_counts(match) for match in _DATA.finditer(data)):
+        return True
+    classes = data.translate(_CLASSES)
+    if _LONG not in classes and not _SHORT_LINES.search(b"\n" + classes):
+        return False
+    return any(True for _ in _runs(data, classes))
+
+
+def looks_like_document(data: bytes) -> bool:
+    """Whether *data*, said to be text, begins as a document, a program, an archive or HTML."""
+    return _DOCUMENT.match(data[:64].lstrip()) is not None
+
+
+def hidden(content: bytes, view: View) -> tuple[Blob, ...]:
+    """Everything hidden in the text parts of *view*, and in what no part covers when readers may disagree. Linear."""
+    blobs: list[Blob] = []
+    for part in view.parts:
+        if part.encoding == "base64" and part.data is not None and not part.media_type.startswith("text/"):
+            continue
+        for blob in find(part.decoded(), part.number):
+            blobs.append(blob)
+            if len(blobs) >= MOST_BLOBS:
+                return tuple(blobs)
+    if view.ambiguity:
+        for start, end in _uncovered(content, view.parts):
+            for blob in find(content[start:end], "-", start):
+                blobs.append(blob)
+                if len(blobs) >= MOST_BLOBS:
+                    return tuple(blobs)
+    return tuple(blobs)
+
+
+def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
+    """What hides in *data*, the text of part *number*, which starts *base* octets into what offsets count from."""
+    end = 0
+    pasted = False
+    for match in _NEEDLES.finditer(b"\n" + data):
+        start = match.start()
+        if start < end:
+            continue
+        kind = data[start : start + 6]
+        octets: bytes | None
+        if kind.startswith(b"begin"):
+            octets, _, end = uudecode(data, start)
+            name = "uuencode"
+        elif kind.startswith(b"=ybegi"):
+            octets, end = yenc(data, start)
+            name = "yenc"
+        elif kind.startswith(b"("):
+            octets, end = binhex(data, start)
+            name = "binhex"
+        elif kind.startswith(b"-----"):
+            octets, end = _armour(data, start)
+            name = "armour"
+        else:
+            # One is enough: it reaches to the end of the part, and whatever reads it finds the others within.
+            octets = None if pasted else _entity(data, start)
+            name = "mime"
+            pasted = True
+        if octets is not None:
+            yield Blob(f"{number}@{base + start}", name, octets)
+    for match in _DATA.finditer(data) if b"," in data else ():
+        if _counts(match):
+            media_type = (match[1] or b"text/plain").decode("ascii", "replace").lower()
+            octets = unquote_to_bytes(match[3])
+            if b";base64" in match[2].lower():
+                octets = decode(octets, "base64").data
+            yield Blob(f"{number}@{base + match.start()}", "data", octets, media_type)
+    for start, octets in _runs(data, data.translate(_CLASSES)):
+        yield Blob(f"{number}@{base + start}", "base64", octets)
+
+
+def _counts(match: re.Match[bytes]) -> bool:
+    """A data: address, not the word "data:" before a comma in prose."""
+    return (match[1] is not None or b"base64" in match[2].lower()) and len(match[3]) > 0
+
+
+def _armour(data: bytes, start: int) -> tuple[bytes, int]:
+    """The armoured block at *start*, with its first and last line, and where it ends."""
+    end = data.find(b"\n-----END ", start)
+    end = data.find(b"\n", end + 1) if end >= 0 else -1
+    end = len(data) if end < 0 else end + 1
+    return data[start:end], end
+
+
+def _entity(data: bytes, start: int) -> bytes | None:
+    """The pasted entity whose header section holds *start*; None for a field that no body follows."""
+    head = data.rfind(b"\r\n\r\n", 0, start)
+    head = 0 if head < 0 else head + 4
+    body = data.find(b"\r\n\r\n", start)
+    if body < 0 or not data[body:].strip():
+        return None
+    return data[head:]
+
+
+def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Offset and content of each base64 run that carries text, a known kind of file, or much of anything.
+
+    *classes* is *data* translated by ``_CLASSES``.
+    """
+    benign = [match.span() for match in _BENIGN_ARMOUR.finditer(data)] if b"-----BEGIN " in data else []
+    seen = 0
+    at = classes.find(_LONG)
+    while at >= 0:
+        start = at
+        if data[at - 2 : at] == b"\r\n":
+            # The run may have begun in the line before, where it was too short to be seen.
+            while start - 3 >= seen and classes[start - 3] == 0x41:
+                start -= 1
+            start = start - 2 if start < at else at
+        start = max(start, seen)
+        match = _RUN.match(data, start)
+        if match is None or match.end() <= at:
+            match = _RUN.match(data, at)
+        assert match is not None, "a run of the alphabet matches"
+        if (octets := _meaning(match[0], _within(match.start(), benign))) is not None:
+            yield match.start(), octets
+        seen = match.end()
+        at = classes.find(_LONG, seen)
+    for lines in _SHORT_LINES.finditer(b"\n" + classes):
+        if lines.start() < seen:
+            continue
+        match = _LINES.match(data, lines.start())
+        if match is None:
+            continue
+        seen = match.end()
+        if len(match[0]) >= SHORTEST and (octets := _meaning(match[0], _within(match.start(), benign))) is not None:
+            yield match.start(), octets
+
+
+def _within(at: int, spans: list[tuple[int, int]]) -> bool:
+    index = bisect_right(spans, (at, at)) - 1
+    return index >= 0 and at < spans[index][1]
+
+
+def _meaning(run: bytes, benign: bool) -> bytes | None:
+    """The content of a base64 *run* when it says something; None for words, keys, hashes and other look-alikes.
+
+    *benign*: it stands in the armour of a signature, key or certificate, whose own octets say nothing.
+    """
+    sample = run[:1200]
+    if sample.isdigit() or len(set(sample)) < 12 or sample.islower() or sample.isupper():
+        return None
+    for shift in range(4):
+        # Where a word stands before the run its groups of four are shifted: each of the four starts is tried.
+        data = decode(sample[shift:], "base64").data
+        if _DOCUMENT.match(data) or _reads_as_text(data) or (not benign and _DER.match(data)):
+            return decode(run[shift:], "base64").data
+    return decode(run, "base64").data if not benign and len(run) * 3 // 4 >= LARGE else None
+
+
+def _reads_as_text(data: bytes) -> bool:
+    """Whether *data* begins as text that somebody wrote: valid UTF-8 or UTF-16 without control characters."""
+    sample = data[:600]
+    if len(sample) < 24:
+        return False
+    if sample.count(b"\0") > len(sample) // 3:
+        sample = sample.replace(b"\0", b"")
+    try:
+        text = sample.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(sample) - 4:
+            return False
+        text = sample[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\r\n\t\x0c" for character in text)
+
+
+def _uncovered(content: bytes, parts: tuple[Part, ...]) -> Iterator[tuple[int, int]]:
+    """The stretches of *content* that no part covers."""
+    end = 0
+    for start, size in sorted((part.offset, len(part.raw)) for part in parts if part.offset >= 0):
+        if start > end:
+            yield end, start
+        end = max(end, start + size)
+    if end < len(content):
+        yield end, len(content)
