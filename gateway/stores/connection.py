@@ -18,7 +18,7 @@ from pathlib import Path as FilePath
 from gateway.stores import schema
 from gateway.stores.base import StoreError, StoreFull
 
-PAGE_SIZE = 8192
+PAGE_SIZE = 4096
 CHECKPOINT_PAGES = 4000
 CHECK_UP_TO = 4 << 30
 """Octets of a file up to which its whole structure is checked at start."""

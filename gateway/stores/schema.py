@@ -73,6 +73,7 @@ DELIVERIES = Table(
     # Only open rows are in these, so that they stay as small as the queue is.
     Index("ix_deliveries_due", "next_attempt", sqlite_where=text("state IN ('scheduled', 'deferred')")),
     Index("ix_deliveries_parked", "id", sqlite_where=text("state IN ('leased', 'on-hold')")),
+    sqlite_with_rowid=False,
 )  # fmt: skip
 
 HOLDS = Table(
@@ -80,7 +81,7 @@ HOLDS = Table(
     _number("created"), _number("deadline"), _text("state"), _text("sender"), _text("recipients"), Column("level", Integer),
     _text("rule"), _flag("sealed"), _whole("size"), _text("sha256"), _text("reason"), _text("released"),
     _flag("verified_originator"), _number("updated"), *_common(), Index(None, "reference"), Index(None, "message_id"),
-    Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)),
+    Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)), sqlite_with_rowid=False,
 )  # fmt: skip
 
 APPROVALS = Table(

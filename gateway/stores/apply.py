@@ -1,0 +1,191 @@
+"""What a group of batches does to the tables: few statements with many rows.
+
+What it is: ``Applier``, which turns batches into statements inside the writer's transaction.
+Who calls it: ``writer`` alone, in its thread.
+Must never: begin or end a transaction; write an audit row before everything else of the group stands.
+Source: design.md section 6; https://www.sqlite.org/lang_update.html (UPDATE FROM), lang_returning.html.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from gateway.stores import rows
+from gateway.stores.base import (
+    Batch,
+    Chain,
+    Conflict,
+    DeliveryState,
+    DeliveryUpdate,
+    HoldState,
+    HoldUpdate,
+    StoreError,
+    register_version,
+)
+from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
+
+_FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
+
+_CHUNKS = (32, 8, 4, 2, 1)
+"""Rows of one statement. Fewer statements are fewer hand-overs of the interpreter lock between this thread and the event loop:
+under load each of them costs more than the row."""
+
+_UPDATE_DELIVERIES = (
+    "UPDATE deliveries SET state = v.column2, attempts = coalesce(v.column3, attempts), next_attempt = coalesce(v.column4, next_attempt),"
+    " last_reply = coalesce(v.column5, last_reply), route = coalesce(v.column6, route), lease = coalesce(v.column7, lease),"
+    " warned = coalesce(v.column8, warned), sent_sha256 = coalesce(v.column9, sent_sha256)"
+    " FROM (VALUES {rows}) AS v WHERE deliveries.id = v.column1 AND instr(v.column10, ' ' || deliveries.state || ' ')"
+    " RETURNING deliveries.id, message_id"
+)
+_UPDATE_HOLD = (
+    "UPDATE holds SET state = ?, updated = ?, released = coalesce(?, released) WHERE id = ? AND instr(?, ' ' || state || ' ')"
+    " RETURNING message_id"
+)
+_DROP_FINISHED = (
+    "DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id IN ({marks})"  # noqa: S608 - constants of ours
+    f" AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = m.id AND {OPEN_DELIVERY_SQL})"
+    f" AND NOT EXISTS (SELECT 1 FROM holds WHERE message_id = m.id AND {OPEN_HOLD_SQL}))"
+)
+_DROP_BODY = "DELETE FROM bodies WHERE id = ?"
+
+
+class Again(Exception):
+    """A batch may have to be taken back after it has written: the group is done again, each batch in its savepoint."""
+
+
+class Job(Protocol):
+    """One waiting batch and why it failed."""
+
+    batch: Batch | None
+    error: BaseException | None
+
+
+class Applier:
+    """Keeps what the writer has to know about the tables without asking them."""
+
+    def __init__(self) -> None:
+        self._prepared: dict[tuple[str, int], str] = {}
+        self.delta = 0
+        """Open deliveries that this transaction has added."""
+        self.register = ""
+        """Version of the exception register."""
+
+    def apply(self, db: sqlite3.Connection, chain: Chain, jobs: Sequence[Job]) -> None:
+        """Writes the batches of *jobs* together. A Conflict found before its batch wrote anything is set on its job;
+        Again asks for the group to be done again, each batch apart."""
+        ended: dict[str, None] = {}
+        batches = self._update(db, jobs, ended)
+        many = self._insert
+        many(
+            db,
+            rows.INSERT_BODY,
+            [rows.body_values(body, b.messages[0].department if b.messages else "") for b in batches for body in b.bodies],
+        )
+        many(db, rows.INSERT_MESSAGE, [rows.message_values(row) for b in batches for row in b.messages])
+        deliveries = [row for b in batches for row in b.deliveries]
+        many(db, rows.INSERT_DELIVERY, [rows.delivery_values(row) for row in deliveries])
+        self.delta += sum(row.state not in _FINAL for row in deliveries)
+        for batch in batches:
+            if batch.holds or batch.approvals or batch.users or batch.drop_bodies or batch.heads or batch.exceptions:
+                self._apply_rare(db, batch)
+        if ended:
+            self._statements(db, _DROP_FINISHED, "?", [(message_id,) for message_id in ended])
+        audit = [rows.audit_values(chain.append(event), event) for b in batches for event in b.audit]
+        try:
+            many(db, rows.INSERT_AUDIT, audit)
+        except sqlite3.IntegrityError as error:
+            # Two writers on one chain: no batch of this group may stand.
+            raise StoreError("the audit chain has a row that this keeper did not write") from error
+
+    def _apply_rare(self, db: sqlite3.Connection, batch: Batch) -> None:
+        self._insert(db, rows.INSERT_HOLD, [rows.hold_values(row) for row in batch.holds])
+        self._insert(db, rows.INSERT_APPROVAL, [rows.approval_values(row) for row in batch.approvals])
+        self._insert(db, rows.REPLACE_EXCEPTION, [rows.exception_values(row) for row in batch.exceptions])
+        self._insert(db, rows.REPLACE_USER, [rows.user_values(row) for row in batch.users])
+        self._insert(db, rows.INSERT_HEAD, [rows.head_values(row) for row in batch.heads])
+        for body_id in batch.drop_bodies:
+            db.execute(_DROP_BODY, (body_id,))
+        if batch.exceptions:
+            self.register = register_version(rows.exception_row(v) for v in db.execute(rows.SELECT_EXCEPTION))
+
+    def _update(self, db: sqlite3.Connection, jobs: Sequence[Job], ended: dict[str, None]) -> list[Batch]:
+        """The part that may find another state than it expects; returns the batches that may go on."""
+        updates: list[tuple[Job, DeliveryUpdate]] = []
+        for job in jobs:
+            assert job.batch is not None
+            if job.batch.expect_exceptions_version not in ("", self.register):
+                job.error = Conflict("the exception register has changed")
+            elif len(jobs) > 1 and job.batch.expect_exceptions_version and any(j.batch.exceptions for j in jobs if j.batch is not None):
+                raise Again  # in their order, one by one
+            else:
+                updates += [(job, update) for update in job.batch.delivery_updates]
+        if len({update.id for _, update in updates}) < len(updates):
+            if len(jobs) > 1:
+                raise Again  # one delivery twice: in their order, one by one
+            raise Conflict("a batch may change a delivery once")
+        values = [_update_values(update) for _, update in updates]
+        found = dict(self._statements(db, _UPDATE_DELIVERIES, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
+        for job, update in updates:
+            if update.id not in found:
+                assert job.batch is not None
+                if len(job.batch.delivery_updates) > 1:
+                    if len(jobs) > 1:
+                        raise Again  # its other updates may have been made
+                    raise Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
+                job.error = Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
+                continue
+            self.delta += (update.state not in _FINAL) - (update.expect[0] not in _FINAL)
+            if update.state in _FINAL:
+                ended[found[update.id]] = None
+        going = [job for job in jobs if job.error is None]
+        for job in going:
+            assert job.batch is not None
+            for change in job.batch.hold_updates:
+                if len(jobs) > 1:
+                    raise Again  # rare, and it may have to be taken back after delivery updates of its own
+                message_id = self._update_hold(db, change)
+                if change.state in _FINAL_HOLD:
+                    ended[message_id] = None
+        return [job.batch for job in going if job.batch is not None]
+
+    def _update_hold(self, db: sqlite3.Connection, change: HoldUpdate) -> str:
+        released = None if change.released is None else rows.dump(change.released)
+        found = db.execute(_UPDATE_HOLD, (change.state.value, change.updated, released, change.id, _states(change.expect))).fetchall()
+        if not found:
+            raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}")
+        return str(found[0][0])
+
+    def _insert(self, db: sqlite3.Connection, sql: str, values: Sequence[tuple[object, ...]]) -> None:
+        head, _, marks = sql.partition(" VALUES ")
+        self._statements(db, head + " VALUES {rows}", marks, values)
+
+    def _statements(self, db: sqlite3.Connection, template: str, marks: str, values: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Runs *template* with as many rows at once as there are, in chunks of fixed sizes so that statements are prepared once."""
+        found: list[Any] = []
+        start, left = 0, len(values)
+        while left:
+            size = next(chunk for chunk in _CHUNKS if chunk <= left)
+            key = (template, size)
+            sql = self._prepared.get(key)
+            if sql is None:
+                many = ", ".join([marks] * size)
+                sql = self._prepared[key] = template.format(rows=many, marks=many)
+            flat = values[start] if size == 1 else tuple(itertools.chain.from_iterable(values[start : start + size]))
+            found += db.execute(sql, flat).fetchall()
+            start, left = start + size, left - size
+        return found
+
+
+def _states(expect: Sequence[DeliveryState] | Sequence[HoldState]) -> str:
+    return f" {' '.join(state.value for state in expect)} "
+
+
+def _update_values(update: DeliveryUpdate) -> tuple[object, ...]:
+    return (
+        update.id, update.state.value, update.attempts, update.next_attempt, update.last_reply, update.route, update.lease, update.warned,
+        update.sent_sha256, _states(update.expect),
+    )  # fmt: skip
