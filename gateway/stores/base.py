@@ -254,6 +254,8 @@ class AuditRow:
     recipient: str = ""
     rule: str = ""
     disposition: str = ""
+    position: int = 0
+    """Of the row in the table, over all chains; what ``search_audit`` pages by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,21 @@ SELECT_EXCEPTION = _select("exceptions", _EXCEPTION)
 SELECT_USER = _select("users", _USER)
 SELECT_AUDIT = _select(
     "audit",
-    ("chain", "seq", "created", "reference", "prev_hash", "hash", "line", "department", "sender", "recipient", "rule", "disposition"),
+    (
+        "chain",
+        "seq",
+        "created",
+        "reference",
+        "prev_hash",
+        "hash",
+        "line",
+        "department",
+        "sender",
+        "recipient",
+        "rule",
+        "disposition",
+        "position",
+    ),
 )
 SELECT_HEAD = _select("heads", ("chain", "seq", "hash", "created", "key_id", "signature"))
 

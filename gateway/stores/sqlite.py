@@ -277,8 +277,8 @@ class SqliteStore:
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
         limit: int = 1000, after: int = 0,
     ) -> list[AuditRow]:  # fmt: skip
-        """Rows that match everything that is given; addresses and rules exactly but for case, *text* anywhere in the line."""
-        where, values = ["seq > ?"], [after]  # type: tuple[list[str], list[object]]
+        """Rows after position *after* that match everything that is given; addresses and rules exactly but for case, *text* anywhere in the line."""
+        where, values = ["position > ?"], [after]  # type: tuple[list[str], list[object]]
         for column, value in (("sender", sender), ("recipient", recipient), ("rule", rule)):
             if value:
                 where.append(f"{column} = ? COLLATE NOCASE")
