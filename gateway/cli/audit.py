@@ -1,0 +1,190 @@
+"""``gateway audit``: the decision log.
+
+Who calls it: administrators, auditors and scripts.
+Must never: change the log; print text of a message (the log has none).
+Source: contract.md, "Details of the commands".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config, since
+
+COLUMNS = [
+    ("time", "time"), ("reference", "reference"), ("disposition", "decision"), ("rule", "rule"), ("sender", "from"), ("recipient", "to"),
+    ("level", "level"),
+]  # fmt: skip
+Text = Annotated[str, typer.Argument(help="Words to look for.", metavar="TEXT")]
+
+
+def _request(text: str, sender: str, recipient: str, rule: str, begin: str, end: str, limit: int, after: int) -> Any:
+    from gateway import requests
+
+    return requests.SearchAudit(
+        text=text,
+        sender=sender,
+        recipient=recipient,
+        rule=rule,
+        since=since(begin, "--since"),
+        until=since(end, "--until"),
+        limit=limit,
+        after=after,
+    )
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of one row, whether its fields are dotted ECS names or plain ones."""
+
+    def first(*names: str) -> Any:
+        for name in names:
+            value: Any = row
+            for part in (name,) if name in row else tuple(name.split(".")):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value not in (None, ""):
+                return value
+        return ""
+
+    return {
+        "time": first("@timestamp", "created"), "reference": first("gateway.reference", "reference"),
+        "disposition": first("gateway.disposition", "disposition", "event.action"), "rule": first("rule.id", "rule"),
+        "sender": first("email.from.address", "sender"), "recipient": first("email.to.address", "recipient"),
+        "level": first("gateway.level", "gateway.classification.level", "level"),
+    }  # fmt: skip
+
+
+def _search(
+    context: typer.Context,
+    text: Text = "",
+    sender: Annotated[str, typer.Option("--from", help="Sender.", metavar="ADDRESS")] = "",
+    recipient: Annotated[str, typer.Option("--to", help="Recipient.", metavar="ADDRESS")] = "",
+    rule: Annotated[str, typer.Option("--rule", help="Id of a rule.", metavar="ID")] = "",
+    begin: Annotated[str, typer.Option("--since", help="ISO 8601 with zone, or a span before now: 30d, 12h.", metavar="TIME")] = "",
+    end: Annotated[str, typer.Option("--until", help="ISO 8601 with zone, or a span before now.", metavar="TIME")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most this many records.", metavar="N")] = 1000,
+    after: Annotated[int, typer.Option("--after", min=0, help="Page on from this row.", metavar="N")] = 0,
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Decisions by words, sender, recipient, rule and time."""
+    from gateway.cli.link import rows
+
+    path = config_path(context, config)
+    records = rows(load_config(path), path, _request(text, sender, recipient, rule, begin, end, limit, after))
+    if json:
+        output.json_lines(records)
+    else:
+        output.table([_flat(row) for row in records], COLUMNS, empty="Nothing was found.")
+
+
+def _show(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="A reference or an id.", metavar="ID")],
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Everything that was recorded about one message."""
+    from gateway import requests
+    from gateway.cli.link import rows
+
+    path = config_path(context, config)
+    records = rows(load_config(path), path, requests.ShowAudit(id))
+    if not records:
+        raise Stop(f"Nothing is recorded about {id}.")
+    if json:
+        output.json_lines(records)
+        return
+    for record in records:
+        output.details(record)
+        output.write("")
+
+
+def _export(
+    context: typer.Context,
+    format: Annotated[str, typer.Option("--format", help="ecs: JSON Lines with ECS names.", metavar="FORMAT")] = "ecs",
+    begin: Annotated[str, typer.Option("--since", help="ISO 8601 with zone, or a span before now.", metavar="TIME")] = "",
+    end: Annotated[str, typer.Option("--until", help="ISO 8601 with zone, or a span before now.", metavar="TIME")] = "",
+    config: ConfigFile = "",
+) -> None:
+    """The whole log as JSON Lines with ECS names, oldest first."""
+    from gateway.cli.link import rows
+
+    if format != "ecs":
+        raise Stop(f"--format: {format!r} is not a format; there is: ecs", 2)
+    path = config_path(context, config)
+    loaded = load_config(path)
+    after, page = 0, 5000
+    while True:
+        records = rows(loaded, path, _request("", "", "", "", begin, end, page, after))
+        output.json_lines(records)
+        if len(records) < page:
+            return
+        last = records[-1]
+        after = int(last.get("gateway.chain.seq") or last.get("seq") or 0)
+        if not after:
+            raise Stop("The rows of the log carry no number; the export is not complete.")
+
+
+def _verify(
+    context: typer.Context,
+    store: Annotated[str, typer.Option("--store", help="Another store: sqlite:///path/gateway.db, or a state folder.", metavar="URL")] = "",
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Read every chain from its first row; names the first bad one. Works on a stopped gateway too."""
+    import asyncio
+    from dataclasses import asdict
+
+    from gateway.keeper import audit, vault
+    from gateway.stores.base import StoreError
+    from gateway.stores.sqlite import SqliteStore
+
+    folder = None
+    if store and has_config(context, config):
+        folder = load_config(config_path(context, config)).state_dir
+    loaded = load_config(config_path(context, config)) if not store else None
+    file = _store_file(store) if store else loaded.state_dir / "gateway.db" if loaded else FilePath()
+    keys_of = folder or file.parent
+
+    async def verify() -> audit.Result:
+        reader = SqliteStore(file, read_only=True)
+        await reader.open()
+        try:
+            pem = keys_of / "keys" / "audit-signing.pem"
+            keys = [audit.read_signer(pem).public] if pem.exists() else []
+            return await audit.verify(reader, keys, audit.heads_in(keys_of / "log" / "audit-heads.jsonl"))
+        finally:
+            await reader.close()
+
+    try:
+        result = asyncio.run(verify())
+    except (StoreError, vault.VaultError) as error:
+        raise Stop(str(error), 2) from error
+    if json:
+        output.json_lines([asdict(result) | {"ok": result.bad is None}])
+    else:
+        output.write(result.text)
+    if result.bad is not None:
+        raise typer.Exit(1)
+
+
+def _store_file(url: str) -> FilePath:
+    """The SQLite file that *url* names."""
+    if "://" in url and not url.startswith("sqlite:///"):
+        raise Stop(f"--store: {url.split(':', 1)[0]} stores cannot be read yet; name sqlite:///path/gateway.db or a state folder", 2)
+    path = FilePath(url.removeprefix("sqlite://")) if url.startswith("sqlite:///") else FilePath(url)
+    return path / "gateway.db" if path.is_dir() else path
+
+
+def commands() -> typer.Typer:
+    """The commands of this noun."""
+    app = typer.Typer(name="audit", help="The decision log: search, show, verify, export.", no_args_is_help=True)
+    app.command("search")(_search)
+    app.command("show")(_show)
+    app.command("verify")(_verify)
+    app.command("export")(_export)
+    return app

@@ -1,0 +1,283 @@
+"""``gateway check`` and ``gateway doctor``: is this set-up fit to run?
+
+Who calls it: administrators before the first start and after a change; scripts by the exit code.
+Must never: change anything; print a secret.
+Source: contract.md, "Commands".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
+
+if TYPE_CHECKING:
+    from gateway.config import Config, Route
+    from gateway.doctor import Finding
+
+_CONNECT = 10.0  # seconds for the next hop's answers
+
+
+def _rules(config: Config) -> Iterator[Finding]:
+    from gateway import policy
+    from gateway.doctor import Finding
+
+    try:
+        loaded = policy.load(config.rules_dir, config)
+        failed = [result for result in loaded.test() if not result.ok]
+    except policy.PolicyError as error:
+        yield Finding("rules", "wrong", str(error))
+        return
+    yield Finding("rules", "ok", f"{len(loaded.rules.rules)} rules from {config.rules_dir or 'the package'}, version {loaded.version}")
+    for result in failed:
+        yield Finding("examples", "wrong", f"{result.file}:{result.line}: {result.rule}: {result.name}: {result.reason}")
+    if not failed:
+        yield Finding("examples", "ok", "every example of every rule holds")
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    from gateway.cli.keys import dns_record
+    from gateway.doctor import Finding
+    from gateway.keeper import vault
+
+    own = config.state_dir / "keys" / "vault.key"
+    if config.vault.key_file is None and not config.vault.credential:
+        if own.exists():
+            text = f"the vault key lies beside the store ({own}): whoever gets the disk gets both; name vault.key_file or vault.credential"
+        else:
+            text = f"a vault key will be made at {own}; better name vault.key_file or vault.credential"
+        yield Finding("vault", "warning", text)
+    elif config.vault.key_file is not None:
+        try:
+            vault.read_secret(config.vault.key_file)
+        except vault.VaultError as error:
+            yield Finding("vault", "wrong", f"{error}; gateway keys init makes one where there is none")
+        else:
+            yield Finding("vault", "ok", f"vault key {config.vault.key_file}")
+    else:
+        yield Finding("vault", "ok", f"vault key from the systemd credential {config.vault.credential}")
+    for entry in config.dkim:
+        try:
+            dns_record(entry.key_file)
+        except OSError as error:
+            yield Finding("dkim", "wrong", f"{entry.key_file}: {error.strerror}; make it with: gateway keys init")
+        except Stop as stop:
+            yield Finding("dkim", "wrong", str(stop))
+        else:
+            yield Finding("dkim", "ok", f"{entry.selector}._domainkey.{entry.domain}: {entry.key_file}")
+    if not config.dkim:
+        yield Finding("dkim", "warning", "no [[dkim]]: outbound mail is not signed")
+
+
+def _certificates(config: Config) -> Iterator[Finding]:
+    import ssl
+    from datetime import UTC, datetime
+
+    from cryptography import x509
+
+    from gateway.doctor import Finding
+
+    files = [("tls", config.tls.certificate), ("sealed", config.sealed.certificate)]
+    for name, path in files:
+        if path is None:
+            continue
+        try:
+            found = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        except (OSError, ValueError, IndexError) as error:
+            yield Finding(
+                name, "wrong", f"{path}: is not a readable PEM certificate ({getattr(error, 'strerror', None) or 'wrong format'})"
+            )
+            continue
+        days = (found.not_valid_after_utc - datetime.now(UTC)).days
+        if days < 0:
+            yield Finding(name, "wrong", f"{path}: expired on {found.not_valid_after_utc:%Y-%m-%d}; renew it")
+        elif days < 21:
+            yield Finding(name, "warning", f"{path}: expires in {days} days; renew it")
+        else:
+            yield Finding(name, "ok", f"{path}: valid until {found.not_valid_after_utc:%Y-%m-%d}")
+    if config.tls.certificate is not None and config.tls.key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls.certificate, config.tls.key)
+        except (OSError, ssl.SSLError) as error:
+            yield Finding("tls", "wrong", f"{config.tls.key}: does not go with {config.tls.certificate} ({error.strerror or error})")
+    elif config.tls.certificate is None:
+        yield Finding("tls", "warning", "no [tls]: the doors offer no STARTTLS")
+    if config.sealed.certificate is None:
+        yield Finding("sealed", "warning", "no [sealed]: mail that is probably SECRET or TOP SECRET is refused instead of held")
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    import asyncio
+
+    from gateway.doctor import Finding
+    from gateway.stores.base import StoreError
+    from gateway.stores.sqlite import SqliteStore
+
+    if config.store.url != "sqlite":
+        yield Finding("store", "wrong", f"store.url: {config.store.url.split(':', 1)[0]} is not a store that this version has; use sqlite")
+        return
+    path = config.state_dir / "gateway.db"
+    if not path.exists():
+        yield Finding("store", "ok", f"{path} will be made at the first start")
+        return
+
+    async def look() -> int:
+        store = SqliteStore(path, read_only=True)
+        await store.open()
+        try:
+            return len(await store.audit_chains())
+        finally:
+            await store.close()
+
+    try:
+        chains = asyncio.run(look())
+    except StoreError as error:
+        yield Finding("store", "wrong", str(error))
+    else:
+        yield Finding("store", "ok", f"{path}, {chains} audit chain{'s' * (chains != 1)}")
+
+
+def _hop(route: Route) -> Finding:
+    """Connects, greets and, where the route wants it, starts TLS; sends no mail."""
+    import smtplib
+    import socket
+    import ssl
+
+    from gateway.doctor import Finding
+
+    name = f"next hop {route.next_hop} for {', '.join(route.domains)}"
+    if route.next_hop.startswith("unix:"):
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(_CONNECT)
+                sock.connect(route.next_hop[5:])
+        except OSError as error:
+            return Finding("next hop", "wrong", f"{name}: {error.strerror or error}")
+        return Finding("next hop", "ok", name)
+    host, _, port = route.next_hop.rpartition(":")
+    host = host.strip("[]")
+    try:
+        with smtplib.SMTP(timeout=_CONNECT) as client:
+            client.connect(host, int(port))
+            client.ehlo()
+            if route.tls == "none":
+                return Finding("next hop", "ok", f"{name}: answers, without TLS on this machine")
+            if not client.has_extn("starttls"):
+                state = "wrong" if route.tls == "required" else "warning"
+                return Finding("next hop", state, f"{name}: offers no STARTTLS")
+            context = ssl.create_default_context(cafile=str(route.tls_ca) if route.tls_ca else None)
+            # smtplib checks the certificate against this name.
+            client._host = route.tls_name or host  # type: ignore[attr-defined]
+            client.starttls(context=context)
+            suite = client.sock.cipher() if isinstance(client.sock, ssl.SSLSocket) else None
+            return Finding("next hop", "ok", f"{name}: {suite[1]} {suite[0]}" if suite else name)
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        return Finding("next hop", "wrong" if route.tls != "opportunistic" else "warning", f"{name}: {error}")
+
+
+def _routes(config: Config) -> Iterator[Finding]:
+    from gateway.doctor import Finding
+
+    if not config.route:
+        yield Finding("next hop", "wrong", "no [[route]]: no mail can be delivered")
+    if not config.originators.domains:
+        yield Finding("originators", "warning", "originators.domains is empty: no mail counts as official")
+    if not config.originators.networks:
+        yield Finding("originators", "warning", "originators.networks is empty: only clients that sign in may send official mail")
+    for route in config.route:
+        yield _hop(route)
+
+
+_WORDS = {"ok": "ok", "warning": "warn", "wrong": "WRONG"}
+
+
+def _print(findings: Iterator[Finding], json: bool) -> None:
+    wrong = False
+    for finding in findings:
+        wrong |= finding.state == "wrong"
+        if json:
+            output.write(output.json_line(asdict(finding)))
+        else:
+            output.write(f"{_WORDS[finding.state]:<6} {finding.subject:<12} {output.safe(finding.text)}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def options(config: Config) -> Iterator[dict[str, Any]]:
+    """Every option with its value, default and sentence."""
+    from pydantic import BaseModel
+    from pydantic_core import PydanticUndefined
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+    def walk(prefix: str, model: BaseModel) -> Iterator[dict[str, Any]]:
+        for name, field in type(model).model_fields.items():
+            value = getattr(model, name)
+            if isinstance(value, BaseModel):
+                yield from walk(f"{prefix}{name}.", value)
+                continue
+            if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+                for number, item in enumerate(value):
+                    yield from walk(f"{prefix}{name}[{number}].", item)
+                continue
+            default = None if field.default is PydanticUndefined else plain(field.default)
+            sentence = field.description or ("None is configured." if value == () else "")
+            yield {"option": f"{prefix}{name}", "value": plain(value), "default": default, "sentence": sentence}
+
+    yield from walk("", config)
+
+
+def _check(
+    context: typer.Context,
+    show: Annotated[bool, typer.Option("--show", help="Print every option with its value, default and sentence.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to the next hops.")] = False,
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Check config, rules, examples, keys, certificates, store and next hops; each line ok or what to do."""
+    from gateway.config import Config
+    from gateway.doctor import Finding
+
+    path = config_path(context, config)
+    if show:
+        shown = load_config(path) if has_config(context, config) else Config()
+        columns = [("option", "option"), ("value", "value"), ("default", "default"), ("sentence", "what it is")]
+        output.show(list(options(shown)), json, columns, empty="")
+        return
+    loaded = load_config(path)
+
+    def findings() -> Iterator[Finding]:
+        yield Finding("config", "ok", str(path))
+        yield from _rules(loaded)
+        yield from _keys(loaded)
+        yield from _certificates(loaded)
+        yield from _store(loaded)
+        if not offline:
+            yield from _routes(loaded)
+
+    _print(findings(), json)
+
+
+def _doctor(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
+    """Look at this machine: interpreter, disk, permissions, clock. A warning never keeps the gateway from starting."""
+    from gateway import doctor
+    from gateway.config import Config
+
+    loaded = load_config(config_path(context, config)) if has_config(context, config) else Config()
+    _print(doctor.examine(loaded), json)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command("check")(_check)
+    app.command("doctor")(_doctor)

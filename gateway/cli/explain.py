@@ -1,0 +1,353 @@
+"""``gateway explain``: what would be decided about a message and why, without acting.
+
+What it is: the same inspection, classification and decision as the running gateway's, on files.
+Who calls it: administrators, rule authors, scripts.
+Must never: act, store or send anything; say less than the running gateway would decide.
+Source: contract.md, "explain --json".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
+
+if TYPE_CHECKING:
+    from gateway.address import Path
+    from gateway.config import Config
+    from gateway.envelope import Transaction
+    from gateway.policy import Policy
+    from gateway.requests import Exceptions
+    from gateway.verdict import Inspection, Verdict
+
+_PARALLEL_FROM = 3  # files; below it starting processes costs more than it saves
+
+
+def _files(names: Iterable[str]) -> list[FilePath]:
+    """Every file named, and every file in every folder named, in order. Ends the command when one is not there."""
+    found: list[FilePath] = []
+    for name in names:
+        path = FilePath(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            found += [p for p in inside if p.suffix.lower() == ".eml"] or inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise Stop(f"{name}: there is no such file", 2)
+    return found
+
+
+def _path(text: str, option: str) -> Path:
+    from gateway import address
+
+    raw = text.strip()
+    raw = raw[1:-1] if raw.startswith("<") and raw.endswith(">") else raw
+    if not raw and option == "--from":
+        return address.NULL_PATH
+    try:
+        return address.parse(raw.encode("utf-8", "surrogateescape"), smtputf8=True)
+    except address.AddressError as error:
+        raise Stop(f"{option}: {text}: {error}", 2) from error
+
+
+def _official(sender: Path, config: Config) -> bool:
+    """Whether the sender's domain is one of ours."""
+    return sender.domain in config.originators.domains
+
+
+class Case:
+    """Everything but the message: who sends to whom, under which policy. Calling it with a file gives its record."""
+
+    def __init__(
+        self, sender: Path, recipients: tuple[Path, ...], config: Config, policy: Policy, exceptions: Exceptions,
+        *, client_ip: str, user: str, want_text: bool,
+    ) -> None:  # fmt: skip
+        import ipaddress
+
+        from gateway.envelope import Peer
+        from gateway.policy import decide
+
+        self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
+        self._sender, self._recipients = sender, recipients
+        networks = [ipaddress.ip_network(network) for network in config.originators.networks]
+        if client_ip or user:
+            address = ipaddress.ip_address(client_ip) if client_ip else None
+            listed = address is not None and any(address in network for network in networks)
+            self._peer = Peer(client_ip or "127.0.0.1", user=user, listed=listed)
+            self._verified = decide.verified(sender, self._peer, config)
+        else:
+            self._verified = _official(sender, config)
+            self._peer = Peer(str(networks[0][0]) if networks and self._verified else "192.0.2.1", listed=self._verified)
+
+    def transaction(self, content: bytes, sha256: str) -> Transaction:
+        """The transaction that would have brought *content* here."""
+        import time
+
+        from gateway.envelope import Door, Envelope, Recipient, Transaction, new_id
+
+        return Transaction(
+            id=new_id(), door=Door.SMTP, peer=self._peer,
+            envelope=Envelope(self._sender, tuple(Recipient(path) for path in self._recipients), eight_bit=True, smtputf8=True),
+            received_at=time.time(), size=len(content), sha256=sha256, verified_originator=self._verified,
+            department=self._sender.domain if self._verified else "",
+        )  # fmt: skip
+
+    def record(self, file: FilePath, killed: str = "") -> dict[str, Any]:
+        """The record of one file. *killed*: reading it ended a process in this way, so that it counts as suspect."""
+        import hashlib
+
+        from gateway import content as inspection_of
+        from gateway.message import prescan
+        from gateway.policy import decide
+
+        try:
+            content = prescan.canonical(file.read_bytes())
+        except OSError as error:
+            return {"file": str(file), "error": error.strerror or str(error)}
+        sha256 = hashlib.sha256(content).hexdigest()
+        tx = self.transaction(content, sha256)
+        if killed:
+            inspection = self._unread(content, sha256, killed)
+        else:
+            inspection = inspection_of.unpack(
+                content, sha256=sha256, limits=self.config.limits, scheme=self.policy.scheme, want_text=self.want_text
+            )
+        verdict = decide.decide(tx, inspection, self.policy, self.exceptions, self.config)
+        return record(file, content, inspection, verdict, self.policy, self.config.languages, self.want_text)
+
+    def _unread(self, content: bytes, sha256: str, how: str) -> Inspection:
+        from gateway.message import plain, prescan, views
+        from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState
+
+        scan = prescan.prescan(content, self.config.limits)
+        headers: Headers = Headers()
+        findings: tuple[Finding, ...] = ()
+        if not scan.over_limit:
+            view = views.strict(content, scan, self.config.limits)
+            headers, findings = views.summary(view, scan), plain.root_findings(view.headers, self.policy.scheme)
+        reason = f"reading this message ended the process that read it ({how})"
+        return Inspection(sha256, headers, (Leaf("1", "", "message/rfc822", len(content), LeafState.SUSPECT, reason),), findings, (reason,))
+
+
+def record(
+    file: FilePath, content: bytes, inspection: Inspection, verdict: Verdict, policy: Policy, languages: tuple[str, ...], want_text: bool
+) -> dict[str, Any]:
+    """The contract's JSON object for one message."""
+    texts = dict(inspection.texts)
+    found = verdict.classification
+    edits = {(edit.action, edit.header, edit.value): None for one in verdict.recipients for edit in one.edits}
+    rules = {rule.id: rule for rule in policy.rules.rules}
+
+    def level(value: Any) -> str | None:
+        return None if value is None else value.text
+
+    def explanation(key: str, facts: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        if not key:
+            return {}
+        said = {lang: policy.explanations.sentence(key, lang, dict(facts)) for lang in languages}
+        return {lang: " ".join((one.what, one.why, *one.next)) for lang, one in said.items()}
+
+    return {
+        "file": str(file),
+        "message": {
+            "sha256": inspection.sha256, "size": len(content), "subject": inspection.headers.subject,
+            "ambiguous": bool(inspection.ambiguity), "ambiguity": list(inspection.ambiguity),
+        },
+        "classification": {
+            "level": level(found.level), "declared": level(found.declared), "found": level(found.found), "probable": level(found.probable),
+            "conflict": found.conflict, "complete": found.complete,
+            "evidence": [
+                {
+                    "level": one.level.text, "path": one.path, "zone": str(one.zone), "text": one.text, "language": one.language,
+                    "confidence": str(one.confidence), "detector": one.detector,
+                }
+                for one in found.evidence
+            ],
+        },
+        "leaves": [
+            {
+                "path": leaf.path, "name": leaf.name, "media_type": leaf.media_type, "size": leaf.size, "state": str(leaf.state),
+                "reason": leaf.reason, "level": level(leaf.level),
+                "protection": {
+                    "state": str(leaf.protection.state), "scheme": leaf.protection.scheme, "cipher": leaf.protection.cipher,
+                    "bits": leaf.protection.bits, "reason": leaf.protection.reason,
+                },
+            } | ({"text": texts.get(leaf.path, "")} if want_text else {})
+            for leaf in verdict.leaves
+        ],
+        "recipients": [
+            {
+                "address": one.address, "tier": str(one.tier), "direction": str(one.direction), "disposition": one.disposition.text,
+                "status": one.status, "rule": one.rule, "title": getattr(rules.get(one.rule), "title", ""), "source": one.source,
+                "explanation": explanation(one.explain, one.facts), "exception": one.exception, "tags": list(one.tags),
+                "trace": [{"rule": step.rule, "hit": step.hit, "mode": step.mode} for step in one.trace],
+            }
+            for one in verdict.recipients
+        ],
+        "edits": [{"action": action, "header": header, "value": value} for action, header, value in edits],
+        "rules_version": verdict.rules_version,
+        "exceptions_version": verdict.exceptions_version,
+    }  # fmt: skip
+
+
+_MARKS = {"deliver": "DELIVER", "hold": "HOLD", "refuse": "REFUSE", "defer": "DEFER"}
+
+
+def _print(found: dict[str, Any], want_text: bool) -> None:
+    """One record for people."""
+    safe, say = output.safe, output.write
+    if "error" in found:
+        return
+    message, classification = found["message"], found["classification"]
+    say(f"{safe(found['file'])}: {safe(message['subject']) or '(no subject)'}")
+    level = classification["level"] or "no marking"
+    extra = [f"declared {classification['declared']}"] if classification["declared"] else []
+    if classification["probable"] and classification["probable"] != classification["level"]:
+        extra.append(f"probably {classification['probable']}")
+    extra += ["its labels and its content disagree"] if classification["conflict"] else []
+    extra += [] if classification["complete"] else ["not everything could be read"]
+    say(f"  level      {level}" + (f" ({'; '.join(extra)})" if extra else ""))
+    for reason in message["ambiguity"]:
+        say(f"  ambiguous  {safe(reason)}")
+    for one in classification["evidence"][:10]:
+        say(f'  evidence   {one["level"]} in {safe(one["path"])}, {one["zone"]}: "{safe(one["text"])}" ({one["confidence"]})')
+    if len(classification["evidence"]) > 10:
+        say(f"  evidence   and {len(classification['evidence']) - 10} more; --json prints all")
+    for leaf in found["leaves"]:
+        protection = leaf["protection"]
+        locked = (
+            ""
+            if protection["state"] == "none"
+            else f", protection {protection['state']} {protection['scheme']} {protection['cipher']}".rstrip()
+        )
+        why = leaf["reason"] or protection["reason"]
+        say(f"  leaf       {safe(leaf['path'])} {leaf['media_type']}: {leaf['state']}{safe(locked)}" + (f" ({safe(why)})" if why else ""))
+        if want_text and leaf["text"]:
+            for line in output.safe_lines(leaf["text"]).split("\n"):
+                say(f"             | {line}")
+    for one in found["recipients"]:
+        say("")
+        say(f"  {_MARKS[one['disposition']]:<8} {safe(one['address'])}  ({one['tier']}, {one['direction']}, {one['status']})")
+        say(f"    rule     {safe(one['rule'])}" + (f": {safe(one['title'])}" if one["title"] else ""))
+        if one["source"]:
+            say(f"    source   {safe(one['source'])}")
+        if one["exception"]:
+            say(f"    by       exception {safe(one['exception'])}")
+        for text in list(one["explanation"].values())[:1]:
+            say(f"    why      {safe(text)}")
+        watched = [step["rule"] for step in one["trace"] if step["hit"] and step["mode"] == "monitor"]
+        if watched:
+            say(f"    monitor  {safe(', '.join(watched))}")
+    if found["edits"]:
+        say("")
+        for edit in found["edits"]:
+            say(f"  {edit['action']:<8} {safe(edit['header'])}" + (f": {safe(edit['value'])}" if edit["value"] else ""))
+    say("")
+
+
+def _explain(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help="Messages, or folders of messages.", metavar="FILE…")],
+    sender: Annotated[str, typer.Option("--from", help="Envelope sender; <> for the null sender.", metavar="ADDRESS")] = "",
+    to: Annotated[list[str] | None, typer.Option("--to", help="Envelope recipient; may be repeated.", metavar="ADDRESS")] = None,
+    client_ip: Annotated[str, typer.Option("--client-ip", help="Address that the message comes from.", metavar="IP")] = "",
+    user: Annotated[str, typer.Option("--user", help="Login that the message comes from.", metavar="NAME")] = "",
+    text: Annotated[bool, typer.Option("--text", help="Add the text that was read from each leaf.")] = False,
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """What would be decided about each message and why, without acting."""
+    from gateway import policy as policies
+    from gateway.cli import workers
+    from gateway.config import Config, Originators
+
+    if not sender:
+        raise Stop("explain: --from is missing; write --from '<>' for the null sender", 2)
+    if not to:
+        raise Stop("explain: --to is missing", 2)
+    from_path, to_paths = _path(sender, "--from"), tuple(_path(one, "--to") for one in to)
+    if client_ip:
+        _check_ip(client_ip)
+    found = _files(files)
+    path = config_path(context, config)
+    if has_config(context, config):
+        loaded = load_config(path)
+    else:
+        loaded = Config(originators=Originators(domains=(from_path.domain,) if from_path.domain else ()))
+    try:
+        policy = policies.load(loaded.rules_dir, loaded)
+    except policies.PolicyError as error:
+        raise Stop(str(error), 2) from error
+    case = Case(
+        from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=user, want_text=text
+    )  # fmt: skip
+    records: Iterable[Any]
+    if len(found) < _PARALLEL_FROM:
+        records = (case.record(file) for file in found)
+    else:
+        records = workers.results(case.record, found, len(os.sched_getaffinity(0)))
+    unread = 0
+    for file, one in zip(found, records, strict=False):
+        shown = case.record(file, one.how) if isinstance(one, workers.Died) else one
+        if "error" in shown:
+            unread += 1
+            typer.echo(f"gateway: {file}: {shown['error']}", err=True)
+        elif json:
+            output.write(output.json_line(shown))
+        else:
+            _print(shown, text)
+    if unread:
+        raise typer.Exit(2)
+
+
+def _check_ip(text: str) -> None:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise Stop(f"--client-ip: {text!r} is not an IP address", 2) from error
+
+
+def _exceptions(config: Config) -> Exceptions:
+    """The register of the running gateway where there is one that we may ask; else an empty one."""
+    import asyncio
+
+    from gateway import ipc, requests
+
+    empty = requests.Exceptions("none", ())
+
+    async def fetch() -> requests.Exceptions:
+        channel = await ipc.Channel.connect(config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
+        try:
+            answer, _ = await asyncio.wait_for(channel.call(requests.ListExceptions()), 5)
+        finally:
+            channel.close()
+        if not isinstance(answer, requests.Rows) or not answer.rows:
+            return empty
+        return _register(answer.rows)
+
+    try:
+        return asyncio.run(fetch())
+    except (ipc.ChannelError, TimeoutError):
+        return empty
+
+
+def _register(rows: tuple[dict[str, Any], ...]) -> Exceptions:
+    from gateway import requests
+
+    names = requests.ExceptionRow.__struct_fields__
+    entries = tuple(requests.ExceptionRow(**{name: row[name] for name in names if name in row}) for row in rows)
+    return requests.Exceptions(str(rows[0].get("version", "")), entries)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command of this file."""
+    app.command("explain")(_explain)

@@ -1,0 +1,162 @@
+"""``gateway run`` and ``gateway reload``: the gateway itself.
+
+Who calls it: people, systemd, and the supervisor for each of its processes (``--only``).
+Must never: keep a process alive whose supervisor has gone.
+Sources: contract.md, "Commands"; prctl(2) PR_SET_PDEATHSIG.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+_PR_SET_PDEATHSIG = 1
+KINDS = ("keeper", "inspector", "doors", "web")
+
+
+def _die_with(parent: int) -> None:
+    """SIGTERM for us when the supervisor *parent* dies; ends at once when it is gone already."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        raise Stop(f"prctl: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:
+        raise Stop("the supervisor has gone")
+
+
+def _serve(kind: str, worker: int, config: Config) -> None:
+    """Runs one kind of process until SIGTERM. Its modules are imported here only: a door never loads the store."""
+    if kind == "keeper":
+        from gateway.keeper import service as keeper
+
+        keeper.run(config)
+    elif kind == "inspector":
+        from gateway.content import service as inspector
+
+        inspector.run(config)
+    elif kind == "doors":
+        from gateway.doors import service as doors
+
+        doors.run(config, worker)
+    else:
+        from gateway.web import service as web
+
+        web.run(config)
+
+
+def _run(
+    context: typer.Context,
+    only: Annotated[str, typer.Option("--only", help=f"Run one kind of process: {', '.join(KINDS)}.", metavar="KIND")] = "",
+    worker: Annotated[int, typer.Option("--worker", min=0, help="Number of this door process, from 0.", metavar="N")] = 0,
+    parent: Annotated[int, typer.Option("--parent", hidden=True)] = 0,
+    config: ConfigFile = "",
+) -> None:
+    """Run the gateway: keeper, inspectors, doors and web, until SIGTERM or Ctrl-C. SIGHUP reloads."""
+    if only and only not in KINDS:
+        raise Stop(f"--only: {only!r} is none of {', '.join(KINDS)}", 2)
+    if parent:
+        _die_with(parent)
+    path = config_path(context, config)
+    loaded = load_config(path)
+    from gateway import supervisor
+
+    try:
+        if only:
+            os.umask(0o077)
+            supervisor.prepare(loaded)
+            _serve(only, worker, loaded)
+        else:
+            supervisor.run(path, loaded)
+    except supervisor.CannotRun as error:
+        raise Stop(str(error), error.code) from error
+
+
+def _change(row: dict[str, Any]) -> str:
+    text = f"{output.safe(row['what'])} {output.safe(row['name'])}: {row['change']}".replace(" :", ":")
+    if "before" in row:
+        text += f" from {output.json_line(row['before'])} to {output.json_line(row['after'])}"
+    return text
+
+
+def _reload(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
+    """Take rules, domains, certificates and config anew in the running gateway; a mistake changes nothing."""
+    from gateway import requests
+    from gateway.cli.link import rows
+
+    path = config_path(context, config)
+    loaded = load_config(path)
+    changes = rows(loaded, path, requests.Reload(), socket="supervisor.sock")
+    if json:
+        output.json_lines(changes)
+    elif not changes:
+        output.write("Nothing changed; certificates and keys were read again.")
+    else:
+        for change in changes:
+            output.write(_change(change))
+
+
+def _status(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
+    """The processes of the running gateway."""
+    from gateway import requests
+    from gateway.cli.link import rows
+
+    path = config_path(context, config)
+    records = rows(load_config(path), path, requests.Status(), socket="supervisor.sock")
+    columns = [(name, name.replace("_", " ")) for name in ("kind", "worker", "pid", "state", "running_s", "restarts")]
+    output.show(records, json, columns, empty="No process runs.")
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Config and rules of *config* as values that can be compared; every example was run. Ends the command on a mistake."""
+    import hashlib
+
+    from gateway import policy
+
+    try:
+        loaded = policy.load(config.rules_dir, config, messages=True)
+    except policy.PolicyError as error:
+        raise Stop(str(error), 2) from error
+    flat: dict[str, Any] = {}
+
+    def flatten(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for name, item in value.items():
+                flatten(f"{prefix}.{name}" if prefix else name, item)
+        else:
+            flat[prefix] = value
+
+    flatten("", config.model_dump(mode="json"))
+    rules = {rule.id: hashlib.sha256(repr(rule).encode("utf-8", "backslashreplace")).hexdigest() for rule in loaded.rules.rules}
+    return {"config": flat, "rule": rules, "version": loaded.version}
+
+
+def _describe(context: typer.Context, config: ConfigFile = "") -> None:
+    """What the supervisor asks before it starts or reloads."""
+    output.write(output.json_line(describe(load_config(config_path(context, config)))))
+    sys.stdout.flush()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command("run")(_run)
+    app.command("reload")(_reload)
+    app.command("status")(_status)
+    app.command("describe", hidden=True)(_describe)
+
+
+def start_arguments(path: FilePath) -> list[str]:
+    """How ``gateway demo`` starts a gateway with the config *path*."""
+    from gateway import processes
+
+    return processes.command(path, "run")

@@ -1,0 +1,94 @@
+"""One process of the gateway: how it is started, whether it listens, what it may know; and the word to systemd.
+
+What it is: ``Child``, ``command``, ``environment``, ``listens``, ``notify``.
+Who calls it: ``supervisor``; ``gateway demo`` for ``command``.
+Must never: put a secret in a child's arguments or environment.
+Sources: design.md section 2; proc(5); sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+
+import gateway
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+@dataclass(slots=True)
+class Child:
+    """One process to keep alive."""
+
+    kind: str
+    worker: int = 0
+    process: asyncio.subprocess.Process | None = None
+    started: float = 0.0
+    quick_deaths: int = 0
+    restarts: int = -1
+    ending: bool = False
+    """Its end is wanted."""
+    state: str = "stopped"
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.returncode is None
+
+
+def notify(message: str) -> None:
+    """Tells systemd *message* (sd_notify); nothing happens where systemd did not ask."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.sendall(message.encode("ascii"))
+
+
+def listens(pid: int) -> bool:
+    """Whether process *pid* holds a listening TCP or unix socket, from /proc; True where /proc does not say."""
+    try:
+        links = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
+    except OSError:
+        return os.path.exists(f"/proc/{pid}") and not os.access(f"/proc/{pid}/fd", os.R_OK)
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    if not inodes:
+        return False
+    for table, state, column, inode in (("tcp", "0A", 3, 9), ("tcp6", "0A", 3, 9), ("unix", "00010000", 3, 6)):
+        try:
+            with open(f"/proc/{pid}/net/{table}", encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    words = line.split()
+                    if len(words) > inode and words[column] == state and words[inode] in inodes:
+                        return True
+        except OSError:
+            continue
+    return False
+
+
+def command(path: FilePath, *words: str) -> list[str]:
+    """The arguments that start this same code as another process, with the config *path*."""
+    return [sys.executable, "-P", "-m", "gateway", *words, "--config", str(path)]
+
+
+def environment() -> dict[str, str]:
+    """The little that a child may know of our environment, and where this code is."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    here = str(FilePath(gateway.__file__).parent.parent)
+    return kept | {"PYTHONPATH": os.pathsep.join([*places, *([] if here in places else [here])])}
+
+
+def has_terminal() -> bool:
+    """Whether Ctrl-C would reach our children too: then they get a session of their own, and hear of it from us in order."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""The web process: uvicorn over sockets of our own, and the line to the keeper.
+
+What it is: ``run(config)``, started by ``gateway run --only web``.
+Who calls it: ``cli.run``.
+Must never: hold a key or a store; open a port that the config does not name; log a query string (a login token may be in it).
+Sources: design.md section 2; hostile-inputs catalogue 4.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+import sys
+from typing import Any
+
+import uvicorn
+
+from gateway import ipc, logs, requests
+from gateway.config import Config
+from gateway.web.views import application
+
+_PATIENCE = 10.0  # seconds for one answer of the keeper
+
+
+class Keeper:
+    """The keeper as the web may ask it: one channel, opened anew when it has broken."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.run_dir / "keeper-web.sock"
+        self._channel: ipc.Channel | None = None
+        self._opening = asyncio.Lock()
+
+    async def ask(self, request: Any) -> Any:
+        """The keeper's answer. Raises ipc.ChannelError when there is none within 10 seconds."""
+        async with self._opening:
+            if self._channel is None or not self._channel.open:
+                self._channel = await ipc.Channel.connect(self._path, requests.KeeperAnswer)
+            channel = self._channel
+        try:
+            answer, _ = await asyncio.wait_for(channel.call(request), _PATIENCE)
+        except TimeoutError as error:
+            channel.close()
+            raise ipc.ChannelError("the keeper did not answer in time") from error
+        return answer
+
+    def close(self) -> None:
+        """Ends the channel."""
+        if self._channel is not None:
+            self._channel.close()
+
+
+def listeners(config: Config) -> list[socket.socket]:
+    """A listening socket for each web address of the config. Raises OSError with the address in its text."""
+    return [_bind(listen.address) for listen in config.listen if listen.door == "web"]
+
+
+def _bind(address: str) -> socket.socket:
+    if address.startswith("systemd:"):
+        return _inherited(address[8:])
+    if address.startswith("unix:"):
+        path = address[5:]
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        target: Any = path
+    else:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        target = (host, int(port))
+    try:
+        sock.bind(target)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, error.strerror, f"web listener {address}") from error
+    if address.startswith("unix:"):
+        os.chmod(target, 0o660)
+    sock.listen(128)
+    return sock
+
+
+def _inherited(name: str) -> socket.socket:
+    """The socket that systemd passed under *name* (sd_listen_fds)."""
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if name not in names or names.index(name) >= int(os.environ.get("LISTEN_FDS", "0") or "0"):
+        raise OSError(0, "systemd passed no socket of this name", f"web listener systemd:{name}")
+    return socket.socket(fileno=3 + names.index(name))
+
+
+async def _serve(config: Config) -> None:
+    log = logs.get("web")
+    keeper = Keeper(config)
+    sockets = listeners(config)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(config, keeper.ask),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=3,
+            limit_concurrency=200,
+            h11_max_incomplete_event_size=32_768,
+            ws="none",
+        )
+    )
+    # Templates and code are all that this process has: a reload finds nothing to do, and must not end it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.info("web.reloaded"))
+    log.info("web.listening", addresses=[listen.address for listen in config.listen if listen.door == "web"])
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        keeper.close()
+        for sock in sockets:
+            sock.close()
+
+
+def run(config: Config) -> None:
+    """Serves the web page until SIGTERM. Exits 2 where an address cannot be taken."""
+    logs.configure("web")
+    try:
+        asyncio.run(_serve(config))
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        logs.get("web").error("web.cannot_listen", address=str(error.filename or ""), reason=error.strerror)
+        sys.exit(1)
