@@ -1,1 +1,77 @@
-"""To be written."""
+"""Content inspection: which reader reads which kind, and ``unpack``, the one entry.
+
+What it is: ``TABLE`` (a new format is one file and one row) and ``unpack`` (a whole message into an Inspection).
+Who calls it: the inspector's workers; ``gateway explain`` and the rule examples in their own process.
+Must never: run in a door, the keeper or the web process (third-party parsers read hostile octets here); raise for what a
+message contains.
+Sources: design.md sections 3 and 4; reference/inspection.md; hostile-inputs catalogue 4.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.config import Limits
+from gateway.content import calendar, eml, html, image, ooxml, ooxml_protection, pdf, text_plain, unread, zip
+from gateway.content.base import Extractor
+from gateway.content.walk import read_message
+from gateway.message import plain
+from gateway.text.markings import Scheme
+from gateway.verdict import Inspection
+
+TABLE: Mapping[str, Extractor] = MappingProxyType({
+    "text": text_plain.extract,
+    "calendar": calendar.extract,
+    "html": html.extract,
+    "xml": html.extract_xml,
+    "drawing": html.extract_drawing,
+    "mail": eml.extract,
+    "pdf": pdf.extract,
+    "ooxml": ooxml.extract,
+    "ooxml-encrypted": ooxml_protection.extract,
+    "zip": zip.extract,
+    "empty": unread.empty,
+    "printer-settings": unread.printer_settings,
+    **{media_type: image.walker_for(media_type) for media_type in image.WALKERS},
+    # without a reader: never clean
+    "ole2": unread.suspect("an older Office document or another compound file"),
+    "odf": unread.suspect("an OpenDocument file"),
+    "rtf": unread.suspect("an RTF document"),
+    "document": unread.suspect("a document or data file"),
+    "postscript": unread.suspect("a PostScript file"),
+    "tnef": unread.suspect("a winmail.dat file"),
+    "archive": unread.suspect("an archive"),
+    "7z": unread.unverifiable("7z", "a 7z archive"),
+    "rar": unread.unverifiable("rar", "a RAR archive"),
+    "cms": unread.unverifiable("cms", "an S/MIME or CMS object"),
+    "pgp": unread.unverifiable("pgp", "an OpenPGP message"),
+    "age": unread.unverifiable("age", "a file encrypted with age"),
+    "salted": unread.unverifiable("openssl", "a file encrypted with openssl"),
+    "volume": unread.unverifiable("volume", "an encrypted store"),
+    "executable": unread.suspect("a program"),
+    "script": unread.script,
+    "font": unread.suspect("a font"),
+    "unread": unread.suspect("a picture of a special kind"),
+    "prefixed": unread.suspect("a PDF with other data before it"),
+    "unknown": unread.suspect("content of an unknown type"),
+})  # fmt: skip
+"""Kind (as ``sniff`` names it) to extractor."""
+
+
+_OTHER_TYPE = re.compile(rb"^content-type:[ \t]*(?!text/plain)[a-z]", re.I | re.M)
+
+
+def unpack(content: bytes, *, sha256: str, limits: Limits, scheme: Scheme, want_text: bool = False) -> Inspection:
+    """Everything that can be said about the message *content*, whose SHA-256 in hexadecimal is *sha256*.
+
+    What a door can read by itself is read by the same function here, so that both agree. Never raises for its content: what
+    cannot be read is a suspect leaf with a reason.
+    """
+    # A door's own reading exists for text/plain only: for another type the look at the whole message is saved.
+    if not _OTHER_TYPE.search(content, 0, content.find(b"\r\n\r\n") + 1):
+        quick = plain.inspect(content, sha256, limits, scheme, want_text=want_text)
+        if quick is not None:
+            return quick
+    return read_message(content, sha256, limits, scheme, TABLE, want_text=want_text)

@@ -1,0 +1,131 @@
+"""What encryption of an Office document (OOXML in a compound file) really is.
+
+What it is: the extractor of compound files that hold ``EncryptionInfo`` and ``EncryptedPackage``.
+Who calls it: ``content.walk`` through the table.
+Must never: call a document protected that opens with Office's default password, or whose package is plain.
+Sources: MS-OFFCRYPTO 2.3.4.5 (standard), 2.3.4.10 (agile); J&K Circular 26-JK(GAD) of 2024 (AES-256); hostile-inputs catalogue
+E11, E12.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+
+import msoffcrypto
+import olefile
+
+from gateway.content import randomness
+from gateway.content.base import Budget, Child, Found, Piece, Unreadable
+from gateway.protection import Protection, ProtectionState
+from gateway.verdict import LeafState
+
+DEFAULT_PASSWORDS = ("VelvetSweatshop", "")
+_SPINS = 2_000_000
+_ALGORITHMS = {0x6801: ("RC4", 128), 0x660E: ("AES-128-ECB", 128), 0x660F: ("AES-192-ECB", 192), 0x6610: ("AES-256-ECB", 256)}
+_USUAL = frozenset(("encryptioninfo", "encryptedpackage", "\x05summaryinformation", "\x05documentsummaryinformation"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    cipher: str
+    bits: int
+    openable: bool
+    """Whether trying passwords is bounded and supported."""
+
+
+def extract(piece: Piece, budget: Budget) -> Found:
+    """The document itself as a child when it opens without a secret; else its protection."""
+    with olefile.OleFileIO(io.BytesIO(piece.data), raise_defects=olefile.DEFECT_INCORRECT) as ole:
+        streams = ["/".join(name).lower() for name in ole.listdir()]
+        if "encryptioninfo" not in streams or "encryptedpackage" not in streams:
+            raise Unreadable("an Office document whose encryption is incomplete")
+        others = [name for name in streams if name not in _USUAL and not name.startswith("\x06dataspaces/")]
+        info = ole.openstream("EncryptionInfo").read(100_000)
+        package = ole.openstream("EncryptedPackage").read(budget.room(len(piece.data)))
+    claim = _claim(info)
+    if claim.openable and (opened := _open(piece.data, budget)) is not None:
+        protection = Protection(scheme="ooxml", reason="it opens with Office's default password")
+        return Found(children=(Child("document", opened),), reason=protection.reason, protection=protection, container=True)
+    if not claim.openable and claim.cipher.startswith("AES-256"):
+        return _unverifiable("the default passwords could not be tried on it")
+    if others:
+        return _unverifiable("it holds readable streams beside the encrypted document")
+    size = int.from_bytes(package[:8], "little")
+    payload = package[8:]
+    if size == 0 or len(payload) % 16 or not size <= len(payload) <= size + 4096:
+        return _unverifiable("its encrypted package does not have the size it states")
+    if why := randomness.disproof(payload):
+        return _unverifiable(f"it claims {claim.cipher} encryption, but {why}")
+    if len(payload) < 1024:
+        return _unverifiable("its encrypted package is too short for a document")
+    if claim.bits < 256 or not claim.cipher.startswith("AES-256"):
+        weak = Protection(ProtectionState.WEAK, "ooxml", claim.cipher, claim.bits, f"{claim.cipher} is below AES-256")
+        return Found(state=LeafState.SUSPECT, reason=weak.reason, protection=weak)
+    return Found(state=LeafState.OPAQUE, protection=Protection(ProtectionState.STRONG, "ooxml", claim.cipher, claim.bits))
+
+
+def _unverifiable(reason: str) -> Found:
+    return Found(state=LeafState.SUSPECT, reason=reason, protection=Protection(ProtectionState.UNVERIFIABLE, "ooxml", reason=reason))
+
+
+def _claim(info: bytes) -> _Claim:
+    if len(info) < 8:
+        raise Unreadable("an Office document with broken encryption data")
+    major, minor, flags = struct.unpack_from("<HHI", info)
+    if (major, minor) == (4, 4):
+        return _agile(info[8:])
+    if minor == 2 and major in (2, 3, 4):
+        header = struct.unpack_from("<I", info, 8)[0]
+        if header < 32 or 12 + header > len(info):
+            raise Unreadable("an Office document with broken encryption data")
+        algorithm, _, bits = struct.unpack_from("<III", info, 20)
+        # flag 0x20 (fAES) must be set for AES; algorithm 0 means "by the flags"
+        if flags & 0x20 and algorithm in _ALGORITHMS and algorithm != 0x6801:
+            cipher, proper = _ALGORITHMS[algorithm]
+            return _Claim(cipher, proper if bits == proper else min(bits, proper), openable=True)
+        return _Claim("AES-128-ECB" if flags & 0x20 else "RC4", 128, openable=bool(flags & 0x20))
+    return _Claim("unknown encryption", 0, openable=False)
+
+
+_ATTRIBUTE = re.compile(r"([A-Za-z]+)\s*=\s*\"([^\"]{0,4000})\"")
+
+
+def _agile(xml: bytes) -> _Claim:
+    """Both the cipher of the data and that of the key must be AES; the weaker of the two counts."""
+    text = xml.decode("utf-8", "replace")
+    elements = [dict(_ATTRIBUTE.findall(element)) for element in re.findall(r"<(?:\w+:)?(?:keyData|encryptedKey)\s([^>]{0,20000})>", text)]
+    if len(elements) < 2 or "<!" in text:
+        raise Unreadable("an Office document with broken encryption data")
+    ciphers = {element.get("cipherAlgorithm", "") for element in elements}
+    try:
+        bits = min(int(element.get("keyBits", "0")[:6]) for element in elements)
+        spins = max(int(element.get("spinCount", "0")[:12]) for element in elements)
+    except ValueError:
+        raise Unreadable("an Office document with broken encryption data") from None
+    modes = {element.get("cipherChaining", "") for element in elements}
+    name = "AES" if ciphers == {"AES"} else "/".join(sorted(ciphers))[:20]
+    mode = {"ChainingModeCBC": "CBC", "ChainingModeCFB": "CFB"}.get(next(iter(modes)) if len(modes) == 1 else "", "")
+    if not mode or bits not in (128, 192, 256):
+        return _Claim(name or "unknown encryption", 0, openable=False)
+    return _Claim(f"{name}-{bits}-{mode}", bits, openable=spins <= _SPINS)
+
+
+def _open(data: bytes, budget: Budget) -> bytes | None:
+    """The decrypted document, if a default password opens it."""
+    for password in DEFAULT_PASSWORDS:
+        budget.check_time()
+        try:
+            document = msoffcrypto.OfficeFile(io.BytesIO(data))
+            document.load_key(password=password, verify_password=True)
+            out = io.BytesIO()
+            document.decrypt(out)
+        except Exception:  # noqa: S112 - the library has no common root for "wrong password" and "broken"
+            continue
+        opened = out.getvalue()
+        if opened.startswith(b"PK"):
+            budget.spend_bytes(len(opened))
+            return opened
+    return None

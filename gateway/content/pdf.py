@@ -1,0 +1,206 @@
+"""The PDF reader: the text of each page, and everything that is no page text.
+
+What it is: pdfium for the pages (fastest by ten times), pikepdf for annotations, forms, metadata and embedded files.
+Who calls it: ``content.walk`` through the table.
+Must never: stop at the last revision (older ones stay readable in the file); call a file encrypted because a library says so;
+call a page read that shows a picture only.
+Sources: ISO 32000-2; reference/inspection.md sections 2 and "Encryption details"; hostile-inputs catalogue D07-D09, E09, E10.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import re
+
+import pikepdf
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+
+from gateway.content import pdf_objects, pdf_protection
+from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
+from gateway.protection import Protection, ProtectionState
+from gateway.text.markings import Segment
+from gateway.verdict import LeafState, Zone
+
+_EDGE = 0.10  # of the page's height: where headers and footers stand
+_PAGES = 20_000
+_TEXT_CAP = 64_000_000  # characters
+_REVISIONS = 10
+_CLAIMS_ENCRYPTION = re.compile(rb"/Encrypt\s*(?:\d+\s+\d+\s+R|<<)")
+_STARTXREF = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]*")
+_STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
+_FORM_DEPTH = 4
+
+
+def extract(piece: Piece, budget: Budget) -> Found:
+    """Text, strings and embedded files of the PDF, or its protection when no empty password opens it."""
+    data = piece.data
+    document = _open_pdfium(data)
+    try:
+        pdf = pikepdf.open(io.BytesIO(data), suppress_warnings=True)
+    except pikepdf.PasswordError:
+        return _half_open(data, document, budget) if document else _closed(data)
+    except pikepdf.PdfError as error:
+        raise Unreadable("a PDF that is broken") from error
+    with pdf:
+        encrypted = pdf.is_encrypted
+        if not encrypted and b"/Encrypt" in data and _CLAIMS_ENCRYPTION.search(data):
+            raise Unreadable("a PDF whose encryption entry is broken")
+        if document is None:
+            document = _open_pdfium(_without_encryption(pdf, budget)) if encrypted else None
+            if document is None:
+                raise Unreadable("a PDF that is broken")
+        objects = pdf_objects.read(pdf, budget)
+    pages = _pages(document, budget)
+    older = _older_revisions(data, budget)
+    protection = Protection(scheme="pdf", reason="it opens without a password") if encrypted else Protection()
+    children = objects.children + ((pages.pictures,) if pages.pictures else ())
+    return Found(
+        pages.segments + older + objects.segments,
+        children,
+        LeafState.SUSPECT if pages.reason else LeafState.INSPECTED,
+        join_reasons(pages.reason, objects.note, protection.reason),
+        protection,
+        objects.properties,
+    )
+
+
+def _open_pdfium(data: bytes) -> pdfium.PdfDocument | None:
+    try:
+        return pdfium.PdfDocument(data, autoclose=True)
+    except pdfium.PdfiumError:
+        return None
+
+
+def _without_encryption(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
+    out = io.BytesIO()
+    pdf.save(out, encryption=False)
+    budget.spend_bytes(out.tell())
+    return out.getvalue()
+
+
+def _closed(data: bytes) -> Found:
+    protection = pdf_protection.assess(data)
+    return Found(state=_STATE.get(protection.state, LeafState.SUSPECT), reason=protection.reason, protection=protection)
+
+
+def _half_open(data: bytes, document: pdfium.PdfDocument, budget: Budget) -> Found:
+    """The pages open without a password, something else does not: what can be read is evidence, the rest is not clean."""
+    pages = _pages(document, budget)
+    return Found(
+        pages.segments,
+        (pages.pictures,) if pages.pictures else (),
+        LeafState.SUSPECT,
+        "its pages open without a password, but forms and embedded files could not be read",
+        Protection(scheme="pdf", reason="its pages open without a password"),
+    )
+
+
+class _Pages:
+    """What the pages gave."""
+
+    def __init__(self) -> None:
+        self.parts: list[Segment] = []
+        self.pictured: list[int] = []
+        self.reason = ""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return tuple(self.parts)
+
+    @property
+    def pictures(self) -> Child | None:
+        """One leaf for all the pictures, so that a scan is not called read."""
+        if not self.pictured:
+            return None
+        first = ", ".join(map(str, self.pictured[:5])) + (" …" if len(self.pictured) > 5 else "")
+        reason = f"pictures on {len(self.pictured)} pages ({first}): there is no reader for them"
+        return Child("pictures", declared="image/*", size=0, state=LeafState.UNINSPECTABLE, reason=reason)
+
+
+def _pages(document: pdfium.PdfDocument, budget: Budget) -> _Pages:
+    found = _Pages()
+    total, characters = len(document), 0
+    if total > _PAGES:
+        raise OverLimit("it has more pages than the limit")
+    for index in range(total):
+        budget.check_time()
+        page = raw.FPDF_LoadPage(document.raw, index)
+        if not page:
+            found.reason = "a page could not be read"
+            continue
+        try:
+            characters += _page(page, index + 1, total, found)
+        finally:
+            raw.FPDF_ClosePage(page)
+        if characters > _TEXT_CAP:
+            raise OverLimit("it holds more text than the limit")
+    return found
+
+
+def _page(page: ctypes.c_void_p, number: int, total: int, found: _Pages) -> int:
+    """Adds one page; returns its number of characters."""
+    textpage = raw.FPDFText_LoadPage(page)
+    if not textpage:
+        found.reason = "a page could not be read"
+        return 0
+    try:
+        count = raw.FPDFText_CountChars(textpage)
+        text = ""
+        if count > 0:
+            buffer = (ctypes.c_ushort * (2 * count + 2))()
+            written = raw.FPDFText_GetText(textpage, 0, count, buffer)
+            text = bytes(buffer)[: max(0, 2 * (written - 1))].decode("utf-16-le", "replace").replace("\r\n", "\n")
+        if text.strip():
+            found.parts.append(Segment(text, Zone.BODY, number, total))
+            _edges(page, textpage, number, total, found)
+    finally:
+        raw.FPDFText_ClosePage(textpage)
+    if _has_picture(page, 0) or (not text.strip() and raw.FPDFPage_CountObjects(page) > 0):
+        found.pictured.append(number)
+    return count
+
+
+def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: _Pages) -> None:
+    """What stands in the top and bottom tenth of the page."""
+    width, height = raw.FPDF_GetPageWidthF(page), raw.FPDF_GetPageHeightF(page)
+    for zone, top, bottom in (
+        (Zone.PAGE_HEADER, height, height * (1 - _EDGE)),
+        (Zone.PAGE_FOOTER, height * _EDGE, 0.0),
+    ):
+        count = raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, None, 0)
+        if count > 1:
+            buffer = (ctypes.c_ushort * (count + 1))()
+            raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, buffer, count)
+            text = bytes(buffer)[: 2 * count].decode("utf-16-le", "replace").rstrip("\x00").replace("\r\n", "\n")
+            if text.strip():
+                found.parts.append(Segment(text, zone, number, total))
+
+
+def _has_picture(container: ctypes.c_void_p, depth: int) -> bool:
+    """Whether a page, or a form on it, shows a picture. Forms nested deeper than the limit count as pictures."""
+    if depth > _FORM_DEPTH:
+        return True
+    count = raw.FPDFFormObj_CountObjects(container) if depth else raw.FPDFPage_CountObjects(container)
+    for index in range(count):
+        item = raw.FPDFFormObj_GetObject(container, index) if depth else raw.FPDFPage_GetObject(container, index)
+        kind = raw.FPDFPageObj_GetType(item)
+        if kind == raw.FPDF_PAGEOBJ_IMAGE or (kind == raw.FPDF_PAGEOBJ_FORM and _has_picture(item, depth + 1)):
+            return True
+    return False
+
+
+def _older_revisions(data: bytes, budget: Budget) -> tuple[Segment, ...]:
+    """The page text of the file as it was before each incremental update."""
+    ends = [match.end() for match in _STARTXREF.finditer(data)]
+    if data.find(b"/Linearized", 0, 2048) >= 0:
+        ends = ends[1:]  # the first end of a linearized file is not a revision
+    if len(ends) > _REVISIONS:
+        raise OverLimit("it has more revisions than the limit")
+    segments: list[Segment] = []
+    for end in ends[:-1]:
+        older = _open_pdfium(data[:end])
+        if older is not None:
+            segments.extend(_pages(older, budget).segments)
+    return tuple(segments)

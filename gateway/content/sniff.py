@@ -1,0 +1,274 @@
+"""What kind of content some octets are: by their own signatures, never by what somebody declared.
+
+What it is: ``sniff``. libmagic is one vote, asked only about what our own signatures do not know, and only for the name.
+Who calls it: ``content.walk`` for every piece.
+Must never: call a piece harmless by its name or declared type; stop at the first kind where a second one is appended.
+Sources: reference/inspection.md section 1; hostile-inputs catalogue Z10-Z12, D09, D10, E13.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.content import signatures
+from gateway.content.base import Piece
+from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
+
+_BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
+_HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml", ".hta", ".mht.html")
+_MAIL_NAMES = (".eml", ".mht", ".mhtml", ".mbox", ".nws")
+_HTML = re.compile(
+    rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b", re.I
+)
+_MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
+_MAIL_FIELDS = re.compile(rb"^(?:From|Date|Message-ID|MIME-Version|Received|Return-Path|Content-Type)[ \t]*:", re.I | re.M)
+_CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
+_CMS = re.compile(
+    rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
+)
+_TAILS = ((b"Rar!\x1a\x07", "rar"), (b"7z\xbc\xaf\x27\x1c", "7z"))
+_MEDIA = ("image/", "audio/", "video/")
+_ALIKE = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "application/x-pdf": "application/pdf"}
+_VAGUE = frozenset(
+    ("", "application/octet-stream", "application/binary", "application/x-download", "application/force-download", "text/plain")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """*kinds* are keys of the content table, the main one first; all of them are inspected."""
+
+    kinds: tuple[str, ...]
+    media_type: str
+    note: str = ""
+    """What does not fit, as a plain clause: declared as one thing, being another."""
+
+
+def sniff(piece: Piece) -> Sniffed:
+    """The kinds that *piece* is. Unknown content has the kind ``unknown``."""
+    data = piece.data
+    if not data.strip(b"\r\n\t \x00"):
+        return Sniffed(("empty",), piece.declared or "text/plain")
+    kind, media_type = _binary_kind(data)
+    kinds = [kind] if kind else []
+    if not kind or kind == "script":
+        if _is_text(data):
+            texts, media_type = _text_kinds(piece, data)
+            kinds += [text for text in texts if text not in kinds]
+        elif not kind:
+            kinds, media_type = ["unknown"], piece.declared or "application/octet-stream"
+    kinds += [other for other in _appended(data, kinds[0]) if other not in kinds]
+    note = ""
+    if piece.declared and _mismatch(piece.declared, media_type, kinds[0]):
+        note = f"it is declared as {_shown(piece.declared)} but is {media_type}"
+    return Sniffed(tuple(kinds), media_type, note)
+
+
+def _shown(declared: str) -> str:
+    return declared if len(declared) <= 80 and declared.isascii() and declared.isprintable() else "something odd"
+
+
+def _binary_kind(data: bytes) -> tuple[str, str]:
+    """Kind and media type by the signature at the start (or where the format has it); empty strings for none."""
+    for signature, kind, media_type in SIGNATURES.get(data[:1], ()):
+        if data.startswith(signature):
+            if kind == "zip":
+                return _zip_kind(data)
+            if kind == "ole2":
+                return _ole_kind(data)
+            if kind == "riff":
+                return _riff_kind(data)
+            if kind == "shebang":
+                return ("script", "text/x-shellscript") if data[2:64].lstrip().startswith(b"/") else ("", "")
+            if kind in _CONFIRM and not _CONFIRM[kind](data):
+                continue
+            kind = {"media": media_type, "executable-mz": "executable", "gzip": "archive"}.get(kind, kind)
+            return kind, media_type
+    if data[4:8] == b"ftyp":
+        media_type = FTYP.get(data[8:12], "video/mp4")
+        return media_type, media_type
+    if data[4:12] == b"jP  \r\n\x87\n":
+        return "image/jp2", "image/jp2"
+    if _is_printer_settings(data):
+        return "printer-settings", "application/vnd.ms-printersettings"
+    if data.find(b"%PDF-", 0, 1024) >= 0:
+        return "pdf", "application/pdf"
+    if _CMS.match(data):
+        return "cms", "application/pkcs7-mime"
+    for offset, signature, kind, media_type in signatures.OFFSETS:
+        if data[offset : offset + len(signature)] == signature:
+            return kind, media_type
+    if _is_tar(data):
+        return "archive", "application/x-tar"
+    if data[:1] == b"\xff" and len(data) > 4 and data[1] & 0xE6 == 0xE2 and data[1] & 0x18 != 0x08:
+        return "audio/mpeg", "audio/mpeg"
+    if data[:1] >= b"\x80" and _is_pgp(data):
+        return "pgp", "application/pgp-encrypted"
+    return "", ""
+
+
+def _zip_kind(data: bytes) -> tuple[str, str]:
+    if b"[Content_Types].xml" in data:
+        return "ooxml", "application/vnd.openxmlformats-package"
+    if data[30:38] == b"mimetype" and (match := re.match(rb"application/[a-z0-9.+-]{1,100}", data[38:200])):
+        media_type = match[0].decode("ascii")
+        if "opendocument" in media_type:
+            return "odf", media_type.split("PK")[0]
+    return "zip", "application/zip"
+
+
+def _ole_kind(data: bytes) -> tuple[str, str]:
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        return "ooxml-encrypted", "application/vnd.ms-office.encrypted"
+    for name, media_type in (
+        ("WordDocument", "application/msword"), ("Workbook", "application/vnd.ms-excel"), ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+        ("__properties_version1.0", "application/vnd.ms-outlook"), ("VBA", "application/vnd.ms-office.vba"),
+    ):  # fmt: skip
+        if name.encode("utf-16-le") in data:
+            return "ole2", media_type
+    return "ole2", "application/x-ole-storage"
+
+
+def _riff_kind(data: bytes) -> tuple[str, str]:
+    media_type = {b"WEBP": "image/webp", b"WAVE": "audio/x-wav", b"AVI ": "video/x-msvideo"}.get(data[8:12], "")
+    return (media_type, media_type) if media_type else ("", "")
+
+
+def _is_tar(data: bytes) -> bool:
+    """By its checksum, since old archives have no signature."""
+    if len(data) < 512 or not data[:1].strip(b"\x00"):
+        return False
+    field = data[148:156].strip(b" \x00")
+    return bool(re.fullmatch(rb"[0-7]{1,7}", field)) and int(field, 8) == sum(data[:148]) + 8 * 32 + sum(data[156:512])
+
+
+def _is_pgp(data: bytes) -> bool:
+    """A binary OpenPGP message: a first packet of a sort that begins messages, whose length fits into the file."""
+    first = data[0]
+    tag = first & 0x3F if first & 0x40 else first >> 2 & 0x0F
+    if tag not in (1, 3, 4, 8, 9, 11, 18, 20) or len(data) < 12:
+        return False
+    if first & 0x40:
+        length = data[1] if data[1] < 192 else (data[1] - 192 << 8) + data[2] + 192 if data[1] < 224 else 0
+        head, body = 2 if data[1] < 192 else 3, 3
+    else:
+        width = (1, 2, 4, 0)[first & 3]
+        length, head = int.from_bytes(data[1 : 1 + width], "big"), 1 + width
+        body = head
+    del body
+    if head + length > len(data):
+        return False
+    version = data[head]
+    return {1: version in (2, 3, 6), 3: version in (4, 5, 6), 4: version in (3, 6), 18: version in (1, 2), 20: version == 1}.get(
+        tag, (tag in (8, 11) and version < 4) or tag == 9
+    )
+
+
+def _is_printer_settings(data: bytes) -> bool:
+    """A DEVMODE record, as nearly every spreadsheet carries one: its two sizes fill the file exactly."""
+    if not 188 <= len(data) <= 65_536:
+        return False
+    version, _, size, extra = struct.unpack_from("<HHHH", data, 64)
+    return version in (0x0400, 0x0401) and 150 <= size <= 260 and size + extra == len(data)
+
+
+def _is_bmp(data: bytes) -> bool:
+    return len(data) > 26 and struct.unpack_from("<I", data, 14)[0] in (12, 40, 52, 56, 64, 108, 124)
+
+
+def _is_mz(data: bytes) -> bool:
+    """Two letters are not enough where the rest is text."""
+    return not _is_text(data[:1024])
+
+
+_CONFIRM: dict[str, Callable[[bytes], bool]] = {
+    "image/emf": lambda data: data[40:44] == b" EMF",
+    "image/x-icon": lambda data: len(data) > 22 and 0 < data[4] < 64 and data[5] == 0 and data[9] == 0,
+    "image/bmp": _is_bmp,
+    "executable-mz": _is_mz,
+    "gzip": lambda data: len(data) > 10 and data[2] == 8,
+}
+
+
+def _appended(data: bytes, kind: str) -> list[str]:
+    """Kinds that begin elsewhere than at the start: an archive behind a picture, a PDF behind a script."""
+    found = []
+    if kind not in ("zip", "ooxml", "odf"):
+        at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
+        if at >= 0 and at + 22 <= len(data):
+            length = int.from_bytes(data[at + 12 : at + 16], "little")
+            if length <= at and (data[at - length : at - length + 4] == b"PK\x01\x02" or not length):
+                found.append("zip")
+    if kind != "pdf" and kind not in ("zip", "ooxml", "odf", "ole2", "ooxml-encrypted") and data.find(b"%PDF-", 0, 1024) >= 0:
+        found.append("pdf")
+    if kind == "pdf" and data.find(b"%PDF-", 0, 1024) > 0 and data[:1] not in b"\r\n \t\xef" and data[: data.find(b"%PDF-")].strip():
+        found.append("prefixed")
+    if kind == "pdf" or kind.startswith(_MEDIA) or kind == "executable":
+        found += [other for signature, other in _TAILS if signature in data]
+    return found
+
+
+def _is_text(data: bytes) -> bool:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"\x00\x00\xfe\xff")):
+        return True
+    if len(data.translate(None, _BINARY)) == len(data):
+        return True
+    # UTF-16 without a byte order mark: the decoder decides.
+    return len(data) % 2 == 0 and max(data[0:2000:2].count(0), data[1:2000:2].count(0), *(data[1:2000:2].count(p) for p in range(9, 14)), *(data[0:2000:2].count(p) for p in range(9, 14))) * 4 > len(data[0:2000:2])  # fmt: skip
+
+
+def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
+    head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    name, declared = piece.name.lower().rstrip(". "), piece.declared
+    if head[:5] == b"{\\rtf":
+        return ["rtf"], "text/rtf"
+    kinds: list[str] = []
+    media_type = declared if declared.startswith("text/") else "text/plain"
+    for mark, kind in ARMOUR:
+        if mark in data:
+            kinds.append(kind)
+    if head[:10] == b"U2FsdGVkX1":
+        kinds.append("salted")
+    if _CALENDAR.match(head) or declared in ("text/calendar", "text/vcard", "text/x-vcard", "text/directory"):
+        return [*kinds, "calendar"], declared or "text/calendar"
+    if head[:2] == b"%!":
+        return [*kinds, "postscript"], "application/postscript"
+    is_html = declared in ("text/html", "application/xhtml+xml") or name.endswith(_HTML_NAMES) or _HTML.match(head)
+    if b"<svg" in head[:2048].lower() and (head[:1] == b"<" or declared == "image/svg+xml"):
+        return [*kinds, "drawing"], "image/svg+xml"
+    if (
+        declared in ("message/rfc822", "message/global", "multipart/related")
+        or name.endswith(_MAIL_NAMES)
+        or (piece.is_attachment and _is_mail(head))
+    ):
+        return [*kinds, "mail"], "message/rfc822"
+    if not piece.is_attachment and declared == "text/html":
+        return [*kinds, "html"], "text/html"
+    if is_html or (piece.is_attachment and _HTML.search(head)):
+        return [*kinds, *(["html"] if declared == "text/html" else ["html", "text"])], "text/html"
+    if head[:5] == b"<?xml" or (head[:1] == b"<" and re.match(rb"<[A-Za-z][\w:.-]*[\s>/]", head)):
+        return [*kinds, "xml"], "application/xml"
+    if name.endswith(SCRIPT_NAMES):
+        return [*kinds, "script", "text"], "text/x-script"
+    return [*kinds, "text"], media_type
+
+
+def _is_mail(head: bytes) -> bool:
+    match = _MAIL.match(head) or (len(head) == 4096 and re.match(rb"\A(?:From |Received:|Return-Path:)", head))
+    return bool(match) and len(_MAIL_FIELDS.findall(head)) >= 2
+
+
+def _mismatch(declared: str, media_type: str, kind: str) -> bool:
+    declared = _ALIKE.get(declared, declared)
+    if declared in _VAGUE or declared == media_type:
+        return False
+    if kind in ("text", "calendar", "xml", "mail", "html", "script"):
+        return declared.startswith(_MEDIA) or declared in ("application/pdf", "application/zip", "application/msword")
+    if kind == "ooxml":
+        return declared.startswith((*_MEDIA, "text/")) or declared == "application/pdf"
+    if kind == "pdf" or kind in ("zip", "archive", "executable", "rar", "7z"):
+        return declared.startswith((*_MEDIA, "text/")) or (kind != "pdf" and declared == "application/pdf") or kind == "executable"
+    return declared.partition("/")[0] != media_type.partition("/")[0] and declared.startswith((*_MEDIA, "text/"))

@@ -1,0 +1,229 @@
+"""The walk over one message: every part, every member of a container, down to the leaves.
+
+What it is: ``read_message``; it sniffs, calls the extractor, scans for markings and writes one Leaf for each piece.
+Who calls it: ``content.unpack``.
+Must never: let one piece end the inspection of the others; call a piece inspected whose reader failed; put text of the message
+into a reason.
+Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E24, Z08, Z09.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.config import Limits
+from gateway.content import libmagic
+from gateway.content.base import Budget, Child, Extractor, Found, OverLimit, Piece, Unreadable, join_reasons, worst
+from gateway.content.eml import header_segments
+from gateway.content.sniff import Sniffed, sniff
+from gateway.message import labels, plain, prescan, rawscan, views
+from gateway.message.parts import Part, View
+from gateway.protection import Protection, ProtectionState
+from gateway.text import markings
+from gateway.text.markings import Scheme, Segment
+from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
+
+_NAME = 255
+_AMBIGUITY = 50
+_RANK = {ProtectionState.NONE: 0, ProtectionState.STRONG: 1, ProtectionState.WEAK: 2, ProtectionState.UNVERIFIABLE: 3}
+
+
+def read_message(
+    content: bytes, sha256: str, limits: Limits, scheme: Scheme, table: Mapping[str, Extractor], *, want_text: bool
+) -> Inspection:
+    """The Inspection of *content* by the readers of *table*."""
+    scan = prescan.prescan(content, limits)
+    view = views.strict(content, scan, limits)
+    walk = _Walk(limits, scheme, table, want_text=want_text)
+    ambiguity = dict.fromkeys(view.ambiguity)
+    if not scan.over_limit:
+        second = views.lenient(content, view.parts)
+        differences = views.disagreements(view, second)
+        ambiguity.update(dict.fromkeys(differences))
+        walk.parts(view)
+        for blob in rawscan.hidden(content, view):
+            declared = blob.media_type or ("message/rfc822" if blob.kind == "mime" else "")
+            walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1)
+        if differences:
+            walk.unseen(view, second)
+    if scan.over_limit or not walk.leaves:
+        state = LeafState.SUSPECT if scan.over_limit or ambiguity else LeafState.INSPECTED
+        walk.leaves.append(Leaf("1", "", "message/rfc822", len(content), state, scan.over_limit or next(iter(ambiguity), ""), False))
+    return Inspection(
+        sha256,
+        views.summary(view, scan),
+        tuple(walk.leaves),
+        plain.root_findings(view.headers, scheme) + tuple(walk.findings),
+        tuple(ambiguity)[:_AMBIGUITY],
+        tuple(walk.texts),
+    )
+
+
+class _Walk:
+    """Leaves, findings and texts as they come; one budget for the whole message."""
+
+    def __init__(self, limits: Limits, scheme: Scheme, table: Mapping[str, Extractor], *, want_text: bool) -> None:
+        self._budget = Budget(limits)
+        self._scheme = scheme
+        self._table = table
+        self._want_text = want_text
+        self._paths: set[str] = set()
+        self.leaves: list[Leaf] = []
+        self.findings: list[Finding] = []
+        self.texts: list[tuple[str, str]] = []
+
+    def parts(self, view: View) -> None:
+        """The parts of the message itself. An enclosed message is a leaf of its own: its header section."""
+        enclosed: list[str] = []
+        for part in view.parts:
+            if part.number.endswith(".header") and part.media_type == "text/rfc822-headers":
+                enclosed.append(part.number.removesuffix("header"))
+                self._enclosed(part)
+                continue
+            inside = any(part.number.startswith(prefix) or part.number + "." == prefix for prefix in enclosed)
+            name = part.names[0] if part.names else ""
+            path = f"{part.number}:{_clean(name)}" if name else part.number
+            child = Child(name, part.decoded(), part.media_type, part.charset, part.is_attachment or inside)
+            self.read(path, child, 0, scanned=True, names=part.names)
+            for other in part.others:
+                self.read(path, replace(child, data=other), 0, scanned=True)
+
+    def _enclosed(self, part: Part) -> None:
+        path = self._unique(part.number.removesuffix(".header"))
+        self.leaves.append(Leaf(path, "", "message/rfc822", len(part.raw), LeafState.INSPECTED, container=True))
+        self._scan(path, header_segments(part.headers), {})
+        self.findings.extend(replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
+
+    def unseen(self, view: View, second: View) -> None:
+        """What only the second reader sees, for its evidence; the message is ambiguous anyhow."""
+        seen = {part.decoded().rstrip() for part in view.parts}
+        for part in second.parts:
+            data = part.decoded()
+            if data.rstrip() and data.rstrip() not in seen:
+                name = part.names[0] if part.names else ""
+                self.read(f"~{part.number}", Child(name, data, part.media_type, part.charset, part.is_attachment), 0, scanned=True)
+
+    def read(self, path: str, child: Child, depth: int, *, scanned: bool = False, names: tuple[str, ...] = ()) -> Leaf:
+        """One piece and everything in it. Returns its leaf, which stands before those of its members."""
+        path = self._unique(path)
+        at = len(self.leaves)
+        size = child.size if child.size >= 0 else len(child.data)
+        leaf = Leaf(path, child.name[:_NAME], child.declared, size, LeafState.SUSPECT, is_attachment=child.is_attachment)
+        self.leaves.append(leaf)
+        for name in dict.fromkeys((child.name, *names)):
+            if name:
+                self._scan(path, (Segment(name, Zone.FILE_NAME),), {})
+        if child.state is not None and not child.data:
+            leaf = replace(leaf, state=child.state, reason=child.reason, protection=child.protection)
+            self.leaves[at] = leaf
+            return leaf
+        found, sniffed = self._found(child, depth, scanned=scanned)
+        self._scan(path, found.segments, found.properties)
+        if self._want_text:
+            self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
+        members = [self.read(f"{path}/{_clean(inner.name)}", inner, depth + 1) for inner in found.children]
+        state, reason = found.state, found.reason
+        if child.state is not None:
+            state, reason = worst(state, child.state), join_reasons(child.reason, reason)
+        leaf = replace(
+            leaf,
+            media_type=found.media_type or sniffed.media_type,
+            state=state,
+            reason=join_reasons(reason, sniffed.note),
+            container=found.container or bool(members),
+            protection=_of_container(found, members),
+            sha256=hashlib.sha256(child.data).hexdigest() if child.is_attachment else "",
+        )
+        self.leaves[at] = leaf
+        return leaf
+
+    def _found(self, child: Child, depth: int, *, scanned: bool) -> tuple[Found, Sniffed]:
+        """All kinds that the piece is, joined: the worst state, all segments, all members."""
+        piece = Piece(child.data, child.name, child.declared, child.charset, child.is_attachment, scanned)
+        sniffed = Sniffed((), child.declared)
+        try:
+            self._budget.check_depth(depth)
+            self._budget.check_time()
+            sniffed = sniff(piece)
+        except Exception as error:
+            return _failed(error), sniffed
+        total: Found | None = None
+        for kind in sniffed.kinds:
+            found = self._one(kind, piece)
+            total = found if total is None else _join(total, found)
+        assert total is not None
+        if len(sniffed.kinds) > 1 and not _HARMLESS_PAIRS.issuperset(sniffed.kinds):
+            total = replace(total, state=LeafState.SUSPECT, reason=join_reasons("ambiguous: it is of more than one type", total.reason))
+        if sniffed.kinds == ("unknown",):
+            sniffed = replace(sniffed, media_type=libmagic.vote(child.data) or sniffed.media_type)
+        return total, sniffed
+
+    def _one(self, kind: str, piece: Piece) -> Found:
+        try:
+            return self._table[kind](piece, self._budget)
+        except Exception as error:
+            return _failed(error)
+
+    def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str]) -> None:
+        if segments:
+            self.findings.extend(markings.scan(segments, path, self._scheme))
+        if properties:
+            self.findings.extend(labels.property_findings(properties, path, self._scheme))
+
+    def _unique(self, path: str) -> str:
+        """*path*, or *path* with a number: two members may have one name."""
+        candidate, number = path, 1
+        while candidate in self._paths:
+            number += 1
+            candidate = f"{path}~{number}"
+        self._paths.add(candidate)
+        return candidate
+
+
+_HARMLESS_PAIRS = frozenset(("text", "html", "xml", "script", "pgp", "age", "cms", "salted", "calendar", "drawing"))
+
+
+def _clean(name: str) -> str:
+    """*name* as it may stand in a path of leaves: no control or invisible characters, not endless."""
+    clean = "".join(character if character.isprintable() else "\ufffd" for character in name[:_NAME])
+    return clean or "unnamed"
+
+
+def _failed(error: Exception) -> Found:
+    match error:
+        case OverLimit():
+            reason = f"over a limit: {error}"
+        case Unreadable():
+            reason = str(error)
+        case MemoryError():
+            reason = "over a limit: it needs too much memory"
+        case RecursionError():
+            reason = "over a limit: it is nested too deep"
+        case _:
+            reason = f"could not be read: {type(error).__name__}"
+    return Found(state=LeafState.SUSPECT, reason=reason)
+
+
+def _join(first: Found, second: Found) -> Found:
+    protection = max(first.protection, second.protection, key=lambda one: _RANK[one.state])
+    return Found(
+        first.segments + second.segments,
+        first.children + second.children,
+        worst(first.state, second.state),
+        join_reasons(first.reason, second.reason),
+        protection,
+        {**first.properties, **second.properties},
+        first.container or second.container,
+        first.media_type or second.media_type,
+    )
+
+
+def _of_container(found: Found, members: list[Leaf]) -> Protection:
+    """A container without text of its own is as well protected as its worst member."""
+    if found.protection.state is ProtectionState.NONE and found.container and not found.segments and members:
+        full = [member for member in members if member.size]
+        if full and all(member.protection.state is ProtectionState.STRONG for member in full):
+            return replace(full[0].protection, reason="everything in it is encrypted")
+    return found.protection
