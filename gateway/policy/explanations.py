@@ -22,6 +22,7 @@ from gateway.policy.source import PolicyError
 from gateway.verdict import Disposition, RecipientVerdict, Verdict
 
 WORD_LIMIT = 120  # characters of one inserted word: a hostile file name stays readable and short
+PHRASE_LIMIT = 900  # of a word in a fixed phrase: links and the next server's answers are longer
 WORDS = frozenset({
     "recipient", "domain", "level", "declared", "file", "protection", "provider", "look_alike", "sender", "count", "exception",
     "probable", "hours",
@@ -82,22 +83,26 @@ class Explanations:
         """A fixed phrase of reports (``greeting``, ``rule`` …) in *lang*."""
         language = self.languages.get(lang) or self.languages["en"]
         text = language.phrases.get(key) or self.languages["en"].phrases[key]
-        return text.format_map(_Words({name: clean(value) for name, value in (words or {}).items()}))
+        return text.format_map(_Words({name: clean(value, PHRASE_LIMIT) for name, value in (words or {}).items()}))
 
     def reply_text(self, verdict: Verdict | RecipientVerdict, reference: str, url: str = "") -> str:
         """What the SMTP reply says: one ASCII sentence, a second line with the reference, the rule and, if there is one, the link."""
         one = worst(verdict.recipients) if isinstance(verdict, Verdict) else verdict
         text = self.sentence(one.explain or FALLBACK, "en", dict(one.facts)).short
-        tail = f"Ref {reference} Rule {one.rule}"
-        if url:
-            tail += f" {url.rstrip('/')}/officer/{reference}" if "/officer/" not in url else f" {url}"
-        return f"{text}\n{to_ascii(tail)}"
+        return f"{text}\n{to_ascii(f'Ref {reference} Rule {one.rule} {link(url, reference)}'.rstrip())}"
 
 
 def worst(recipients: Sequence[RecipientVerdict]) -> RecipientVerdict:
     """The verdict that speaks for a whole message: the first refusal, else the first of the highest disposition."""
     refused = [one for one in recipients if one.disposition is Disposition.REFUSE]
     return refused[0] if refused else max(recipients, key=lambda one: one.disposition)
+
+
+def link(url: str, reference: str) -> str:
+    """The officer's page for *reference*; *url* is the page's address (or already the whole link); empty without one."""
+    if not url or "/officer/" in url:
+        return url
+    return f"{url.rstrip('/')}/officer/{reference}"
 
 
 class _Words(dict[str, str]):
@@ -107,11 +112,11 @@ class _Words(dict[str, str]):
         return "-"
 
 
-def clean(word: str) -> str:
-    """*word* as one printable line: no control, format or bidirectional characters, at most WORD_LIMIT characters."""
-    flat = "".join(_visible(c) for c in word[: WORD_LIMIT * 4])
+def clean(word: str, limit: int = WORD_LIMIT) -> str:
+    """*word* as one printable line: no control, format or bidirectional characters, at most *limit* characters."""
+    flat = "".join(_visible(c) for c in word[: limit * 4])
     flat = " ".join(flat.split())
-    return flat if len(flat) <= WORD_LIMIT else flat[: WORD_LIMIT - 1] + "…"
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def _visible(c: str) -> str:
@@ -143,8 +148,10 @@ def load(folder: Path, root: Path, languages: Sequence[str]) -> Explanations:
 
 
 def _language(file: source.Source, stem: str) -> Language:
-    source.keys(file, file.data, {"name": str, "phrases": dict, "sentences": dict}, "")
-    phrases, sentences = file.data.get("phrases", {}), file.data.get("sentences", {})
+    source.keys(file, file.data, {"name": str, "phrases": dict, "steps": dict, "sentences": dict}, "")
+    phrases, sentences, shared = file.data.get("phrases", {}), file.data.get("sentences", {}), file.data.get("steps", {})
+    for key, value in shared.items():
+        _texts(file, "steps", key, value)
     for key, value in phrases.items():
         if not isinstance(value, str):
             raise file.fail(file.line("phrases", 0, key), f"phrases.{key}", "must be text")
@@ -158,9 +165,11 @@ def _language(file: source.Source, stem: str) -> Language:
         source.keys(file, table, {"what": str, "why": str, "next": list, "short": str}, name)
         if not table.get("what") or not table.get("why"):
             raise file.fail(line, name, "what and why are needed")
-        steps = table.get("next", [])
-        if not all(isinstance(step, str) for step in steps):
-            raise file.fail(file.line(name, 0, "next"), f"{name}.next", "must be a list of texts")
+        steps = []
+        for step in _texts(file, name, "next", table.get("next", [])):
+            if step.startswith("@") and step[1:] not in shared:
+                raise file.fail(file.line(name, 0, "next"), f"{name}.next", f"there are no steps {step!r}")
+            steps += shared[step[1:]] if step.startswith("@") else [step]
         short = table.get("short", "")
         if stem == "en" and (not short or to_ascii(short) != short or len(short) > 200):
             raise file.fail(line, f"{name}.short", "is needed in English: ASCII, at most 200 characters")
@@ -168,6 +177,12 @@ def _language(file: source.Source, stem: str) -> Language:
             _check_words(file, text, line, name, WORDS)
         filled[key] = Explanation(table["what"], table["why"], tuple(steps), short)
     return Language(stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled))
+
+
+def _texts(file: source.Source, table: str, key: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(step, str) and step for step in value):
+        raise file.fail(file.line(table, 0, key), f"{table}.{key}", "must be a list of texts")
+    return value
 
 
 def _check_words(file: source.Source, text: str, line: int, field: str, known: frozenset[str] | None) -> None:

@@ -1,0 +1,68 @@
+"""The exception register as a decision reads it.
+
+What it is: ``covers``: which active entry, if any, covers a sender and a recipient at a time.
+Who calls it: ``decide``.
+Must never: decide anything. An entry is a fact inside a rule's condition, never an override.
+Source: design.md section 4, "Merge"; contract.md, ``gateway exceptions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from gateway.address import Path
+from gateway.requests import ExceptionRow, Exceptions
+
+
+def covers(exceptions: Exceptions, sender: Path, recipient: Path, now: float) -> str:
+    """The id of the first entry that covers *sender* to *recipient* at *now* (seconds since the epoch); empty when none does."""
+    if not exceptions.rows:
+        return ""
+    index = _index(_Register(exceptions))
+    found = ""
+    for pattern in _patterns(recipient):
+        for row in index.get(pattern, ()):
+            if row.state == "active" and row.created <= now < row.expires and matches(row.sender, sender) and (not found or row.id < found):
+                found = row.id
+    return found
+
+
+def matches(pattern: str, path: Path) -> bool:
+    """Whether *pattern* (``a@b``, ``@b`` or ``b``, ``.b``, ``*``) covers *path*. The null sender is covered by ``*`` alone."""
+    return pattern.lower().lstrip("@") in _patterns(path)
+
+
+def _patterns(path: Path) -> Iterator[str]:
+    """Every pattern that covers *path*, in the form that the index uses."""
+    yield "*"
+    if path.domain:
+        yield f"{path.local}@{path.domain}".lower()
+        yield path.domain
+        labels = path.domain.split(".")
+        for start in range(1, len(labels)):
+            yield "." + ".".join(labels[start:])
+
+
+class _Register:
+    """The register, compared by its version first: hashing every row for each message would cost more than the look-up."""
+
+    __slots__ = ("rows", "version")
+
+    def __init__(self, exceptions: Exceptions) -> None:
+        self.version = exceptions.version
+        self.rows = exceptions.rows
+
+    def __hash__(self) -> int:
+        return hash(self.version)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Register) and self.version == other.version and (self.rows is other.rows or self.rows == other.rows)
+
+
+@lru_cache(maxsize=4)
+def _index(register: _Register) -> dict[str, list[ExceptionRow]]:
+    index: dict[str, list[ExceptionRow]] = {}
+    for row in register.rows:
+        index.setdefault(row.recipient.lower().lstrip("@"), []).append(row)
+    return index

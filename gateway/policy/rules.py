@@ -1,0 +1,258 @@
+"""Rules: checked conditions, their evaluation and what they add up to. The only file that knows CEL.
+
+What it is: ``Rule``, ``RuleSet.evaluate`` and ``check``, which says where a condition is wrong.
+Who calls it: ``decide`` for each group of recipients with equal facts; ``rule_loader`` at load.
+Must never: take a fact that is missing, or a condition that failed, for false. What is not known defers, unless a rule that
+is known refuses already. Nothing that matches is HOLD.
+Sources: design.md section 5; the CEL language definition (errors are absorbed by && and || where the other side decides).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+from cel_expr_python import cel
+
+from gateway.policy import facts
+from gateway.verdict import Disposition, RuleTrace, merge
+
+NO_RULE = "no-rule-matched"
+NOT_KNOWN = "not-known"
+_CACHED = 4096  # decisions remembered by their facts, a rule set
+_MAX_TEXT = 4000
+_TYPES = {"int": cel.Type.INT, "level": cel.Type.INT, "string": cel.Type.STRING, "bool": cel.Type.BOOL}
+_ELEMENT_NAMES = {"leaves": ("l", "leaf"), "findings": ("f", "finding")}
+_STRING = re.compile(r"""r?\"\"\".*?\"\"\"|r?'''.*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|//[^\n]*""", re.S)
+_MACRO = re.compile(r"\b(leaves|findings)(\s*\.\s*(?:exists|all|exists_one|filter)\s*\(\s*)([A-Za-z_]\w*)(?=\s*,)")
+_BARE = re.compile(r"\b(?:leaves|findings)\b(?!\s*\.\s*(?:size\s*\(\s*\)|(?:exists|all|exists_one|filter)\s*\())")
+_CHAINED = re.compile(r"\)\s*\.\s*(?:exists|all|exists_one|filter|map)\s*\(|\.\s*map\s*\(")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule as loaded."""
+
+    id: str
+    title: str
+    source: str
+    when: str
+    then: Disposition | None
+    """None: the rule only tags, archives or notifies."""
+    explain: str
+    status: str
+    mode: str = "enforce"
+    tags: tuple[str, ...] = ()
+    archive: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    session: bool = False
+    """A refusal that is given in the session to all recipients, with nothing stored."""
+    sealed: bool = False
+    """What is held is sealed to the security officer's certificate."""
+    pack: str = ""
+    examples: tuple[Example, ...] = ()
+    file: str = ""
+    line: int = 0
+
+    @property
+    def then_text(self) -> str:
+        """``deliver`` …; empty for rules that only tag."""
+        return self.then.text if self.then is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a rule promises about one message, or about one set of facts."""
+
+    expect: Disposition
+    fires: bool
+    message: str = ""
+    """A file below the folder of the rule's file."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sender: str = "officer@dept.gov.in"
+    recipient: str = "desk@ministry.gov.in"
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules add up to for one set of facts."""
+
+    disposition: Disposition
+    rule: str
+    status: str
+    source: str
+    explain: str
+    trace: tuple[RuleTrace, ...]
+    hits: tuple[str, ...]
+    """Enforced rules that hit with the winning disposition or below it, those that deliver left out."""
+    tags: tuple[str, ...] = ()
+    archive: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    session: bool = False
+    sealed: bool = False
+    unknown: tuple[str, ...] = ()
+    """Rules that could not be known, because a fact is missing or the condition failed."""
+
+
+class ConditionError(ValueError):
+    """A condition is wrong; *line* and *column* count from 1 inside its text."""
+
+    def __init__(self, line: int, column: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.column = column
+
+
+class RuleSet:
+    """The rules in force, in order. Immutable; the same facts always give the same decision."""
+
+    def __init__(self, rules: tuple[Rule, ...], version: str) -> None:
+        self.rules = rules
+        self.version = version
+        environment = _environment()
+        self._each = [environment.compile(rule.when) for rule in rules]
+        self._all = environment.compile("[" + ",".join(f"(\n{rule.when}\n)" for rule in rules) + "]") if rules else None
+        # A checked expression carries the full name of every variable it reads, so a name that is not in it is not read.
+        written = b"".join(expression.serialize() for expression in self._each)
+        self.reads = tuple(name for name in facts.DECLARED if name.encode() in written)
+        self._scalars = tuple(name for name in self.reads if name not in facts.ELEMENTS)
+        self._lists = tuple(name for name in self.reads if name in facts.ELEMENTS)
+        self._key = itemgetter(*self._scalars) if len(self._scalars) > 1 else lambda found: tuple(found[name] for name in self._scalars)
+        self._environment = environment
+        self._decisions: dict[Any, Decision] = {}
+
+    def evaluate(self, found: Mapping[str, Any], waived: frozenset[str] = frozenset()) -> Decision:
+        """What the rules add up to for the facts *found*; a fact that is not there is not known.
+
+        *waived* rules are left out, except those that refuse or deliver: nobody can waive a refusal.
+        """
+        try:
+            key = (self._key(found), *(tuple(tuple(e.values()) for e in found[name]) for name in self._lists), waived)
+        except KeyError:
+            return self._decide(found, waived)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decide(found, waived)
+            if not decision.unknown:
+                if len(self._decisions) >= _CACHED:
+                    self._decisions.clear()
+                self._decisions[key] = decision
+        return decision
+
+    def hits(self, found: Mapping[str, Any]) -> tuple[bool | None, ...]:
+        """For each rule whether its condition holds; None where that cannot be known."""
+        if self._all is None:
+            return ()
+        data = {name: found[name] for name in self.reads if name in found} | facts.LEVELS
+        activation = self._environment.Activation(data)
+        together = self._all.eval(activation=activation).plain_value()
+        if isinstance(together, list) and all(value is True or value is False for value in together):
+            return tuple(together)
+        values = (expression.eval(activation=activation).plain_value() for expression in self._each)
+        return tuple(value if value is True or value is False else None for value in values)
+
+    def _decide(self, found: Mapping[str, Any], waived: frozenset[str]) -> Decision:
+        held = self.hits(found)
+        enforced: list[Rule] = []
+        unknown: list[Rule] = []
+        trace: list[RuleTrace] = []
+        for rule, hit in zip(self.rules, held, strict=True):
+            skipped = rule.id in waived and rule.then in (Disposition.HOLD, Disposition.DEFER)
+            trace.append(RuleTrace(rule.id, bool(hit), "waived" if skipped and hit else rule.mode, rule.then_text))
+            if rule.mode != "enforce" or skipped:
+                continue
+            if hit:
+                enforced.append(rule)
+            elif hit is None:
+                unknown.append(rule)
+        return _add_up(enforced, unknown, tuple(trace), NO_RULE in waived)
+
+
+def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, ...], no_rule_waived: bool) -> Decision:
+    """The decision that the *enforced* rules that hit and the *unknown* ones add up to."""
+    deciding = [(rule, rule.then) for rule in enforced if rule.then is not None]
+    doubtful = [rule for rule in unknown if rule.then is not None and rule.then > Disposition.DELIVER]
+    winner = merge([(then, True) for _, then in deciding] + [(Disposition.DEFER, False) for _ in doubtful])
+    hits = tuple(rule.id for rule, then in deciding if Disposition.DELIVER < then <= winner)
+    first = next((rule for rule, then in deciding if then is winner), None)
+    tags = tuple(dict.fromkeys(tag for rule in enforced for tag in rule.tags))
+    archive = tuple(dict.fromkeys(name for rule in enforced for name in rule.archive))
+    notify = tuple(dict.fromkeys(name for rule in enforced for name in rule.notify))
+    names = tuple(rule.id for rule in unknown)
+    if first is None and winner is Disposition.DEFER:
+        return Decision(winner, NOT_KNOWN, "4.3.0", "", NOT_KNOWN, trace, hits, tags, archive, notify, unknown=names)
+    if first is None:
+        if no_rule_waived and not doubtful:
+            return Decision(Disposition.DELIVER, NO_RULE, "2.0.0", "", "", trace, (), tags, archive, notify)
+        return Decision(Disposition.HOLD, NO_RULE, "4.7.1", "", NO_RULE, trace, (NO_RULE,), tags, archive, notify, unknown=names)
+    return Decision(
+        winner, first.id, first.status, first.source, first.explain, trace, hits, tags, archive, notify,
+        session=winner is Disposition.REFUSE and any(rule.session for rule, then in deciding if then is winner),
+        sealed=winner is Disposition.HOLD and any(rule.sealed for rule, then in deciding if then is winner),
+        unknown=names,
+    )  # fmt: skip
+
+
+def check(text: str) -> None:
+    """Holds the condition *text* to the declared facts. Raises ConditionError at the first name or type that is wrong.
+
+    Elements of lists have no static type in CEL. So the text is compiled a second time with the fields of ``l``/``leaf`` and
+    ``f``/``finding`` declared as variables and the macro's own variable renamed: a misspelt field is an error at load.
+    """
+    if len(text) > _MAX_TEXT:
+        raise ConditionError(1, 1, f"is longer than {_MAX_TEXT} characters")
+    blank = _STRING.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    for pattern, reason in (
+        (_BARE, "lists are asked with .exists(), .all(), .exists_one(), .filter() or .size() only"),
+        (_CHAINED, "lists are asked with one macro; .map() and chains are not taken"),
+    ):
+        if match := pattern.search(blank):
+            raise ConditionError(*_position(text, match.start()), reason)
+    renamed = text
+    for match in reversed(list(_MACRO.finditer(blank))):
+        names = _ELEMENT_NAMES[match[1]]
+        if match[3] not in names:
+            raise ConditionError(*_position(text, match.start(3)), f"call an element of {match[1]} {' or '.join(names)}")
+        renamed = renamed[: match.start(3)] + "_" * len(match[3]) + renamed[match.end(3) :]
+    for expression, environment in ((text, _environment()), (renamed, _checking())):
+        try:
+            kind = environment.compile(expression).return_type()
+        except RuntimeError as error:
+            raise _explained(str(error)) from None
+        if kind != cel.Type.BOOL:
+            raise ConditionError(1, 1, f"must be true or false, not {str(kind.name()).lower()}")
+
+
+def _explained(error: str) -> ConditionError:
+    found = re.search(r"<input>:(\d+):(\d+): (.*)", error)
+    if not found:
+        return ConditionError(1, 1, error.splitlines()[0])
+    return ConditionError(int(found[1]), int(found[2]), found[3].replace(" (in container '')", ""))
+
+
+def _position(text: str, index: int) -> tuple[int, int]:
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    """What conditions are compiled in to be evaluated."""
+    variables = dict.fromkeys(facts.LEVELS, cel.Type.INT)
+    element = cel.Type.List(cel.Type.Map(cel.Type.STRING, cel.Type.DYN))
+    variables |= {fact.name: _TYPES.get(fact.type, element) for fact in facts.DECLARED.values()}
+    return cel.NewEnv(variables=variables)
+
+
+@lru_cache(maxsize=1)
+def _checking() -> Any:
+    """What conditions are compiled in to be checked: the fields of elements are variables with types."""
+    variables = dict.fromkeys(facts.LEVELS, cel.Type.INT)
+    variables |= {fact.name: _TYPES.get(fact.type, cel.Type.List(cel.Type.INT)) for fact in facts.DECLARED.values()}
+    for table, names in _ELEMENT_NAMES.items():
+        variables |= {f"{name}.{field}": _TYPES[fact.type] for name in names for field, fact in facts.ELEMENTS[table].items()}
+    return cel.NewEnv(variables=variables)

@@ -1,0 +1,106 @@
+"""The words that fill the sentences of explanations: level, recipient, file …
+
+What it is: ``of_message`` for decisions about content, ``of_envelope`` for those that know the envelope only.
+Who calls it: ``decide``.
+Must never: take words from the body or the subject; name a file of a message that is, or may be, SECRET or higher.
+Source: india.md section A, "Bounce style".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.address import Path
+from gateway.envelope import Transaction
+from gateway.levels import Level, highest
+from gateway.policy.domains import DomainInfo
+from gateway.protection import ProtectionState
+from gateway.verdict import Classification, Leaf, LeafState
+
+Words = tuple[tuple[str, str], ...]
+
+
+def _unprotected(leaf: Leaf) -> bool:
+    classified = leaf.level is not None and leaf.level >= Level.RESTRICTED
+    return leaf.is_attachment and classified and leaf.protection.state is ProtectionState.NONE and leaf.state is LeafState.INSPECTED
+
+
+_TESTS: Mapping[str, Callable[[Leaf], bool]] = {
+    "weak": lambda leaf: leaf.protection.state is ProtectionState.WEAK,
+    "unverifiable": lambda leaf: leaf.protection.state is ProtectionState.UNVERIFIABLE,
+    "unencrypted": lambda leaf: _unprotected(leaf) and not leaf.container,
+    "suspect": lambda leaf: leaf.state is LeafState.SUSPECT,
+    "opaque": lambda leaf: leaf.state is LeafState.OPAQUE,
+    "uninspectable": lambda leaf: leaf.state is LeafState.UNINSPECTABLE,
+}
+"""Which part an explanation is about: the first test whose name stands in its key is tried before the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageWords:
+    """The words of one message; each recipient adds its own."""
+
+    sender: str
+    common: Words
+    leaves: Sequence[Leaf]
+    secret: bool
+
+    def for_recipient(self, path: Path, info: DomainInfo, exception: str, explain: str) -> Words:
+        """All words for one recipient and the explanation *explain*."""
+        own = _envelope(self.sender, path, info, exception) + self.common
+        if not explain or self.secret or not self.leaves:
+            return own
+        leaf = _leaf(self.leaves, explain)
+        return own if leaf is None else (*own, ("file", _name(leaf)), ("protection", _protection(leaf)))
+
+
+def of_message(tx: Transaction, classification: Classification, leaves: Sequence[Leaf]) -> MessageWords:
+    """The words that all recipients of *tx* share."""
+    top = highest((classification.level, classification.probable))
+    common = (
+        ("level", _text(classification.level if classification.level is not None else classification.probable)),
+        ("declared", _text(classification.declared)),
+        ("probable", _text(classification.probable)),
+        ("count", str(len(tx.envelope.recipients))),
+    )
+    return MessageWords(tx.envelope.sender.text or "<>", common, leaves, top is not None and top >= Level.SECRET)
+
+
+def of_envelope(sender: Path, recipient: Path, info: DomainInfo, exception: str, level: Level | None = None) -> Words:
+    """The words that are known without the message."""
+    return (*_envelope(sender.text or "<>", recipient, info, exception), ("level", _text(level)))
+
+
+def _envelope(sender: str, path: Path, info: DomainInfo, exception: str) -> Words:
+    return (
+        ("recipient", path.text),
+        ("domain", path.domain or path.text),
+        ("sender", sender),
+        ("provider", info.provider or path.domain),
+        ("look_alike", info.look_alike),
+        ("exception", exception),
+    )
+
+
+def _leaf(leaves: Sequence[Leaf], explain: str) -> Leaf | None:
+    """The part that *explain* is about, else the first that any test finds."""
+    order = sorted(_TESTS, key=lambda name: name not in explain)
+    for name in order:
+        for leaf in leaves:
+            if _TESTS[name](leaf):
+                return leaf
+    return None
+
+
+def _name(leaf: Leaf) -> str:
+    return leaf.name or leaf.path
+
+
+def _protection(leaf: Leaf) -> str:
+    found = leaf.protection
+    return found.cipher or found.reason or found.scheme or found.state.value
+
+
+def _text(level: Level | None) -> str:
+    return level.text if level is not None else ""
