@@ -1,0 +1,213 @@
+"""Find classification markings in text and tell them from prose.
+
+What it is: ``scan``: segments of one leaf in, Findings out. Texts without any term cost one pass of an automaton.
+Who calls it: the door for plain messages, ``content`` for every extractor's text, ``gateway explain``.
+Must never: raise, do I/O, cost more than linear time, or be surer than the term allows: a term that is not verified, and a
+marking in quoted mail, is never more than probable.
+Sources: J&K Circular 26-JK(GAD) of 2024 (four grades); requirements on markings: rules M1 (own line), M2 (prefix, suffix,
+brackets), M3 (behind a key), M4 (page header, footer, watermark); M5 (structured labels) is ``message.labels``.
+Offsets count characters as if the texts of all segments were joined by one character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.levels import Level
+from gateway.text.judgement import CERTAIN, POSSIBLE, PROBABLE, Context, Draft, alone, body_line, min_confidence, subject
+from gateway.text.matcher import Hit
+from gateway.text.negatives import policy_text
+from gateway.text.normalise import normalise
+from gateway.text.places import file_name, page_line, property_line
+from gateway.text.scheme import Scheme
+from gateway.text.zones import Layout, Line
+from gateway.verdict import Confidence, Finding, Zone
+
+__all__ = ["Scheme", "Segment", "scan"]
+
+_EVIDENCE = 200  # characters of the original words that a Finding carries
+_ALIKE = 3  # findings of one level, zone, detector and confidence that a leaf reports
+_EDGE = 48  # characters at each end of a text in which a short form may stand
+_SHORT_FORM = re.compile(r"\s*(?:\[([A-Z]{1,6})\]|\(([A-Z]{1,6})\)|//\s?([A-Z]{1,6})\s?//)")
+_LONGEST_SUBJECT = 1000  # beyond it a subject is read as running text
+_LONGEST_NAME = 1000
+_PAGE_ZONES = (Zone.PAGE_HEADER, Zone.PAGE_FOOTER, Zone.WATERMARK)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of the text of one leaf and where it stands."""
+
+    text: str
+    zone: Zone
+    """BODY for running text; SUBJECT, PAGE_HEADER, PAGE_FOOTER, WATERMARK, PROPERTY or FILE_NAME."""
+    page: int = 0
+    """From 1; 0 where the format knows no pages, or the segment stands on every page."""
+    pages: int = 0
+    """Pages of the leaf; 0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A draft with everything a Finding needs, still to be weighed against the other pages."""
+
+    draft: Draft
+    zone: Zone
+    context: Context
+    base: int
+    page: int = 0
+    counts_pages: bool = False
+    pages: int = 0
+
+
+def scan(segments: Sequence[Segment], path: str, scheme: Scheme) -> tuple[Finding, ...]:
+    """Every marking in *segments*, which are one leaf's texts in order; *path* is the leaf's path. Never raises."""
+    found: list[_Found] = []
+    findings: list[Finding] = []
+    base = 0
+    for segment in segments:
+        if segment.zone is Zone.FILE_NAME:
+            normal = normalise(segment.text[-_LONGEST_NAME:])
+            context = Context(normal, Layout(normal.text, scheme), scheme)
+            found.extend(_Found(draft, segment.zone, context, base) for draft in file_name(context))
+        else:
+            normal = normalise(segment.text)
+            hits = scheme.matcher.search(normal)
+            if hits:
+                found.extend(_judge(segment, Context(normal, Layout(normal.text, scheme), scheme), hits, base))
+            findings.extend(_short_forms(segment, path, scheme, base))
+        base += len(segment.text) + 1
+    if found:
+        findings[:0] = _findings(found, path)
+    return tuple(findings)
+
+
+def _judge(segment: Segment, context: Context, hits: list[Hit], base: int) -> Iterator[_Found]:
+    zone = segment.zone
+    lists_levels = policy_text(hits)
+    number = 0
+    for line in context.layout.lines(hits):
+        policy = any(index in lists_levels for index in range(number, number + len(line.hits)))
+        number += len(line.hits)
+        if zone is Zone.SUBJECT and len(line.text) <= _LONGEST_SUBJECT:
+            for draft in subject(context, line):
+                yield _Found(_weigh(draft, policy=policy), zone, context, base)
+        elif zone is Zone.PROPERTY:
+            for draft in property_line(context, line):
+                yield _Found(_weigh(draft, policy=policy), zone, context, base)
+        elif zone in _PAGE_ZONES:
+            for draft, counts in page_line(context, line, zone):
+                yield _Found(
+                    _weigh(draft, policy=policy), draft.zone or zone, context, base, segment.page, counts and not policy, segment.pages
+                )
+        else:
+            yield from _running_text(segment, context, line, base, policy=policy)
+
+
+def _running_text(segment: Segment, context: Context, line: Line, base: int, *, policy: bool) -> Iterator[_Found]:
+    layout = context.layout
+    zone = layout.zone(line)
+    quoted = layout.quoted(line)
+    if quoted:
+        line = _without_quote_marks(line)
+    first = zone is Zone.BODY_FIRST and not quoted and layout.is_first(line)
+    edge = layout.page_edge(line) if segment.pages > 1 and not quoted else None
+    disclaimer = layout.in_disclaimer(line)
+    if edge is not None and not disclaimer and not alone(line, context.scheme):
+        for draft, counts in page_line(context, line, edge):
+            if draft.detector == "page-zone" and counts:
+                yield _Found(draft, edge, context, base, segment.page, counts and not policy, segment.pages)
+    for draft in body_line(context, line, zone, first=first):
+        if policy:
+            draft = _weigh(draft, policy=zone is not Zone.BODY_FIRST and draft.zone is not Zone.CONTROL_BLOCK, softly=True)
+        if disclaimer and draft.detector not in ("control-block", "ticked-box"):
+            draft = _weigh(draft, policy=zone is not Zone.BODY_FIRST or draft.detector != "line", softly=True)
+        if quoted:
+            if draft.confidence is POSSIBLE:
+                continue
+            draft = Draft(draft.hit, PROBABLE if draft.confidence is CERTAIN else POSSIBLE, draft.detector, Zone.QUOTED, draft.end)
+        yield _Found(draft, draft.zone or zone, context, base)
+
+
+def _without_quote_marks(line: Line) -> Line:
+    """*line* behind its ``>`` marks, so that rule M1 sees the quoted line alone."""
+    lead = len(line.text) - len(line.text.lstrip(" >\t"))
+    lead = min(lead, line.hits[0].start - line.start)
+    return Line(line.start + lead, line.end, line.text[lead:], line.hits)
+
+
+def _weigh(draft: Draft, *, policy: bool, softly: bool = False) -> Draft:
+    """*draft* with less confidence: possible in a text about levels or a disclaimer, probable where that is only likely."""
+    if not policy and not softly:
+        return draft
+    ceiling = POSSIBLE if policy and softly else PROBABLE
+    return Draft(draft.hit, min_confidence(draft.confidence, ceiling), draft.detector, draft.zone, draft.end)
+
+
+def _findings(found: list[_Found], path: str) -> list[Finding]:
+    """Findings of *found*: page zones weighed over the pages, alike ones reported three times at most."""
+    pages: dict[tuple[Level, Zone], set[int]] = {}
+    for item in found:
+        if item.counts_pages:
+            pages.setdefault((item.draft.hit.term.level, item.zone), set()).add(item.page)
+    counted: dict[tuple[Level, Zone, str, Confidence], int] = {}
+    findings: list[Finding] = []
+    for item in found:
+        draft, term = item.draft, item.draft.hit.term
+        confidence = draft.confidence
+        if item.counts_pages and (item.pages <= 1 or item.page == 0 or len(pages[term.level, item.zone]) > 1):
+            confidence = CERTAIN
+        if not term.verified or draft.hit.digits:
+            confidence = min_confidence(confidence, PROBABLE)
+        key = (term.level, item.zone, draft.detector, confidence)
+        counted[key] = counted.get(key, 0) + 1
+        if counted[key] > _ALIKE:
+            continue
+        start, end = draft.hit.start, max(draft.hit.end, draft.end)
+        normal = item.context.normal
+        words = normal.slice(start, min(end, start + _EVIDENCE))
+        findings.append(
+            Finding(
+                level=term.level,
+                path=path,
+                zone=item.zone,
+                text=words,
+                language=term.language,
+                confidence=confidence,
+                detector=draft.detector,
+                verified=term.verified and not draft.hit.digits,
+                offset=item.base + normal.source(start),
+                length=normal.source(end - 1) + 1 - normal.source(start),
+            )
+        )
+    return findings
+
+
+def _short_forms(segment: Segment, path: str, scheme: Scheme, base: int) -> Iterator[Finding]:
+    """``[TS]``, ``//S//``, ``RESTD``: as the first or last line of a text, or at the beginning or end of a subject."""
+    text = segment.text
+    head = text[:_EDGE].lstrip().partition("\n")[0].strip()
+    tail = text[-_EDGE:].rstrip().rpartition("\n")[2].strip() if len(text) > _EDGE else ""
+    for part in (head, tail) if tail else (head,):
+        words = part
+        if not part or (len(part) > 10 and segment.zone is not Zone.SUBJECT):
+            continue
+        level = scheme.whole_line.get(part)
+        confidence = PROBABLE
+        if level is None:
+            match = _SHORT_FORM.fullmatch(part) or (_SHORT_FORM.match(part) if segment.zone is Zone.SUBJECT else None)
+            if match is None:
+                continue
+            word = match[1] or match[2] or match[3]
+            level = scheme.bracketed.get(word)
+            if level is None:
+                continue
+            confidence = POSSIBLE if match[2] and len(word) == 1 else PROBABLE
+            words = match[0].strip()
+        zone = segment.zone
+        if zone is Zone.BODY:
+            zone = Zone.BODY_FIRST if part is head else Zone.BODY_LAST
+        place = base + max(0, text.find(words))
+        yield Finding(level, path, zone, words, "", confidence, "short-form", verified=False, offset=place, length=len(words))

@@ -1,0 +1,238 @@
+"""The classification scheme as data, checked and compiled.
+
+What it is: ``Scheme``: levels, terms, keys and contexts of rules/scheme.toml with the matcher for them.
+Who calls it: the policy loads it; ``markings``, ``labels`` and the writers of labels read it.
+Must never: do I/O; accept an unknown key, an unknown level or a term that has two levels; raise anything but ValueError.
+Sources: rules/scheme.toml names the circulars; design.md section 5 (rules are data, with content-addressed versions).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ahocorasick_rs import AhoCorasick
+
+from gateway.levels import Level
+from gateway.text.matcher import Hit, Matcher, Term
+from gateway.text.normalise import fold, normalise
+from gateway.text.tables import Reader
+from gateway.verdict import Confidence
+
+_TOKEN = re.compile(r"[^\s!-/:-@\[-`{-~·•…\u2010-\u2027\u2030-\u205e\u2190-\u27bf\u0964\u0965\u3000-\u3003\u3008-\u3011]+")
+_FIELD = re.compile(r"[/|,;:()\[\]{}<>]+|\s[-\u2010-\u2015]+\s|[\u2013-\u2015]+")
+
+# Around a key: the beginning of a line or cell, an item number, quotes; then a colon, dash, gap or "is".
+_KEY_BEFORE = r"(?:^|[|\t;,(\[{]|\s{2})\s*(?:\(?\w{1,3}[.)]\s*)?[*_#>\"'\s]*"
+_KEY_SIGN = r"[*_\"'\s]*(?:[:=|\t\-\u2010-\u2015]+|\s{2,}|\sis\s)[*_\"'\s(\[]*\Z"
+
+
+def tokens(folded: str) -> list[str]:
+    """The words of *folded*: what stands between blanks and punctuation, with the vowel signs that ``\\w`` would cut off."""
+    return _TOKEN.findall(folded)
+
+
+def _phrase(text: str) -> str:
+    return " ".join(tokens(fold(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a label's value says in the words of the scheme."""
+
+    level: Level
+    language: str
+    verified: bool
+    exact: bool
+    """The value is the term and nothing else that matters."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scheme:
+    """Everything a scanner needs to know of a scheme. Built by ``Scheme.parse`` only."""
+
+    version: str
+    """``sha256:`` of the text it was made from."""
+    terms: tuple[Term, ...]
+    matcher: Matcher
+    exact: Mapping[str, Term]
+    """Each term by its folded words."""
+    colours: Mapping[Level, tuple[str, str]]
+    """Foreground and background of a label, as RFC 7444 names them."""
+    bracketed: Mapping[str, Level]
+    whole_line: Mapping[str, Level]
+    beside: re.Pattern[str]
+    """Phrases that may stand beside a marking, in a space-joined row of words."""
+    paging: frozenset[str]
+    key_end: re.Pattern[str]
+    """A key and its colon at the end of what stands before a term."""
+    key_line: re.Pattern[str]
+    """A line that is only a key."""
+    statements: frozenset[str]
+    after: frozenset[str]
+    before: frozenset[str]
+    negation: frozenset[str]
+    history: frozenset[str]
+    disclaimers: AhoCorasick
+    quote_headers: tuple[str, ...]
+    reply_prefix: re.Pattern[str]
+    label_names: Mapping[str, Level]
+    sensitivity: Mapping[str, Level]
+    sensitivity_confidence: Confidence
+    properties: frozenset[str]
+
+    @classmethod
+    def parse(cls, toml_text: str, additions: Sequence[str] = ()) -> Scheme:
+        """The scheme in *toml_text*, with the tables of *additions* (a department's own terms) appended.
+
+        Raises ValueError with line and field.
+        """
+        return _parse(toml_text, tuple(additions))
+
+    def rest(self, folded: str) -> list[str]:
+        """The words of *folded* that are neither numbers nor words that may stand beside a marking."""
+        words = tokens(folded)
+        if not words:
+            return words
+        left = self.beside.sub(" ", " " + "  ".join(words) + " ").split()
+        return [word for word in left if word not in self.paging and not word[0].isdigit()]
+
+    def named(self, value: str) -> Named | None:
+        """The level that the label value *value* names: as a whole, in one of its fields, or somewhere in its words."""
+        return _named(self, value[:512])
+
+
+@lru_cache(maxsize=256)
+def _named(scheme: Scheme, value: str) -> Named | None:
+    normal = normalise(value)
+    best: Named | None = None
+    for part in (normal.text, *_FIELD.split(normal.text)):
+        words = tokens(part)
+        key = " ".join(words)
+        term = scheme.exact.get(key) or scheme.exact.get(" ".join(scheme.rest(part)))
+        if term is not None:
+            found = Named(term.level, term.language, term.verified, exact=True)
+        elif key in scheme.label_names:
+            found = Named(scheme.label_names[key], "", verified=True, exact=True)
+        else:
+            continue
+        if best is None or found.level > best.level:
+            best = found
+    if best is not None:
+        return best
+    hits: list[Hit] = scheme.matcher.search(normal)
+    if not hits:
+        return None
+    top = max(hits, key=lambda hit: hit.term.level).term
+    return Named(top.level, top.language, top.verified, exact=False)
+
+
+def _parse(toml_text: str, additions: tuple[str, ...]) -> Scheme:
+    readers = [Reader(toml_text, "scheme"), *(Reader(text, "addition") for text in additions)]
+    exact: dict[str, Term] = {}
+    for reader in readers:
+        for row in reader.rows("marking", {"language", "level", "verified", "terms"}, {"only"}):
+            keyed = row.choice("only", ("keyed",)) is not None
+            for text in row.strings("terms"):
+                words = tuple(tokens(fold(text))) if text.isascii() and text.replace(" ", "").isalpha() else tuple(fold(text).split())
+                if not words:
+                    raise row.error("terms", "an empty term")
+                term = Term(words, row.level("level"), row.string("language"), row.flag("verified"), keyed)
+                known = exact.get(" ".join(words))
+                if known is not None and known.level is not term.level:
+                    raise row.error("terms", f"{text!r} is {known.level.text} already ({known.language}), here {term.level.text}")
+                if known is None or (term.verified and not known.verified):
+                    exact[" ".join(words)] = term
+    if not exact:
+        raise readers[0].problem("marking", "no term at all")
+    colours = _colours(readers[0])
+    bracketed: dict[str, Level] = {}
+    whole_line: dict[str, Level] = {}
+    for reader in readers:
+        for row in reader.rows("abbreviation", {"level"}, {"bracketed", "whole_line"}):
+            for field, table in (("bracketed", bracketed), ("whole_line", whole_line)):
+                for text in row.strings(field):
+                    if table.setdefault(text, row.level("level")) is not row.level("level"):
+                        raise row.error(field, f"{text!r} has two levels")
+    scheme = _compile(
+        readers, exact, colours, bracketed, whole_line, hashlib.sha256("\0".join((toml_text, *additions)).encode()).hexdigest()
+    )
+    for reader in readers:
+        for row in reader.rows("pair", {"level", "text"}, set()):
+            levels = {hit.term.level for hit in scheme.matcher.search(normalise(row.string("text")))}
+            if levels != {row.level("level")}:
+                raise row.error("text", f"{row.string('text')!r} does not say {row.level('level').text} in both languages")
+    for reader in readers:
+        reader.finish()
+    return scheme
+
+
+def _colours(reader: Reader) -> dict[Level, tuple[str, str]]:
+    colours: dict[Level, tuple[str, str]] = {}
+    for row in reader.rows("level", {"name", "fgcolor", "bgcolor"}, set()):
+        level = row.level("name")
+        if level in colours:
+            raise row.error("name", f"{level.text} stands here twice")
+        for field in ("fgcolor", "bgcolor"):
+            if not re.fullmatch(r"#[0-9A-Fa-f]{6}|[a-z]{3,10}", row.string(field)):
+                raise row.error(field, f"not a colour: {row.string(field)!r}")
+        colours[level] = (row.string("fgcolor"), row.string("bgcolor"))
+    missing = [level.text for level in Level if level not in colours]
+    if missing:
+        raise reader.problem("level", f"no colours for {', '.join(missing)}")
+    return colours
+
+
+def _alternatives(phrases: Iterable[str], join: str) -> str:
+    return "|".join(join.join(map(re.escape, phrase.split())) for phrase in sorted(set(phrases), key=len, reverse=True))
+
+
+def _compile(
+    readers: Sequence[Reader],
+    exact: Mapping[str, Term],
+    colours: Mapping[Level, tuple[str, str]],
+    bracketed: Mapping[str, Level],
+    whole_line: Mapping[str, Level],
+    digest: str,
+) -> Scheme:
+    def listed(table: str, field: str) -> list[str]:
+        return [_phrase(text) for reader in readers for text in reader.strings(table, field)]
+
+    def named_levels(field: str) -> dict[str, Level]:
+        return {_phrase(name): level for reader in readers for name, level in reader.levels("labels", field).items()}
+
+    keys = _alternatives(listed("keys", "terms"), r"\s+") or "(?!)"
+    beside = _alternatives([*listed("beside", "caveats"), *listed("beside", "urgency")], "  ")
+    paging = frozenset(listed("beside", "paging"))
+    prefixes = _alternatives(listed("quoting", "reply_prefixes"), r"\s+")
+    headers = tuple(fold(text).strip() for reader in readers for text in reader.strings("quoting", "headers"))
+    disclaimers = [fold(text) for reader in readers for text in reader.strings("disclaimer", "phrases")]
+    terms = tuple(exact.values())
+    return Scheme(
+        version=f"sha256:{digest}",
+        terms=terms,
+        matcher=Matcher(terms),
+        exact=exact,
+        colours=colours,
+        bracketed=bracketed,
+        whole_line=whole_line,
+        beside=re.compile(f" (?:{beside}) " if beside else r"(?!)"),
+        paging=paging,
+        key_end=re.compile(_KEY_BEFORE + f"(?:{keys})" + _KEY_SIGN),
+        key_line=re.compile(r"[\s*_#>|\d.)(]*(?:" + keys + r")[\s*_:\-|.)\u2010-\u2015]*\Z"),
+        statements=frozenset(listed("keys", "statements")),
+        after=frozenset(listed("negative", "after")),
+        before=frozenset(listed("negative", "before")),
+        negation=frozenset(listed("negative", "negation")),
+        history=frozenset(listed("negative", "history")),
+        disclaimers=AhoCorasick(disclaimers or ["\0\0"]),
+        quote_headers=headers,
+        reply_prefix=re.compile(rf"\s*(?:(?:{prefixes or '(?!)'})\s*(?:\[\d{{1,3}}\])?\s*:\s*)+"),
+        label_names=named_levels("names"),
+        sensitivity=named_levels("sensitivity"),
+        sensitivity_confidence=readers[0].confidence("labels", "sensitivity_confidence"),
+        properties=frozenset(listed("labels", "properties")),
+    )

@@ -1,0 +1,210 @@
+"""Lines of a text and where they stand: first, last, quoted, in a paragraph with a disclaimer.
+
+What it is: ``Layout`` over one folded text, and ``Line``, the row of text that holds one or more hits.
+Who calls it: ``markings``, only for texts that hold a term at all.
+Must never: split a whole text into lines; every question costs a bounded look around one place, or is asked once a text.
+Source: requirements on markings, zones: the first five and last five lines of a body, quoted blocks at reduced weight.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from gateway.text.matcher import Hit
+from gateway.text.scheme import Scheme
+from gateway.verdict import Zone
+
+_EDGE_LINES = 5
+_PARAGRAPH = 1500  # characters to each side that count as the paragraph of a line
+_QUOTE_MARK = re.compile(r"\s*(?:[a-z]{1,3})?>")
+_SENDER_BLOCK = re.compile(r"^[ \t*]*(?:from|sent|to|subject|date|cc|प्रेषक|विषय)[ \t*]*:", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with the hits in it; a hit that runs over a line break makes one Line of the lines that it touches."""
+
+    start: int
+    end: int
+    text: str
+    hits: tuple[Hit, ...]
+
+    def before(self, hit: Hit) -> str:
+        """What stands on the line before *hit*, at most its last 100 characters."""
+        return self.text[max(0, hit.start - self.start - 100) : hit.start - self.start]
+
+    def behind(self, hit: Hit) -> str:
+        """What stands on the line behind *hit*, at most 100 characters."""
+        return self.text[hit.end - self.start : hit.end - self.start + 100]
+
+    def part(self, start: int, end: int, *, keyed: bool = True) -> Line:
+        """The piece ``[start, end)`` of the text with the hits inside it; without those that need a key unless *keyed*."""
+        inside = tuple(hit for hit in self.hits if start <= hit.start and hit.end <= end and (keyed or not hit.term.keyed))
+        return Line(start, end, self.text[start - self.start : end - self.start], inside)
+
+    @property
+    def masked(self) -> str:
+        """The line with a blank in place of each hit."""
+        parts: list[str] = []
+        place = self.start
+        for hit in self.hits:
+            parts.append(self.text[place - self.start : hit.start - self.start])
+            place = hit.end
+        parts.append(self.text[place - self.start :])
+        return " ".join(parts)
+
+
+class Layout:
+    """Questions about places in one folded text."""
+
+    def __init__(self, folded: str, scheme: Scheme) -> None:
+        self._scheme = scheme
+        # Same length as before, so that places stay the same; CR LF is one line end, not an empty line.
+        self.text = _unbroken(folded)
+
+    def lines(self, hits: Sequence[Hit]) -> Iterator[Line]:
+        """The lines that hold *hits* (in order, not overlapping), each with all of its hits."""
+        text = self.text
+        index = 0
+        while index < len(hits):
+            first = hits[index]
+            start = text.rfind("\n", 0, first.start) + 1
+            end = text.find("\n", first.end)
+            end = len(text) if end < 0 else end
+            stop = index + 1
+            while stop < len(hits) and hits[stop].start < end:
+                if hits[stop].end > end:
+                    further = text.find("\n", hits[stop].end)
+                    end = len(text) if further < 0 else further
+                stop += 1
+            yield Line(start, end, text[start:end], tuple(hits[index:stop]))
+            index = stop
+
+    @cached_property
+    def _edges(self) -> tuple[int, int]:
+        """Where the first five lines that are not blank end, and where the last five begin."""
+        text = self.text
+        place = 0
+        for _ in range(_EDGE_LINES):
+            seen = re.compile(r"\S").search(text, place)
+            if seen is None:
+                break
+            newline = text.find("\n", seen.start())
+            place = len(text) if newline < 0 else newline
+        head = place
+        tail = len(text)
+        for _ in range(_EDGE_LINES):
+            rest = len(text[:tail].rstrip())
+            if not rest:
+                break
+            tail = text.rfind("\n", 0, rest) + 1
+        return head, tail
+
+    def zone(self, line: Line) -> Zone:
+        """BODY_FIRST, BODY_LAST or BODY."""
+        head, tail = self._edges
+        if line.start < head:
+            return Zone.BODY_FIRST
+        return Zone.BODY_LAST if line.start >= tail else Zone.BODY
+
+    def is_first(self, line: Line) -> bool:
+        """Whether nothing but blanks stands before *line*."""
+        return line.start <= 400 and not self.text[: line.start].strip()
+
+    def page_edge(self, line: Line) -> Zone | None:
+        """PAGE_HEADER or PAGE_FOOTER when *line* is one of the first or last two lines that are not blank."""
+        head = self.text[max(0, line.start - 400) : line.start] if line.start <= 400 else "x\nx\nx"
+        if sum(1 for part in head.split("\n") if part.strip()) < 2:
+            return Zone.PAGE_HEADER
+        tail = self.text[line.end : line.end + 400] if len(self.text) - line.end <= 400 else "x\nx\nx"
+        if sum(1 for part in tail.split("\n") if part.strip()) < 2:
+            return Zone.PAGE_FOOTER
+        return None
+
+    def previous(self, line: Line) -> str:
+        """The line directly before *line* (its last 200 characters); empty when that is blank or there is none."""
+        if line.start == 0:
+            return ""
+        start = max(self.text.rfind("\n", 0, line.start - 1) + 1, line.start - 201)
+        return self.text[start : line.start - 1].strip()
+
+    def key_before(self, line: Line) -> str:
+        """The last line before *line* that is not blank, over at most one blank line."""
+        previous = self.previous(line)
+        if previous or line.start < 2:
+            return previous
+        end = self.text.rfind("\n", 0, line.start - 1)
+        if end < 0:
+            return ""
+        start = max(self.text.rfind("\n", 0, end) + 1, end - 200)
+        return self.text[start:end].strip()
+
+    def following(self, line: Line) -> tuple[int, str]:
+        """Where the line directly behind *line* begins and its first 200 characters; empty when it is blank."""
+        start = min(line.end + 1, len(self.text))
+        end = self.text.find("\n", start, start + 200)
+        text = self.text[start : end if end >= 0 else start + 200]
+        return start + len(text) - len(text.lstrip()), text.strip()
+
+    @cached_property
+    def _quoted_from(self) -> int:
+        """Where quoted or forwarded mail begins that is not marked line by line; the length of the text when nowhere."""
+        text = self.text
+        best = len(text)
+        for header in self._scheme.quote_headers:
+            place = text.find(header)
+            tries = 0
+            while 0 <= place < best and tries < 200:
+                start = text.rfind("\n", max(0, place - 200), place) + 1 if place else 0
+                end = text.find("\n", place, place + 200)
+                line = text[start : end if end >= 0 else place + len(header)].strip(" \t\n-_=*>")
+                if line.startswith(header.strip(":")) or (line.endswith(header) and len(line) < 200):
+                    best = start
+                    break
+                place = text.find(header, place + 1)
+                tries += 1
+        return min(best, self._sender_block(best))
+
+    def _sender_block(self, limit: int) -> int:
+        """Where a block of From, Sent, To, Subject begins, three of them in 400 characters; *limit* when nowhere."""
+        recent: list[int] = []
+        for match in _SENDER_BLOCK.finditer(self.text, 0, limit):
+            recent = [place for place in recent if match.start() - place <= 400][-2:]
+            recent.append(match.start())
+            if len(recent) == 3:
+                return recent[0]
+        return limit
+
+    def quoted(self, line: Line) -> bool:
+        """Whether *line* stands in quoted mail."""
+        return line.start >= self._quoted_from or _QUOTE_MARK.match(line.text) is not None
+
+    @cached_property
+    def _disclaimers(self) -> list[int]:
+        return [start for _, start, _ in self._scheme.disclaimers.find_matches_as_indexes(self.text)]
+
+    def in_disclaimer(self, line: Line) -> bool:
+        """Whether the paragraph of *line* holds a phrase of a disclaimer."""
+        found = self._disclaimers
+        if not found:
+            return False
+        low = max(0, line.start - _PARAGRAPH)
+        high = min(len(self.text), line.end + _PARAGRAPH)
+        start = max(low, self.text.rfind("\n\n", low, line.start + 1))
+        end = self.text.find("\n\n", max(line.start, line.end - 1), high)
+        index = bisect_left(found, start)
+        return index < len(found) and found[index] < (high if end < 0 else end)
+
+
+def _unbroken(folded: str) -> str:
+    if "\r" in folded:
+        folded = folded.replace("\r\n", " \n").replace("\r", "\n")
+    if "\f" in folded:
+        folded = folded.replace("\f", "\n")
+    if "\v" in folded:
+        folded = folded.replace("\v", "\n")
+    return folded
