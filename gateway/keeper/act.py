@@ -1,0 +1,302 @@
+"""The commit: one decision becomes durable, in all its parts, before anybody is answered.
+
+What it is: from a Commit request and its content to one Batch (body, message, deliveries, held record, report, audit) and the
+reply; also the record of deferrals and of refusals before DATA.
+Who calls it: ``service``, for the doors.
+Must never: answer 2xx before the batch is on stable storage; store a word of certain TOP SECRET or SECRET mail; report to an
+outsider or a null sender.
+Sources: design.md section 4; RFC 5321 section 6.1, RFC 3461 section 4.1; hostile-inputs catalogue P1, P4, P10, O01, O02.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from gateway.config import Config
+from gateway.envelope import new_id
+from gateway.keeper import events, recorded
+from gateway.keeper.exceptions import Register
+from gateway.keeper.notices import Report
+from gateway.keeper.reports import About, Reports
+from gateway.keeper.sealing import Seal
+from gateway.keeper.vault import Vault
+from gateway.policy import Policy
+from gateway.reply import OUR_FAULT, Reply
+from gateway.requests import Commit, Committed, Deferred, Failed, Refused, Stale
+from gateway.stores.base import (
+    AuditEvent,
+    Batch,
+    BodyRow,
+    Conflict,
+    DeliveryRow,
+    DeliveryState,
+    HoldRow,
+    HoldState,
+    MessageRow,
+    Store,
+)
+from gateway.verdict import Disposition, RecipientVerdict, Verdict
+
+_DAY = 86400.0
+_FULL = 4  # Failed.code of a store without room: answered 452
+_DISK_EVERY = 5.0  # seconds between two looks at the free disk
+POSTMASTER = "postmaster"
+"""Reason of a held record that lists what nobody may be told about."""
+
+
+class Deliverer(Protocol):
+    """What is needed of the relay here."""
+
+    @property
+    def incarnation(self) -> str:
+        """What leases name."""
+
+    def offer(self, rows: Sequence[DeliveryRow], content: bytes) -> None:
+        """Takes leased rows with their content; returns at once."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one decision comes to, for each of its recipients."""
+
+    deliver: list[RecipientVerdict] = field(default_factory=list)
+    hold: list[RecipientVerdict] = field(default_factory=list)
+    report: list[RecipientVerdict] = field(default_factory=list)
+    """Refused, and the originator is told."""
+    silent: list[RecipientVerdict] = field(default_factory=list)
+    """Refused, and nobody may be told: listed for the postmaster."""
+
+
+class Actor:
+    """Makes decisions durable. *policy* gives the policy now in force, for its sentences."""
+
+    def __init__(
+        self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
+        policy: Callable[[], Policy], seal: Seal | None = None, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._store = store
+        self._vault = vault
+        self._register = register
+        self._reports = reports
+        self._relay = relay
+        self._policy = policy
+        self._seal = seal
+        self._clock = clock
+        self._disk_looked = -_DISK_EVERY
+        self._disk_full = False
+
+    # --- the door's three requests ------------------------------------------------------------------------------------
+
+    async def commit(self, request: Commit, content: bytes) -> Committed | Stale | Failed:
+        """The answer to a decision, after it is durable. Raises StoreError and StoreFull (answered 4xx by the caller)."""
+        tx, verdict = request.transaction, request.verdict
+        if len(content) != tx.size or hashlib.sha256(content).hexdigest() != tx.sha256:
+            return Failed("the content is not what was inspected", 3)
+        current = self._register.current
+        if verdict.exceptions_version != current.version:
+            return Stale(current.version)
+        if any(one.disposition is Disposition.DEFER for one in verdict.recipients) or not verdict.recipients:
+            return await self._all_deferred(request)
+        if verdict.session_refusal or (verdict.sealed and self._seal is None):
+            return await self._all_refused(request, session=True)
+        plan = self._plan(request)
+        if not (plan.deliver or plan.hold or plan.report or plan.silent):
+            return await self._all_refused(request)
+        if await self._no_room():
+            return Failed("the queue or the disk is full", _FULL)
+        return await self._accept(request, content, plan)
+
+    async def deferred(self, request: Deferred) -> None:
+        """Records that a message was answered 4xx after DATA."""
+        reply = request.reply
+        log = events.deferred(request.transaction, reply.code, reply.enhanced, request.cause, self._clock(), self._config.hostname)
+        await self._store.write(Batch(audit=log))
+
+    async def refused(self, request: Refused) -> None:
+        """Records a refusal before DATA."""
+        await self._store.write(Batch(audit=[events.refused(request, self._clock(), self._config.hostname)]))
+
+    # --- what is not accepted -----------------------------------------------------------------------------------------
+
+    async def _all_deferred(self, request: Commit) -> Committed:
+        """A single recipient that we could not decide defers the whole message: SMTP has one answer after DATA, and the client
+        sends it to all of them again."""
+        tx = request.transaction
+        codes = {one.address: OUR_FAULT.code for one in request.verdict.recipients}
+        verdict = replace(
+            request.verdict,
+            recipients=tuple(replace(one, disposition=Disposition.DEFER, status="4.3.0") for one in request.verdict.recipients),
+        )
+        await self._store.write(Batch(audit=self._log(request, codes, verdict=verdict)))
+        return Committed(OUR_FAULT, tx.reference)
+
+    async def _all_refused(self, request: Commit, *, session: bool = False) -> Committed | Stale:
+        """Answered 550 in the session: nothing is stored but the decision."""
+        tx, verdict = request.transaction, request.verdict
+        if session:
+            # Whatever single rules said: nothing of it is accepted.
+            refusals = tuple(
+                one if one.disposition is Disposition.REFUSE else replace(one, disposition=Disposition.REFUSE, status="5.7.1")
+                for one in verdict.recipients
+            )
+            verdict = replace(verdict, recipients=refusals, session_refusal=True)
+        text = self._policy().explanations.reply_text(verdict, tx.reference, self._config.web.public_url)
+        status = verdict.recipients[0].status
+        reply = Reply(550, status if status.startswith("5.") else "5.7.1", text)
+        codes = {one.address: reply.code for one in verdict.recipients}
+        try:
+            await self._store.write(
+                Batch(audit=self._log(request, codes, verdict=verdict), expect_exceptions_version=verdict.exceptions_version)
+            )
+        except Conflict:
+            return Stale(self._register.current.version)
+        return Committed(reply, tx.reference)
+
+    # --- what is accepted ---------------------------------------------------------------------------------------------
+
+    def _plan(self, request: Commit) -> _Plan:
+        """What happens to each recipient; an empty plan when the whole message is refused in the session."""
+        tx, verdict = request.transaction, request.verdict
+        plan = _Plan()
+        refused: list[RecipientVerdict] = []
+        for one in verdict.recipients:
+            if one.disposition is Disposition.REFUSE:
+                refused.append(one)
+            elif one.disposition is Disposition.DELIVER and not verdict.sealed:
+                plan.deliver.append(one)
+            else:
+                plan.hold.append(one)  # a message that is sealed goes to nobody
+        told = tx.verified_originator and not tx.envelope.sender.is_null
+        if not (plan.deliver or plan.hold) and (not told or self._config.relay.refuse_with == "reply"):
+            return _Plan()
+        notify = {one.path.text: one.notify for one in tx.envelope.recipients}
+        for one in refused:
+            asked = notify.get(one.address)
+            (plan.report if told and (asked is None or "FAILURE" in asked) else plan.silent).append(one)
+        return plan
+
+    async def _accept(self, request: Commit, content: bytes, plan: _Plan) -> Committed | Stale:
+        tx, verdict = request.transaction, request.verdict
+        now = self._clock()
+        level = events.level_of(verdict)
+        rows = {one.address: self._row(request, one, now) for one in verdict.recipients}
+        body_id = next(iter(rows.values())).body_id
+        needed = bool(plan.deliver or plan.hold or plan.silent)
+        bodies = [self._body(body_id, content, tx.sha256, now, sealed=verdict.sealed)] if needed else []
+        message = MessageRow(
+            id=tx.id, reference=tx.reference, created=now, department=tx.department, door=tx.door.value,
+            sender=tx.envelope.sender.text, ret=tx.envelope.ret, envid=tx.envelope.envid, eight_bit=tx.envelope.eight_bit,
+            smtputf8=tx.envelope.smtputf8, size=tx.size, sha256=tx.sha256, body_id=body_id, level=level,
+            verified_originator=tx.verified_originator,
+            peer={"ip": tx.peer.ip, "helo": tx.peer.helo, "user": tx.peer.user, "listed": tx.peer.listed},
+            verdict=recorded.keep(tx, verdict), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
+            subject=b"" if verdict.sealed else self._vault.seal_field(tx.id, verdict.headers.subject),
+            details=recorded.details(tx, verdict, self._vault) if plan.hold or plan.silent else b"",
+        )  # fmt: skip
+        deliveries = [rows[one.address] for one in plan.deliver]
+        deadline = now + self._config.relay.hold_days * _DAY
+        holds = []
+        if plan.hold:
+            holds.append(self._hold(message, plan.hold, deadline, plan.hold[0].explain, sealed=verdict.sealed))
+        if plan.silent:
+            holds.append(self._hold(message, plan.silent, deadline, POSTMASTER, sealed=verdict.sealed))
+        reports = self._write_reports(request, content, plan, rows, now, deadline)
+        batch = Batch(
+            bodies=bodies + [report.body for report in reports],
+            messages=[message, *(report.message for report in reports)],
+            deliveries=deliveries + [report.delivery for report in reports],
+            holds=holds,
+            audit=self._log(request, {}),
+            expect_exceptions_version=verdict.exceptions_version,
+        )
+        try:
+            await self._store.write(batch)
+        except Conflict:
+            return Stale(self._register.current.version)
+        if deliveries:
+            self._relay.offer(deliveries, content)
+        for report in reports:
+            self._relay.offer([report.delivery], report.content)
+        return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
+
+    def _row(self, request: Commit, one: RecipientVerdict, now: float) -> DeliveryRow:
+        """The delivery to *one*, leased by our own relay: it is handed over right after the commit."""
+        tx = request.transaction
+        asked = next((r for r in tx.envelope.recipients if r.path.text == one.address), None)
+        return DeliveryRow(
+            id=new_id(), message_id=tx.id, reference=tx.reference, body_id=tx.id, created=now, department=tx.department,
+            sender=tx.envelope.sender.text, recipient=one.address, state=DeliveryState.LEASED,
+            notify=None if asked is None or asked.notify is None else tuple(sorted(asked.notify)), orcpt=asked.orcpt if asked else "",
+            ret=tx.envelope.ret, envid=tx.envelope.envid, eight_bit=tx.envelope.eight_bit, smtputf8=tx.envelope.smtputf8, size=tx.size,
+            sha256=tx.sha256, edits=one.edits, require_aes256=one.require_aes256, direction=one.direction.value,
+            verified_originator=tx.verified_originator, level=request.verdict.classification.level, next_attempt=now,
+            lease=self._relay.incarnation,
+        )  # fmt: skip
+
+    def _body(self, body_id: str, content: bytes, sha256: str, now: float, *, sealed: bool) -> BodyRow:
+        if sealed:
+            assert self._seal is not None
+            return self._seal.seal(body_id, content, sha256, now)
+        return self._vault.seal(body_id, content, sha256)
+
+    @staticmethod
+    def _hold(message: MessageRow, held: Sequence[RecipientVerdict], deadline: float, reason: str, *, sealed: bool) -> HoldRow:
+        return HoldRow(
+            id=new_id(), message_id=message.id, reference=message.reference, body_id=message.body_id, created=message.created,
+            deadline=deadline, department=message.department, state=HoldState.HELD, sender=message.sender,
+            recipients=tuple(one.address for one in held), level=message.level, rule=held[0].rule, sealed=sealed, size=message.size,
+            sha256=message.sha256, reason=reason, verified_originator=message.verified_originator, updated=message.created,
+        )  # fmt: skip
+
+    def _write_reports(
+        self, request: Commit, content: bytes, plan: _Plan, rows: dict[str, DeliveryRow], now: float, deadline: float
+    ) -> list[Report]:
+        tx, verdict = request.transaction, request.verdict
+        level, lease = events.level_of(verdict), self._relay.incarnation
+
+        def about(one: RecipientVerdict) -> About:
+            return About(rows[one.address], one.status, one.explain, one.rule, one.source, dict(one.facts))
+
+        out = []
+        if plan.report:
+            out.append(self._reports.refused([about(one) for one in plan.report], content, now, lease, level=level))
+        headers = verdict.headers
+        automatic = headers.is_list or headers.auto_submitted.lower() not in ("", "no")
+        automatic = automatic or headers.precedence.lower() in ("bulk", "list", "junk")
+        if plan.hold and tx.verified_originator and not tx.envelope.sender.is_null and not automatic:
+            told = [one for one in plan.hold if (asked := rows[one.address].notify) is None or "DELAY" in asked]
+            if told:
+                out.append(self._reports.held([about(one) for one in told], content, now, lease, level=level, deadline=deadline))
+        return out
+
+    def _log(self, request: Commit, codes: dict[str, int], verdict: Verdict | None = None) -> list[AuditEvent]:
+        decided = request.verdict if verdict is None else verdict
+        return events.decisions(
+            request.transaction, decided, codes, self._clock(), self._vault.words_hash, self._config.hostname,
+            subject=request.verdict.headers.subject,
+        )  # fmt: skip
+
+    # --- room ---------------------------------------------------------------------------------------------------------
+
+    async def _no_room(self) -> bool:
+        """Whether the queue is full, or the disk would not take three more messages of the largest size and keep its reserve."""
+        limits = self._config.limits
+        if await self._store.open_delivery_count() >= limits.queue_messages:
+            return True
+        now = time.monotonic()
+        if now - self._disk_looked >= _DISK_EVERY:
+            self._disk_looked = now
+            self._disk_full = free_octets(self._config) < limits.free_disk + 3 * self._config.max_message_size
+        return self._disk_full
+
+
+def free_octets(config: Config) -> int:
+    """Octets that we may still write on the disk of state_dir."""
+    found = os.statvfs(config.state_dir)
+    return found.f_bavail * found.f_frsize
