@@ -37,7 +37,7 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
     for edit in edits:
         wanted = _checked_name(edit.header).lower().encode()
         if edit.action == "add":
-            fields.insert(0, (wanted, _written(edit)))
+            fields.insert(_top(fields), (wanted, _written(edit)))
         elif edit.action == "remove":
             fields = [field for field in fields if field[0] != wanted]
         elif edit.action == "replace":
@@ -80,7 +80,14 @@ def _replaced(fields: Iterable[tuple[bytes, bytes]], wanted: bytes, written: byt
         elif not done:
             result.append((wanted, written))
             done = True
-    return result if done else [(wanted, written), *result]
+    if not done:
+        result.insert(_top(result), (wanted, written))
+    return result
+
+
+def _top(fields: Sequence[tuple[bytes, bytes]]) -> int:
+    """Where a new field goes: above all others, but below a first line that would be read as its continuation."""
+    return 1 if fields and fields[0][1][:1] in (b" ", b"\t") else 0
 
 
 def _checked_name(name: str) -> str:

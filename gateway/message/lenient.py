@@ -18,14 +18,19 @@ from collections.abc import Sequence
 from gateway.message.entity import ENCODINGS
 from gateway.message.headers import decode_octets
 from gateway.message.parts import Part, View
+from gateway.message.prescan import sections
 
 MOST_BOUNDARY_LINES = 5000
 MOST_DECLARED = 200
+MOST_HEADER_LINES = 2000
+MOST_FIELD_LIKE = 200_000
 LONGEST_VALUE = 10_000
 SHORT = 8192
 """Octets of base64 below which standing in for it is not worth it."""
+TOO_MUCH = "over the limit of what the second reader may read"
 
 _DECLARES = re.compile(rb"[Bb][Oo][Uu][Nn][Dd][Aa][Rr][Yy]")
+_FIELD_LIKE = re.compile(rb"\n[!-9;-~]{1,76}:")
 _FILE_NAME = re.compile(r"(?:file)?name", re.I)
 
 
@@ -35,9 +40,16 @@ def lenient(content: bytes, known: Sequence[Part] = ()) -> View:
     *known* are the parts of the strict view: long base64 of theirs that holds no line any reader could take for structure is
     replaced by one line while the parser runs, which is many times faster and changes nothing that it can see.
     """
-    if content.count(b"\n--") > MOST_BOUNDARY_LINES or len(_DECLARES.findall(content)) > MOST_DECLARED:
-        return View((), (), ("over the limit of what the second reader may read",))
+    header_end, _ = sections(content, 0, len(content))
+    if (
+        content.count(b"\n", 0, header_end) > MOST_HEADER_LINES
+        or content.count(b"\n--") > MOST_BOUNDARY_LINES
+        or len(_DECLARES.findall(content)) > MOST_DECLARED
+    ):
+        return View((), (), (TOO_MUCH,))
     skeleton, stand_ins = _skeleton(content, known)
+    if len(skeleton) > MOST_FIELD_LIKE * 3 and len(_FIELD_LIKE.findall(skeleton)) > MOST_FIELD_LIKE:
+        return View((), (), (TOO_MUCH,))
     try:
         message = email.message_from_bytes(skeleton)
         parts = tuple(_parts(message, stand_ins))

@@ -16,7 +16,8 @@ MOST_RECIPIENTS = 2000
 
 _ATOM = r"[^\s()<>@,;:\\\"\[\].\x00-\x1f\x7f]+"
 _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
-_DOMAIN = r"(?:[^\W_](?:[\w-]*[^\W_])?)(?:\.[^\W_](?:[\w-]*[^\W_])?)*"
+_LABEL = r"[0-9A-Za-z\u0080-\U0010ffff](?:[0-9A-Za-z\u0080-\U0010ffff-]*[0-9A-Za-z\u0080-\U0010ffff])?"
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _ADDRESS = re.compile(rf"({_LOCAL})@({_DOMAIN})")
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\""
 _PHRASE_CHARS = r"[^()<>@,;:\\\"\[\]\x00-\x08\x0a-\x1f\x7f]"
@@ -24,7 +25,6 @@ _COMMENT = r"\((?:[^()\\@]|\\.)*\)"
 _ANGLE = re.compile(rf"(?:(?:{_QUOTED}|{_PHRASE_CHARS}|{_COMMENT})*)<([^<>\s]+)>[ \t]*(?:{_COMMENT})?[ \t]*", re.S)
 _BARE = re.compile(rf"([^\s()<>\"]+)[ \t]*(?:{_COMMENT})?[ \t]*", re.S)
 _ITEM = re.compile(rf"(?:{_QUOTED}|{_COMMENT}|<[^<>]*>|[^,;:\"(<]|[\"(<])+|[,;:]", re.S)
-_PLAIN_SENDER = re.compile(r"(?:[A-Za-z0-9 .'_-]*<)?([A-Za-z0-9._+-]+)@([A-Za-z0-9.-]+)(>?)")
 
 NOT_ONE_ADDRESS = "a From field that is not one plain address"
 

@@ -108,6 +108,8 @@ def _parse_slowly(value: str, field: str) -> tuple[str, list[tuple[str, str]], l
             if number < len(pieces) - 1:
                 problems[f"an empty parameter in {field}"] = None
             continue
+        if name[-1:].isspace() or text[:1].isspace():
+            problems[f"white space around an equals sign in {field}"] = None
         name, text = name.strip().lower(), text.strip()
         if not equals or not re.fullmatch(_WORD, name):
             problems[f"a parameter of {field} that is not well-formed"] = None

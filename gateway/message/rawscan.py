@@ -29,7 +29,7 @@ _CLASSES = bytes(0x41 if octet in _ALPHABET else octet if octet in b"\r\n" else 
 """Translates the base64 alphabet to "A" and all else but line ends to a space: then runs are found at memory speed."""
 _LONG = b"A" * SHORTEST
 _SHORT_LINES = re.compile(rb"\n(?:A+ *\r\n){3}")
-_RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:[ \t]*\r\n[A-Za-z0-9+/]{4,}={0,2}(?=[ \t]*(?:\r\n|\Z)))*")
+_RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:[ \t]*\r\n[A-Za-z0-9+/]{2,}={0,2}(?=[ \t]*(?:\r\n|\Z)))*")
 _LINES = re.compile(rb"(?:[A-Za-z0-9+/]{1,75}={0,2}[ \t]*(?:\r\n|\Z)){3,}")
 _NEEDLES = re.compile(
     rb"\n(?:begin(?:-base64)? [0-7]{3,4} |=ybegin |[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?:[Tt][Yy][Pp][Ee]|"
@@ -46,6 +46,7 @@ _DOCUMENT = re.compile(
     rb"%PDF|PK\x03\x04|PK\x05\x06|\xd0\xcf\x11\xe0|Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\{\\rtf|MZ|\x7fELF|\x89PNG|\xff\xd8\xff|GIF8|"
     rb"II\*\0|MM\0\*|Salted__|\x28\xb5\x2f\xfd|\x78\x9f\x3e\x22|<[!?A-Za-z]"
 )
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _DER = re.compile(rb"\x30[\x80-\x84]")
 
 
@@ -231,7 +232,7 @@ def _reads_as_text(data: bytes) -> bool:
         if error.start < len(sample) - 4:
             return False
         text = sample[: error.start].decode("utf-8")
-    return all(character.isprintable() or character in "\r\n\t\x0c" for character in text)
+    return not _CONTROLS.search(text)
 
 
 def _uncovered(content: bytes, parts: tuple[Part, ...]) -> Iterator[tuple[int, int]]:

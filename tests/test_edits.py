@@ -1,0 +1,121 @@
+"""Edits of the header section: what they change, and that they change nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.message import edits
+from gateway.verdict import Edit
+
+MESSAGE = (
+    b'Received: from a by b;\r\n\tSat, 21 Nov 2026 10:00:00 +0530\r\nFrom: a@dept.gov.in\r\nSIO-Label: marking="X";\r\n fgcolor=red\r\n'
+    b"subject: Papers\r\nsio-label: second\r\nX-Raw: \xff\x80\r\n\r\nSIO-Label: in the body\r\n\r\nend\r\n"
+)
+BODY = MESSAGE.partition(b"\r\n\r\n")[2]
+
+
+def test_add_puts_a_field_on_top_and_the_last_one_topmost() -> None:
+    result = edits.apply((Edit("add", "X-One", "1"), Edit("add", "X-Two", "2")), MESSAGE)
+    assert result == b"X-Two: 2\r\nX-One: 1\r\n" + MESSAGE
+
+
+def test_remove_takes_every_field_of_the_name_with_its_folded_lines() -> None:
+    result = edits.apply((Edit("remove", "SIO-Label"),), MESSAGE)
+    assert result == MESSAGE.replace(b'SIO-Label: marking="X";\r\n fgcolor=red\r\n', b"").replace(b"sio-label: second\r\n", b"")
+    assert result.endswith(b"\r\n\r\n" + BODY)
+
+
+def test_add_does_not_swallow_a_first_line_of_white_space() -> None:
+    assert edits.apply((Edit("add", "X", "y"),), b" odd\r\nA: b\r\n\r\n") == b" odd\r\nX: y\r\nA: b\r\n\r\n"
+
+
+def test_remove_then_add_replaces_labels() -> None:
+    result = edits.apply((Edit("remove", "sio-label"), Edit("add", "SIO-Label", 'marking="SECRET"')), MESSAGE)
+    assert result.startswith(b'SIO-Label: marking="SECRET"\r\nReceived:')
+    assert result.lower().count(b"\r\nsio-label:") == 1  # the one in the body
+
+
+def test_remove_takes_a_field_with_white_space_before_its_colon() -> None:
+    assert edits.apply((Edit("remove", "A"),), b"A : x\r\n y\r\nB: z\r\n\r\nbody") == b"B: z\r\n\r\nbody"
+
+
+def test_replace_keeps_the_position() -> None:
+    result = edits.apply((Edit("replace", "Subject", "[SECRET] Papers"),), MESSAGE)
+    assert result == MESSAGE.replace(b"subject: Papers", b"Subject: [SECRET] Papers")
+
+
+def test_replace_adds_what_is_not_there_and_leaves_one_of_several() -> None:
+    assert edits.apply((Edit("replace", "Subject", "x"),), b"A: b\r\n\r\n") == b"Subject: x\r\nA: b\r\n\r\n"
+    assert edits.apply((Edit("replace", "S", "new"),), b"S: 1\r\nA: b\r\ns: 2\r\n\r\n") == b"S: new\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "result"),
+    [
+        (b"", b"X: y\r\n"),
+        (b"\r\nbody\r\n", b"X: y\r\n\r\nbody\r\n"),
+        (b"A: b\r\n", b"X: y\r\nA: b\r\n"),
+        (b"A: b\r\n\r\n", b"X: y\r\nA: b\r\n\r\n"),
+        (b"A: b", b"X: y\r\nA: b"),
+    ],
+)
+def test_messages_without_header_or_body(content: bytes, result: bytes) -> None:
+    assert edits.apply((Edit("add", "X", "y"),), content) == result
+
+
+def test_long_values_are_folded_where_they_can_be() -> None:
+    value = "v=1; " + "; ".join(f"name{n}=value{n}" for n in range(30))
+    written = edits.apply((Edit("add", "X-Long", value),), b"A: b\r\n\r\n").removesuffix(b"A: b\r\n\r\n")
+    lines = written.removesuffix(b"\r\n").split(b"\r\n")
+    assert all(len(line) <= 78 for line in lines)
+    assert all(line.startswith(b" ") and line.strip() for line in lines[1:])
+    assert written.replace(b"\r\n", b"") == b"X-Long: " + value.encode()
+
+
+def test_a_long_word_is_not_folded_and_an_endless_one_is_refused() -> None:
+    assert edits.apply((Edit("add", "X", "y" * 900),), b"\r\n").startswith(b"X: " + b"y" * 900 + b"\r\n")
+    with pytest.raises(ValueError, match="cannot be folded"):
+        edits.apply((Edit("add", "X", "y" * 999),), b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nBcc: x@evil.example", "a\nb", "a\rb", "a\0b", "नोट", "a\x85b", "a\u2028b", "\x7f", "a\x0bb", "a\r\n"]
+)
+def test_T08_injection_is_refused(value: str) -> None:
+    for action in ("add", "replace"):
+        with pytest.raises(ValueError, match="printable ASCII"):
+            edits.apply((Edit(action, "X-Label", value),), MESSAGE)
+
+
+@pytest.mark.parametrize("name", ["", "A B", "A:", "A\r\nB", "A\n", "नोट", "A\0", "x" * 77])
+def test_T08_odd_names_are_refused(name: str) -> None:
+    for action in ("add", "remove", "replace"):
+        with pytest.raises(ValueError, match="field name"):
+            edits.apply((Edit(action, name, "x"),), MESSAGE)
+
+
+def test_unknown_actions_are_refused() -> None:
+    with pytest.raises(ValueError, match="not an edit"):
+        edits.apply((Edit("change", "X", "y"),), MESSAGE)
+
+
+@given(st.binary(max_size=300))
+def test_no_edit_is_no_change(content: bytes) -> None:
+    assert edits.apply((), content) == content
+
+
+LINES = st.lists(
+    st.sampled_from([b"A: b", b" folded", b"X-L: c", b"x-l : d", b"no colon", b"", b"\tfolded", b"\xff: e", b": f"]), max_size=12
+)
+
+
+@given(LINES, st.binary(max_size=100))
+def test_what_no_edit_names_stays_octet_for_octet(lines: list[bytes], body: bytes) -> None:
+    content = b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
+    assert edits.apply((Edit("remove", "Not-There"),), content) == content
+    added = edits.apply((Edit("add", "Not-There", "x"),), content)
+    if content[:1] not in (b" ", b"\t"):
+        assert added == b"Not-There: x\r\n" + content
+    assert edits.apply((Edit("remove", "Not-There"),), added) == content
