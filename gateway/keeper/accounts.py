@@ -1,0 +1,121 @@
+"""Who is asking: reviewers, their mapping to users of this machine, and one-time logins.
+
+What it is: the reviewers in the store, the answer to "as whom may this peer act?", and short-lived tokens for the web page.
+Who calls it: ``service``.
+Must never: let one system user act as another's reviewer (root and the gateway's own user apart); take a token twice.
+Sources: unix(7) SO_PEERCRED; hostile-inputs catalogue O15 (no token revival), P20.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import pwd
+import secrets
+import time
+from collections.abc import Callable
+
+from gateway.ipc import Credentials
+from gateway.keeper import events
+from gateway.keeper.exceptions import Wrong
+from gateway.requests import AddUser
+from gateway.stores.base import Batch, Store, UserRow
+
+TOKEN_SECONDS = 600.0
+_TOKENS = 100
+
+
+def system_name(uid: int) -> str:
+    """The name of the system user *uid*; ``uid N`` when there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+class Accounts:
+    """The reviewers."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def reviewer(self, peer: Credentials, name: str) -> UserRow:
+        """The reviewer that *peer* acts as: *name*, or the one mapped to its system user. Raises Wrong, StoreError."""
+        users = await self._store.users()
+        system = system_name(peer.uid)
+        trusted = peer.uid in (0, os.geteuid())
+        if not name:
+            mapped = [user for user in users if user.system_user == system]
+            if len(mapped) == 1:
+                return mapped[0]
+            if mapped:
+                names = ", ".join(user.name for user in mapped)
+                raise Wrong(f"the system user {system} is mapped to several reviewers ({names}); say which with --as", 1)
+            raise Wrong(f"no reviewer is mapped to the system user {system}; name one with --as, or add one with: gateway users add", 1)
+        found = next((user for user in users if user.name == name), None)
+        if found is None:
+            raise Wrong(f"there is no reviewer {name[:64]!r}; add one with: gateway users add", 1)
+        if not trusted and found.system_user != system:
+            raise Wrong(f"the system user {system} may not act as {found.name}", 1)
+        return found
+
+    async def actor(self, peer: Credentials, name: str) -> str:
+        """Who is recorded for an administrator's act: the reviewer, else the system user. Raises Wrong, StoreError."""
+        if name:
+            return (await self.reviewer(peer, name)).name
+        system = system_name(peer.uid)
+        mapped = [user.name for user in await self._store.users() if user.system_user == system]
+        return mapped[0] if len(mapped) == 1 else system
+
+    async def add(self, request: AddUser, actor: str) -> UserRow:
+        """A new reviewer. Raises Wrong, StoreError."""
+        name = request.name.strip()
+        if not name or len(name) > 64 or not name.isprintable() or any(c.isspace() for c in name):
+            raise Wrong("users: a name has 1 to 64 printable characters and no blank")
+        users = await self._store.users()
+        if any(user.name.casefold() == name.casefold() for user in users):
+            raise Wrong(f"there is a reviewer {name!r} already", 1)
+        taken = next((user.name for user in users if request.system_user and user.system_user == request.system_user), "")
+        if taken:
+            raise Wrong(f"the system user {request.system_user} is mapped to {taken} already: two names for one person are one person", 1)
+        for value in (request.system_user, request.email, request.department):
+            if len(value) > 320 or not value.isprintable():
+                raise Wrong("users: a value is too long or holds characters that cannot be printed")
+        now = self._clock()
+        row = UserRow(name, request.system_user, request.email.strip(), request.department.strip(), now)
+        await self._store.write(
+            Batch(users=[row], audit=[events.act("user-added", now, actor, "", reviewer=name, system_user=row.system_user)])
+        )
+        return row
+
+
+class Logins:
+    """One-time logins, in memory: a restart ends them all. Ages are measured by a clock that never steps."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._open: dict[str, tuple[str, float]] = {}
+
+    def make(self, user: str) -> str:
+        """A token for *user*, good once within ten minutes."""
+        self._forget()
+        while len(self._open) >= _TOKENS:
+            self._open.pop(next(iter(self._open)))
+        token = secrets.token_urlsafe(24)
+        self._open[token] = (user, self._monotonic() + TOKEN_SECONDS)
+        return token
+
+    def redeem(self, token: str) -> str:
+        """The user of *token*; empty when it is none, was used, or is too old."""
+        self._forget()
+        for known, (user, _) in list(self._open.items()):
+            if hmac.compare_digest(known.encode(), token.encode("utf-8", "replace")):
+                del self._open[known]
+                return user
+        return ""
+
+    def _forget(self) -> None:
+        now = self._monotonic()
+        for token in [token for token, (_, end) in self._open.items() if end <= now]:
+            del self._open[token]

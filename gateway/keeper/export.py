@@ -1,0 +1,114 @@
+"""The decision log as files: JSON lines that follow the audit table.
+
+What it is: ``Follower``, which copies rows after its stored position to decisions.jsonl and turns the file over by size.
+Who calls it: ``housekeeping``, in a thread of its own; a sink that blocks or is full stops this thread, never the mail.
+Must never: lose a row or write one twice; write anything that is not in the table.
+Sources: design.md section 6; india.md B.5 (retention); hostile-inputs catalogue O18, L07.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+
+import msgspec
+
+from gateway.keeper import audit
+from gateway.stores.base import AuditRow
+
+ROTATE_AT = 100_000_000
+"""Octets at which the file is turned over."""
+KEEP_SECONDS = 365 * 86400.0
+"""Age at which turned over files are removed; 180 days are the least that CERT-In asks for."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Up to where the table was copied, and how long the file was then."""
+
+    chain: str
+    seq: int
+    size: int
+
+
+class Follower:
+    """Copies one chain to *folder*. Not for two threads at once."""
+
+    def __init__(self, folder: FilePath, chain: str, *, rotate_at: int = ROTATE_AT) -> None:
+        self._folder = folder
+        self._chain = chain
+        self._rotate_at = rotate_at
+        self._file = folder / "decisions.jsonl"
+        self._state = folder / "decisions.position"
+        self._position: Position | None = None
+
+    def start(self) -> int:
+        """The sequence number after which to go on. Cuts off what a crash left behind the stored position. Raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            position = msgspec.json.decode(self._state.read_bytes(), type=Position)
+        except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+            position = Position(self._chain, 0, 0)
+        if position.chain != self._chain:
+            position = Position(self._chain, 0, self._size())
+        elif self._size() > position.size:
+            os.truncate(self._file, position.size)  # a torn tail, or whole lines that are copied again
+        self._position = position
+        return position.seq
+
+    def _size(self) -> int:
+        return self._file.stat().st_size if self._file.exists() else 0
+
+    def copy(self, rows: Sequence[AuditRow]) -> int:
+        """Appends *rows* and stores the position. Returns the last sequence number. Raises OSError: then ``start`` again."""
+        if self._position is None:
+            self.start()
+        assert self._position is not None
+        if not rows:
+            return self._position.seq
+        if self._size() >= self._rotate_at:
+            self._turn_over()
+        data = "".join(audit.with_hash(row) + "\n" for row in rows).encode("ascii", "backslashreplace")
+        try:
+            descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                size = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+            self._store(Position(self._chain, rows[-1].seq, size))
+        except OSError:
+            self._position = None
+            raise
+        return rows[-1].seq
+
+    def _store(self, position: Position) -> None:
+        half = self._state.with_suffix(".half")
+        half.write_bytes(msgspec.json.encode(position))
+        half.replace(self._state)
+        self._position = position
+
+    def _turn_over(self) -> None:
+        assert self._position is not None
+        name = datetime.now(UTC).strftime("decisions-%Y%m%dT%H%M%S.%fZ.jsonl")
+        self._file.rename(self._folder / name)
+        self._store(Position(self._chain, self._position.seq, 0))
+        oldest = time.time() - KEEP_SECONDS
+        for path in self._folder.glob("decisions-*.jsonl"):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+def append_synced(path: FilePath, line: bytes) -> None:
+    """Appends *line* and a newline to *path* and syncs it. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, line + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
