@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,6 +26,7 @@ from gateway.web import auth
 OPEN = frozenset({"/healthz", "/readyz", "/login", "/static/{name}"})
 """The routes without a session."""
 PAGE = 200
+IST = timezone(timedelta(hours=5, minutes=30))
 _HERE = FilePath(__file__).parent
 _STATIC = {entry.name: entry for entry in (_HERE / "static").iterdir() if entry.suffix in (".css", ".svg", ".js")}
 _TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".js": "text/javascript; charset=utf-8"}
@@ -59,9 +60,9 @@ def _moment(value: object) -> datetime | None:
 
 
 def day(value: object) -> str:
-    """A time of a record, in the server's zone with its offset."""
+    """A time of a record, in Indian Standard Time."""
     when = _moment(value)
-    return f"{when:%d %b %Y, %H:%M} {when:%z}" if when else ""
+    return f"{when.astimezone(IST):%d %b %Y, %H:%M} IST" if when else ""
 
 
 def left(value: object) -> str:

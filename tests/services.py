@@ -1,0 +1,30 @@
+"""Says which services the service tests would need here and do not have; ``make test`` ends with it.
+
+usage: python tests/services.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+NEEDED = {
+    "Postfix": ("postfix", "a sending server in front, and NIC's server behind"),
+    "swaks": ("swaks", "a second SMTP client"),
+    "qpdf": ("qpdf", "encrypted PDF files"),
+}
+
+
+def main() -> None:
+    """One line a service."""
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/lib/postfix/sbin"
+    missing = [name for name, (program, _) in NEEDED.items() if not shutil.which(program, path=search)]
+    for name, (program, purpose) in NEEDED.items():
+        if name in missing:
+            print(f"service tests skipped: {name} ({purpose}): there is no program {program}; .ci/run installs it as root")
+    if not missing:
+        print("service tests: Postfix, swaks and qpdf are here; make test-service runs the tests that use them")
+
+
+if __name__ == "__main__":
+    main()
