@@ -55,7 +55,7 @@ def decide(
         decision = groups.get(key)
         if decision is None:
             decision = groups[key] = policy.rules.evaluate({**about, **one})
-        direction = Direction(one["recipient.direction"])
+        direction = Direction(str(one["recipient.direction"]))
         if direction not in edits:
             edits[direction] = header_edits.of(tx, inspection.headers, classification, direction, config, policy.scheme, checked)
         said = spoken.for_recipient(path, info, covered, decision.explain)

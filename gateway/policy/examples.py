@@ -89,7 +89,8 @@ def _decide_message(
     policy: Policy, ruleset: RuleSet, root: Path, rule: Rule, example: Example
 ) -> tuple[Disposition, tuple[RuleTrace, ...]]:
     """The verdict on a message file, by the same inspection and decision as live mail."""
-    from gateway import content, policy as policies  # inspection is needed here only
+    from gateway import content  # inspection is needed here only
+    from gateway import policy as policies
     from gateway.policy import decide
 
     octets = source.read_bytes(Path(rule.file).parent / example.message, root)

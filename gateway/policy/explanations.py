@@ -25,7 +25,7 @@ WORD_LIMIT = 120  # characters of one inserted word: a hostile file name stays r
 PHRASE_LIMIT = 900  # of a word in a fixed phrase: links and the next server's answers are longer
 WORDS = frozenset({
     "recipient", "domain", "level", "declared", "file", "protection", "provider", "look_alike", "sender", "count", "exception",
-    "probable", "hours",
+    "probable",
 })  # fmt: skip
 """Every word that a sentence may name."""
 
@@ -165,7 +165,7 @@ def _language(file: source.Source, stem: str) -> Language:
         source.keys(file, table, {"what": str, "why": str, "next": list, "short": str}, name)
         if not table.get("what") or not table.get("why"):
             raise file.fail(line, name, "what and why are needed")
-        steps = []
+        steps: list[str] = []
         for step in _texts(file, name, "next", table.get("next", [])):
             if step.startswith("@") and step[1:] not in shared:
                 raise file.fail(file.line(name, 0, "next"), f"{name}.next", f"there are no steps {step!r}")

@@ -117,7 +117,7 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     try:
         rules.check(table["when"])
     except rules.ConditionError as error:
-        raise _condition(file, index, table["when"], error) from None
+        raise _condition(file, index, error) from None
     examples = _examples(file, index, before, table.get("example", []), then, mode)
     return Rule(
         identifier, table["title"], table["source"], table["when"], then, explain, status, mode, effects["tag"], effects["archive"],
@@ -125,7 +125,7 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     )  # fmt: skip
 
 
-def _condition(file: Source, index: int, text: str, error: rules.ConditionError) -> PolicyError:
+def _condition(file: Source, index: int, error: rules.ConditionError) -> PolicyError:
     """The error on the line of the file where the condition is wrong."""
     line = file.line("rule", index, "when")
     if re.search(r"=\s*('''|\"\"\")\s*$", (file.text.splitlines()[line - 1] if line else "")):
@@ -159,7 +159,7 @@ def _examples(file: Source, index: int, before: int, tables: list[Any], then: Di
             raise file.fail(line, "rule.example.fires", "is needed for rules that only tag, and in monitor mode")
         example = Example(
             expect, table.get("fires", expect is then), table.get("message", ""), _facts(file, line, table.get("facts", {})),
-            table.get("from", Example.sender), table.get("to", Example.recipient), line,
+            table.get("from", rules.EXAMPLE_SENDER), table.get("to", rules.EXAMPLE_RECIPIENT), line,
         )  # fmt: skip
         examples.append(example)
     if {example.fires for example in examples} != {True, False}:

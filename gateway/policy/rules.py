@@ -23,6 +23,8 @@ from gateway.verdict import Disposition, RuleTrace, merge
 
 NO_RULE = "no-rule-matched"
 NOT_KNOWN = "not-known"
+EXAMPLE_SENDER = "officer@dept.gov.in"
+EXAMPLE_RECIPIENT = "desk@ministry.gov.in"
 _CACHED = 4096  # decisions remembered by their facts, a rule set
 _MAX_TEXT = 4000
 _TYPES = {"int": cel.Type.INT, "level": cel.Type.INT, "string": cel.Type.STRING, "bool": cel.Type.BOOL}
@@ -73,8 +75,8 @@ class Example:
     message: str = ""
     """A file below the folder of the rule's file."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    sender: str = "officer@dept.gov.in"
-    recipient: str = "desk@ministry.gov.in"
+    sender: str = EXAMPLE_SENDER
+    recipient: str = EXAMPLE_RECIPIENT
     line: int = 0
 
 
@@ -148,7 +150,8 @@ class RuleSet:
         """For each rule whether its condition holds; None where that cannot be known."""
         if self._all is None:
             return ()
-        data = {name: found[name] for name in self.reads if name in found} | facts.LEVELS
+        data = {name: found[name] for name in self.reads if name in found}
+        data.update(facts.LEVELS)
         activation = self._environment.Activation(data)
         together = self._all.eval(activation=activation).plain_value()
         if isinstance(together, list) and all(value is True or value is False for value in together):
