@@ -100,6 +100,14 @@ class Scheme:
         left = self.beside.sub(" ", " " + "  ".join(words) + " ").split()
         return [word for word in left if word not in self.paging and not word[0].isdigit()]
 
+    def is_classification_property(self, name: str) -> bool:
+        """Whether a document property of that name holds a classification."""
+        return _phrase(name[:200]) in self.properties
+
+    def sensitivity_of(self, value: str) -> Level | None:
+        """The level that a Sensitivity field hints at."""
+        return self.sensitivity.get(_phrase(value[:200]))
+
     def named(self, value: str) -> Named | None:
         """The level that the label value *value* names: as a whole, in one of its fields, or somewhere in its words."""
         return _named(self, value[:512])
