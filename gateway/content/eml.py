@@ -46,7 +46,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
 
 def header_segments(headers: Sequence[tuple[str, str]]) -> tuple[Segment, ...]:
     """The subject, and the values of all other fields, of an enclosed message."""
-    subjects, others = [], []
+    subjects: list[str] = []
+    others: list[str] = []
     for name, value in headers:
         (subjects if name.lower() == "subject" else others).append(decode_words(value) if "=?" in value else value)
     segments = [Segment(subject, Zone.SUBJECT) for subject in subjects]

@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from gateway.content.base import Budget, Found, Piece, Unreadable
+from gateway.content.base import Budget, Extractor, Found, Piece, Unreadable
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -27,7 +27,7 @@ def png(data: bytes, words: _Words) -> int:
     """The octet after IEND."""
     at, first = 8, True
     while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         if first and (kind != b"IHDR" or length != 13):
             raise Unreadable("a picture without its header")
         first = False
@@ -147,7 +147,8 @@ def bmp(data: bytes, words: _Words) -> int:
 def tiff(data: bytes, words: _Words) -> int:
     """Every directory and strip lies inside of the file; loops of directories are broken. The end cannot be told apart."""
     order = "<" if data[:2] == b"II" else ">"
-    at, seen = struct.unpack_from(order + "I", data, 4)[0], set()
+    at: int = struct.unpack_from(order + "I", data, 4)[0]
+    seen: set[int] = set()
     while at:
         if at in seen or at + 2 > len(data) or len(seen) > 1000:
             raise Unreadable("a picture with broken directories")
@@ -267,7 +268,7 @@ def emf(data: bytes, words: _Words) -> int:
         kind, size = struct.unpack_from("<II", data, at)
         if size < 8 or size % 4 or at + size > len(data):
             break
-        at += size
+        at += int(size)
         if kind == 14:
             return at
     raise Unreadable("a drawing that is cut off")
@@ -280,7 +281,7 @@ def wmf(data: bytes, words: _Words) -> int:
         size, kind = struct.unpack_from("<IH", data, at)
         if size < 3 or at + 2 * size > len(data):
             break
-        at += 2 * size
+        at += 2 * int(size)
         if kind == 0:
             return at
     raise Unreadable("a drawing that is cut off")
@@ -289,7 +290,7 @@ def wmf(data: bytes, words: _Words) -> int:
 def icon(data: bytes, words: _Words) -> int:
     """Every picture of the directory lies inside of the file."""
     count = struct.unpack_from("<H", data, 4)[0]
-    ends = [sum(struct.unpack_from("<II", data, 6 + 16 * index + 8)) for index in range(count)]
+    ends: list[int] = [sum(struct.unpack_from("<II", data, 6 + 16 * index + 8)) for index in range(count)]
     if not ends or max(ends) > len(data):
         raise Unreadable("a picture that is cut off")
     return max(ends)
@@ -304,7 +305,7 @@ WALKERS: dict[str, Callable[[bytes, _Words], int]] = {
 }  # fmt: skip
 
 
-def walker_for(media_type: str) -> Callable[[Piece, Budget], Found]:
+def walker_for(media_type: str) -> Extractor:
     """The extractor of the one type *media_type*."""
     walk = WALKERS[media_type]
     noun = {"image": "a picture", "audio": "a sound file", "video": "a film"}[media_type.partition("/")[0]]

@@ -14,23 +14,15 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from gateway.content.base import OverLimit, Unreadable
+from gateway.content.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
 DEEPEST = 200
-_BLOCKS = frozenset(["p", "br", "cr", "si", "c", "row", "tr", "tc", "tbl", "sp", "txBody", "comment", "footnote", "endnote", "h", "t_", "pPr", "sectPr", "lvl", "cell", "title", "text", "author", "docPart", "graphicFrame", "pic", "oddHeader", "oddFooter", "evenHeader", "evenFooter", "firstHeader", "firstFooter"])  # fmt: skip
-_SHEET_EDGES = {"oddHeader": Zone.PAGE_HEADER, "evenHeader": Zone.PAGE_HEADER, "firstHeader": Zone.PAGE_HEADER, "oddFooter": Zone.PAGE_FOOTER, "evenFooter": Zone.PAGE_FOOTER, "firstFooter": Zone.PAGE_FOOTER}  # fmt: skip
 _HEADER_PART = re.compile(r"(?:^|/)header\d*\.xml$", re.I)
 _FOOTER_PART = re.compile(r"(?:^|/)footer\d*\.xml$", re.I)
 _PROPERTY_PART = re.compile(r"(?:^|/)docProps/|(?:^|/)customXml/|(?:^|/)docMetadata/", re.I)
 _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
-_ATTRIBUTES = {
-    "textpath": ("string",), "lvlText": ("val",), "docVar": ("name", "val"), "docPr": ("descr", "title", "name"), "cNvPr": ("descr", "title", "name"),
-    "shape": ("alt", "title"), "imagedata": ("title",), "sheet": ("name",), "alias": ("val",), "tag": ("val",), "listItem": ("displayText",),
-    "definedName": ("name", "comment"), "dataValidation": ("promptTitle", "prompt", "errorTitle", "error"), "fldSimple": ("instr",),
-    "Relationship": (), "sym": (), "default": ("val",), "helpText": ("val",), "statusText": ("val",), "label": ("id", "name"), "comment": ("author",),
-    "hyperlink": ("tooltip", "display"), "hlinkClick": ("tooltip",), "ddList": (), "listEntry": ("val",), "ins": ("author",), "del": ("author",),
-}  # fmt: skip
 _SPEAKING = (b"!", b"textpath", b"lvlText", b"docVar")
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
@@ -41,7 +33,8 @@ _ASCII_SUPERSET = re.compile(
 def is_silent(data: bytes) -> bool:
     """Whether *data* has no character data at all, and no attribute that is shown: then there is nothing to read.
 
-    Blanks aside, each ``>`` of such a part is followed by the next tag. This is what keeps style parts, nine tenths of a small document, cheap.
+    Blanks aside, each ``>`` of such a part is followed by the next tag. Style parts are nine tenths of a small document: this
+    is what keeps them cheap.
     """
     if not _ASCII_SUPERSET.match(data) or any(word in data for word in _SPEAKING):
         return False
@@ -123,7 +116,7 @@ class _Reader:
         if self._depth > DEEPEST:
             raise OverLimit("its XML is nested deeper than the limit")
         local = self._element = self._locals[qualified]
-        if local in _ATTRIBUTES and attributes:
+        if local in ATTRIBUTES and attributes:
             self._spoken(local, attributes)
         match local:
             case "txbxContent":
@@ -150,9 +143,9 @@ class _Reader:
             case "property" if "name" in attributes:
                 self._property = attributes["name"]
             case _:
-                if zone := _SHEET_EDGES.get(local):
+                if zone := SHEET_EDGES.get(local):
                     self._edge = (zone, [])
-        if local in _BLOCKS:
+        if local in BLOCKS:
             self._main.append("\n")
 
     def text(self, data: str) -> None:
@@ -191,10 +184,10 @@ class _Reader:
             case "property":
                 self._property = ""
             case _:
-                if self._edge is not None and local in _SHEET_EDGES:
+                if self._edge is not None and local in SHEET_EDGES:
                     self._others.append(Segment(_CODE.sub("\n", "".join(self._edge[1])), self._edge[0]))
                     self._edge = None
-        if local in _BLOCKS or self._generic:
+        if local in BLOCKS or self._generic:
             self._main.append("\n")
 
     def _end_shape(self) -> None:
@@ -205,7 +198,7 @@ class _Reader:
             self._placeholder = None
 
     def _spoken(self, local: str, attributes: dict[str, str]) -> None:
-        wanted = _ATTRIBUTES[local]
+        wanted = ATTRIBUTES[local]
         for qualified, value in attributes.items():
             name = self._locals[qualified]
             if name in wanted and len(value) > 2:

@@ -159,7 +159,7 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: _Pages) -> int:
         raw.FPDFText_ClosePage(textpage)
     if _has_picture(page, 0) or (not text.strip() and raw.FPDFPage_CountObjects(page) > 0):
         found.pictured.append(number)
-    return count
+    return int(count)
 
 
 def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: _Pages) -> None:

@@ -20,7 +20,10 @@ from gateway.verdict import LeafState, Zone
 
 _OBJECTS = 300_000
 _DEPTH = 50
-_SILENT = frozenset(("/ID", "/O", "/U", "/OE", "/UE", "/Perms", "/Cert", "/Contents#sig", "/CharSet", "/Panose", "/Registry", "/Ordering", "/CreationDate", "/ModDate", "/M", "/DA", "/Lang", "/CheckSum", "/NM", "/DW2", "/Indexed", "/CharProcs", "/CIDSystemInfo"))  # fmt: skip
+_SILENT = frozenset(
+    "/ID /O /U /OE /UE /Perms /Cert /CharSet /Panose /Registry /Ordering /CreationDate /ModDate /M /DA /Lang /CheckSum /NM".split()  # noqa: SIM905
+)
+"""Keys whose strings are no words."""
 _RUNNING = frozenset(("/Metadata", "/XFA", "/JS", "/RC", "/RV"))
 _ACTIVE = {"/JavaScript": "JavaScript", "/JS": "JavaScript", "/Launch": "a command to start a program"}
 _TAGS = re.compile(r"<[^>]{0,2000}>")
@@ -74,7 +77,7 @@ class _Pass:
 
 
 def _items(array: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    for item in array:  # type: ignore[attr-defined]
+    for item in array:
         if isinstance(item, pikepdf.Object) and not item.is_indirect:
             yield item
 
@@ -99,12 +102,10 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
         state.walk(item, "", 0)
     segments = [Segment("\n".join(state.strings), Zone.BODY)] if state.strings else []
     for stream in {item.objgen: item for item in spoken}.values():
-        if text := _text_of(stream, budget):
-            segments.append(Segment(text, Zone.PROPERTY))
+        segments += [Segment(text, Zone.PROPERTY)] if (text := _text_of(stream, budget)) else []
     children = _files(state.files + loose, budget)
     properties = _properties(pdf)
-    for value in properties.values():
-        segments.append(Segment(value, Zone.PROPERTY))
+    segments += [Segment(value, Zone.PROPERTY) for value in properties.values()]
     note = "it holds " + " and ".join(sorted(state.active)) if state.active else ""
     return Objects(tuple(segments), children, properties, note)
 
@@ -116,7 +117,7 @@ def _spoken(item: pikepdf.Object) -> Iterator[pikepdf.Object]:
         if isinstance(value, pikepdf.Stream):
             yield value
         elif isinstance(value, pikepdf.Array):
-            yield from (part for part in value if isinstance(part, pikepdf.Stream))  # type: ignore[attr-defined]
+            yield from (part for part in value if isinstance(part, pikepdf.Stream))
 
 
 def _text_of(stream: pikepdf.Object, budget: Budget) -> str:

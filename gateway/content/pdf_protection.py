@@ -66,7 +66,8 @@ def _unverifiable(reason: str) -> Protection:
 def _claim(data: bytes) -> _Claim:
     try:
         trailer = pypdf.PdfReader(io.BytesIO(data), strict=False).trailer
-        encrypt = trailer["/Encrypt"].get_object()
+        entry = trailer["/Encrypt"]
+        encrypt = entry.get_object() if entry is not None else None
         if not isinstance(encrypt, DictionaryObject):
             raise Unreadable("a PDF whose encryption entry is broken")
         version, revision = int(encrypt.get("/V", 0)), int(encrypt.get("/R", 0))
@@ -86,7 +87,7 @@ def _method(encrypt: DictionaryObject, key: str) -> str:
     name = encrypt.get(key, NameObject("/Identity"))
     if name == "/Identity":
         return "Identity"
-    filters = encrypt["/CF"].get_object()
+    filters = encrypt.get("/CF", DictionaryObject()).get_object()
     return str(filters[name].get_object().get("/CFM", "/None")).removeprefix("/").replace("None", "Identity")
 
 

@@ -15,9 +15,10 @@ SAMPLE = 65_536
 SHORTEST = 16
 """Octets below which nothing can be said."""
 _MAGIC = (
-    b"PK\x03\x04", b"PK\x05\x06", b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x1f\x8b\x08", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x89PNG", b"GIF8", b"\xff\xd8\xff",
-    b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"MZ", b"\x7fELF", b"{\\rtf", b"<?xml", b"<html", b"II*\x00", b"MM\x00*", b"RIFF", b"OggS", b"ID3",
-)  # fmt: skip
+    *(b"PK\x03\x04", b"PK\x05\x06", b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x1f\x8b\x08", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh", b"\xfd7zXZ"),
+    *(b"\x28\xb5\x2f\xfd", b"MZ", b"\x7fELF", b"{\\rtf", b"<?xml", b"<html", b"RIFF", b"OggS", b"ID3"),
+    *(b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*"),
+)
 
 
 def disproof(data: bytes) -> str:

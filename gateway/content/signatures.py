@@ -141,7 +141,8 @@ OFFSETS: tuple[tuple[int, bytes, str, str], ...] = (
 """Signatures that do not stand at the start: offset, octets, kind, media type."""
 
 FTYP = {
-    b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heic", b"msf1": "image/heic", b"hevc": "image/heic", b"avif": "image/avif",
+    b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heic", b"msf1": "image/heic", b"hevc": "image/heic",
+    b"avif": "image/avif",
     b"avis": "image/avif", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime",
 }  # fmt: skip
 """Major brands of ISO base media; every other one is film."""
@@ -157,7 +158,8 @@ ARMOUR = (
 
 SCRIPT_NAMES = (
     ".js", ".jse", ".vbs", ".vbe", ".wsf", ".wsh", ".wsc", ".bat", ".cmd", ".ps1", ".psm1", ".hta", ".url", ".scf", ".lnk", ".reg", ".inf",
-    ".sh", ".py", ".pl", ".rb", ".php", ".jar", ".applescript", ".command", ".desktop", ".library-ms", ".search-ms", ".settingcontent-ms",
+    ".sh", ".py", ".pl", ".rb", ".php", ".jar",
+    ".applescript", ".command", ".desktop", ".library-ms", ".search-ms", ".settingcontent-ms",
     ".website", ".sct", ".xll", ".iqy", ".slk", ".job",
 )  # fmt: skip
 """Ends of names of text that runs when it is opened."""

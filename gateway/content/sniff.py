@@ -29,6 +29,7 @@ _CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
 _CMS = re.compile(
     rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
 )
+_PAGES = (0, 9, 10, 11, 12, 13)
 _TAILS = ((b"Rar!\x1a\x07", "rar"), (b"7z\xbc\xaf\x27\x1c", "7z"))
 _MEDIA = ("image/", "audio/", "video/")
 _ALIKE = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "application/x-pdf": "application/pdf"}
@@ -120,13 +121,19 @@ def _zip_kind(data: bytes) -> tuple[str, str]:
     return "zip", "application/zip"
 
 
+_OLE_STREAMS = (
+    ("WordDocument", "application/msword"),
+    ("Workbook", "application/vnd.ms-excel"),
+    ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+    ("__properties_version1.0", "application/vnd.ms-outlook"),
+    ("VBA", "application/vnd.ms-office.vba"),
+)
+
+
 def _ole_kind(data: bytes) -> tuple[str, str]:
     if "EncryptedPackage".encode("utf-16-le") in data:
         return "ooxml-encrypted", "application/vnd.ms-office.encrypted"
-    for name, media_type in (
-        ("WordDocument", "application/msword"), ("Workbook", "application/vnd.ms-excel"), ("PowerPoint Document", "application/vnd.ms-powerpoint"),
-        ("__properties_version1.0", "application/vnd.ms-outlook"), ("VBA", "application/vnd.ms-office.vba"),
-    ):  # fmt: skip
+    for name, media_type in _OLE_STREAMS:
         if name.encode("utf-16-le") in data:
             return "ole2", media_type
     return "ole2", "application/x-ole-storage"
@@ -216,8 +223,9 @@ def _is_text(data: bytes) -> bool:
         return True
     if len(data.translate(None, _BINARY)) == len(data):
         return True
-    # UTF-16 without a byte order mark: the decoder decides.
-    return len(data) % 2 == 0 and max(data[0:2000:2].count(0), data[1:2000:2].count(0), *(data[1:2000:2].count(p) for p in range(9, 14)), *(data[0:2000:2].count(p) for p in range(9, 14))) * 4 > len(data[0:2000:2])  # fmt: skip
+    # UTF-16 without a byte order mark: one half of its octets are nearly all 0 or, in Indian scripts, 9 to 13.
+    halves = (data[0:2000:2], data[1:2000:2])
+    return len(data) % 2 == 0 and any(sum(half.count(page) for page in _PAGES) * 4 > len(half) for half in halves)
 
 
 def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:

@@ -49,10 +49,21 @@ _CODECS = {
     }.items()
     for name in names.split()
 }
-_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 _BINARY = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _BINARY_OCTETS = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _HIGH = bytes(range(0x80, 0x100))
+
+
+def codecs_in_use() -> tuple[str, ...]:
+    """Every codec that may be asked for, to be loaded before a worker loses its files."""
+    return tuple(dict.fromkeys((*_CODECS.values(), *_GUESSABLE, *(codec for _, codec in _BOMS), "latin-1", "utf-16-le", "utf-16-be")))
 
 
 @dataclass(frozen=True, slots=True)

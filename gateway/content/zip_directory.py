@@ -69,7 +69,8 @@ def read(data: bytes, budget: Budget) -> Directory:
     offset, length, count, end = _find_directory(data, problems)
     if count > budget.limits.archive_entries:
         raise OverLimit("it holds more entries than the limit")
-    entries, position = [], offset
+    entries: list[Entry] = []
+    position = offset
     while position < offset + length:
         if len(entries) >= budget.limits.archive_entries:
             raise OverLimit("it holds more entries than the limit")

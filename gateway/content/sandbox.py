@@ -1,0 +1,167 @@
+"""What an inspection worker gives away before it meets hostile octets.
+
+What it is: resource limits, no_new_privs, a seccomp filter and landlock, by ctypes; ``describe`` says what this machine has.
+Who calls it: ``content.service`` in each worker; ``gateway check`` calls ``describe``.
+Must never: fail open silently: what the machine lacks stands in ``describe``. Everything must be imported before ``enter``.
+Sources: prctl(2), seccomp(2), landlock(7), setrlimit(2); design.md section 2; hostile-inputs catalogue 4.6.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import os
+import platform
+import resource
+import signal
+import struct
+
+from gateway.content import syscalls
+
+_PDEATHSIG, _DUMPABLE, _SECCOMP, _NO_NEW_PRIVS = 1, 4, 22, 38
+_MODE_FILTER = 2
+_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
+_LANDLOCK_FILES_NEWEST = 0xFFFF  # from version 5 on: IOCTL_DEV
+_FILES_OPEN = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+_libc.syscall.restype = ctypes.c_long
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class SandboxError(Exception):
+    """A right could not be given away although the machine has the feature."""
+
+
+def describe() -> tuple[str, ...]:
+    """One line for each layer: ``seccomp: on`` or what is missing and what that means."""
+    version = landlock_version()
+    lines = ["resource limits: on", "no new privileges: on"]
+    if platform.machine() in syscalls.ARCHITECTURES:
+        lines.append("seccomp: on")
+    else:
+        lines.append(f"seccomp: no table for {platform.machine()}; workers can open sockets and start programs")
+    if version > 0:
+        lines.append(f"landlock: on (version {version})")
+    else:
+        lines.append("landlock: not in this kernel; only seccomp keeps workers from files")
+    return tuple(lines)
+
+
+def landlock_version() -> int:
+    """The kernel's landlock version; 0 where it has none or it is switched off."""
+    return max(0, int(_libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))))
+
+
+def die_with(parent: int) -> None:
+    """SIGKILL to this process when the process *parent*, which forked it, ends."""
+    _libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def enter(memory: int) -> None:
+    """Gives away network, files, programs, tracing and more than *memory* octets above what is used now. For good.
+
+    Raises SandboxError when a layer that the machine has cannot be put on.
+    """
+    gc.collect()
+    used = _address_space()
+    _limit(resource.RLIMIT_AS, used + memory)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _FILES_OPEN)
+    _prctl(_DUMPABLE, 0)
+    _prctl(_NO_NEW_PRIVS, 1)
+    _landlock()
+    _seccomp()
+
+
+def allow_processor_time(seconds: float) -> None:
+    """SIGXCPU (which ends the worker) when it uses more than *seconds* of processor time from now on."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _limit(which: int, value: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        raise SandboxError(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
+
+
+def _landlock() -> None:
+    """No rule at all: nothing on any file system can be opened, made or changed; no TCP, no signals outwards."""
+    version = landlock_version()
+    if not version:
+        return
+    files = _LANDLOCK_FILES.get(version, _LANDLOCK_FILES_NEWEST)
+    network = 3 if version >= 4 else 0
+    scoped = 3 if version >= 6 else 0
+    attributes = struct.pack("=QQQ", files, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
+    ruleset = int(_libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint(0)))
+    if ruleset < 0:
+        raise SandboxError(f"landlock: {os.strerror(ctypes.get_errno())}")
+    try:
+        if _libc.syscall(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0)):
+            raise SandboxError(f"landlock: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(ruleset)
+
+
+def _seccomp() -> None:
+    architecture = syscalls.ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        return
+    code = program(architecture)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    holder = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_char_p))
+    if _libc.prctl(_SECCOMP, _MODE_FILTER, ctypes.addressof(holder), 0, 0):
+        raise SandboxError(f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+_MISSING = 0x00050000 | errno.ENOSYS
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_CLONE_THREAD = 0x00010000
+
+
+def program(architecture: syscalls.Architecture) -> bytes:
+    """The filter as BPF code: other architectures and the x32 calls kill, the calls of the table fail, all others pass."""
+    code = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, architecture.audit),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    if architecture.x32:
+        code += [(_JUMP_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)]
+    for number in architecture.refused:
+        code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
+    for number in architecture.missing:
+        code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _MISSING)]
+    code += [
+        (_JUMP_EQUAL, 0, 3, architecture.clone),  # threads may start, processes may not
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_SET, 1, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

@@ -1,0 +1,262 @@
+"""The inspector process: a warm parent that forks workers, and workers that read one message at a time.
+
+What it is: ``run``. The parent imports, warms up, listens on ``<run_dir>/inspector.sock`` and keeps ``limits.inspectors`` workers
+alive; each worker accepts a connection, reads one request, answers it and closes.
+Who calls it: ``gateway run --only inspector``.
+Must never: let hostile octets meet a process that may open files or sockets; answer for content whose SHA-256 is another;
+log text of a message.
+Sources: design.md section 2; reference/inspection.md, worker pool; hostile-inputs catalogue O11, 4.1 rules 5 and 6.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import os
+import resource
+import signal
+import socket
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+import msgspec
+
+from gateway import content, ipc, logs
+from gateway.config import Config, ConfigError
+from gateway.content import authentication, sandbox, warm
+from gateway.message import prescan, views
+from gateway.requests import Failed, Inspect, Inspected
+from gateway.text.markings import Scheme
+from gateway.verdict import Authentication
+
+TASKS = 500
+"""Messages that a worker reads before it is replaced: a fork costs about 10 ms, and leaks of the libraries end here."""
+GROWTH = 200_000_000
+"""Octets of resident memory above its start at which a worker is replaced before that."""
+PATIENCE = 10.0
+"""Seconds that a connected door has for each piece of its request."""
+_QUICK = 1.0  # seconds; a worker that lives shorter than this counts as a quick death
+_FREE_DEATHS = 10
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_EXIT_RETIRED, _EXIT_FAULT = 0, 70
+
+_log = logs.get("gateway.inspector")
+
+
+@dataclass(slots=True)
+class _Worker:
+    started: float
+
+
+def run(config: Config) -> None:
+    """Serves inspections until SIGTERM or SIGINT. Raises ConfigError when the scheme cannot be loaded at the start."""
+    logs.configure("inspector")
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    scheme = load_scheme(config)
+    warm.up(scheme, config.limits)
+    config.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    sock = ipc.listen(config.run_dir / "inspector.sock")
+    for line in sandbox.describe():
+        if not line.endswith(": on") and "on (" not in line:
+            _log.warning("sandbox.incomplete", missing=line)
+    gc.collect()
+    gc.freeze()  # the workers share these pages; the collector would touch and so copy them
+    try:
+        _Parent(config, scheme, sock).keep()
+    finally:
+        sock.close()
+
+
+def load_scheme(config: Config) -> Scheme:
+    """The classification scheme that the config names. Raises ConfigError with the file."""
+    path = (config.rules_dir or _shipped_rules()) / "scheme.toml"
+    try:
+        return Scheme.parse(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _shipped_rules() -> FilePath:
+    """The rules inside of the package, or beside it in a source tree (``policy`` has the same, but stands above us)."""
+    package = FilePath(__file__).resolve().parents[1]
+    inside = package / "shipped" / "rules"
+    return inside if inside.is_dir() else package.parent / "rules"
+
+
+class _Parent:
+    """Keeps the workers alive; it never reads a message."""
+
+    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket) -> None:
+        self._config = config
+        self._scheme = scheme
+        self._sock = sock
+        self._workers: dict[int, _Worker] = {}
+        self._quick_deaths = 0
+
+    def keep(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        try:
+            while True:
+                self._fill()
+                match signal.sigtimedwait(_SIGNALS, 1.0):
+                    case None:
+                        self._reap()
+                    case event if event.si_signo == signal.SIGCHLD:
+                        self._reap()
+                    case event if event.si_signo == signal.SIGHUP:
+                        self._reload()
+                    case _:
+                        return
+        finally:
+            self._end(list(self._workers))
+
+    def _fill(self) -> None:
+        while len(self._workers) < self._config.limits.inspectors:
+            if self._quick_deaths > _FREE_DEATHS:
+                time.sleep(min(1.0, 0.01 * 2 ** (self._quick_deaths - _FREE_DEATHS)))
+            pid = os.fork()
+            if pid == 0:
+                _work(self._config, self._scheme, self._sock, os.getppid())
+            self._workers[pid] = _Worker(time.monotonic())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is None or os.waitstatus_to_exitcode(status) == _EXIT_RETIRED:
+                continue
+            quick = time.monotonic() - worker.started < _QUICK
+            self._quick_deaths = self._quick_deaths + 1 if quick else 0
+            code = os.waitstatus_to_exitcode(status)
+            _log.error("worker.died", pid=pid, how=signal.Signals(-code).name if code < 0 else f"exit code {code}")
+
+    def _reload(self) -> None:
+        """Workers with the new scheme in place of the old ones, each after the message it is reading."""
+        try:
+            self._scheme = load_scheme(self._config)
+        except ConfigError as error:
+            _log.error("rules.reload_failed", why=str(error))
+            return
+        old = list(self._workers)
+        self._workers.clear()
+        self._fill()
+        for pid in old:
+            os.kill(pid, signal.SIGTERM)
+        _log.info("rules.reloaded", version=self._scheme.version)
+
+    def _end(self, pids: list[int]) -> None:
+        """SIGTERM, which an idle worker follows at once and a busy one after its message; SIGKILL after two seconds."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 2
+        left = set(pids)
+        while left and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                left.discard(pid)
+                if pid:
+                    continue
+            time.sleep(0.01)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _work(config: Config, scheme: Scheme, sock: socket.socket, parent: int) -> None:
+    """The life of one worker; never returns."""
+    code = _EXIT_FAULT
+    try:
+        sandbox.die_with(parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
+        worker = _Task(config, scheme, sock)
+        signal.signal(signal.SIGTERM, worker.asked_to_end)
+        sandbox.enter(config.limits.inspect_memory)
+        worker.serve()
+        code = _EXIT_RETIRED
+    except sandbox.SandboxError as error:
+        _log.error("sandbox.failed", why=str(error))
+    except BaseException as error:
+        _log.error("worker.fault", kind=type(error).__name__)
+    finally:
+        os._exit(code)
+
+
+class _Retire(Exception):
+    """SIGTERM came while the worker was waiting."""
+
+
+class _Task:
+    """Accepts, reads, inspects, answers, closes; again and again."""
+
+    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket) -> None:
+        self._limits = config.limits
+        self._body_cap = config.max_message_size + 1_000_000
+        self._scheme = scheme
+        self._sock = sock
+        self._decoder = msgspec.msgpack.Decoder(Inspect)
+        self._busy = self._ending = False
+
+    def asked_to_end(self, *_: object) -> None:
+        """The handler of SIGTERM."""
+        self._ending = True
+        if not self._busy:
+            raise _Retire
+
+    def serve(self) -> None:
+        """Until the worker has done its share, has grown too large, or is asked to end."""
+        start = _resident()
+        for _ in range(TASKS):
+            try:
+                connection, _address = self._sock.accept()
+                self._busy = True
+            except _Retire:
+                return
+            with connection:
+                self._one(connection)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._busy = False
+            if self._ending or _resident() - start > GROWTH:
+                return
+
+    def _one(self, connection: socket.socket) -> None:
+        peer = ipc.credentials(connection)
+        if peer.uid not in (0, os.getuid()):
+            return
+        connection.settimeout(PATIENCE)
+        try:
+            sequence, request, body = ipc.read_frame(connection, self._decoder, self._body_cap)
+            # A library that hangs holds no lock of ours and obeys no deadline: the kernel ends the worker.
+            signal.setitimer(signal.ITIMER_REAL, 2 * self._limits.inspect_cpu)
+            sandbox.allow_processor_time(self._limits.inspect_cpu * 1.5)
+            ipc.write_frame(connection, sequence, self._answer(request, body))
+        except (ipc.ChannelError, OSError):
+            return
+
+    def _answer(self, request: Inspect, body: bytes) -> Inspected | Failed:
+        if hashlib.sha256(body).hexdigest() != request.sha256:
+            return Failed("the content is not what the request says", 2)
+        inspection = content.unpack(body, sha256=request.sha256, limits=self._limits, scheme=self._scheme, want_text=request.want_text)
+        if request.keys:
+            inspection = replace(inspection, authentication=self._authentication(body, dict(request.keys)))
+        return Inspected(request.nonce, inspection)
+
+    def _authentication(self, body: bytes, keys: dict[str, str]) -> tuple[Authentication, ...]:
+        scan = prescan.prescan(body, self._limits)
+        if scan.over_limit:
+            return ()
+        return authentication.check(body, views.strict(body[: scan.header_end], scan, self._limits).headers, keys)
+
+
+def _resident() -> int:
+    """The largest resident size so far, in octets; /proc is out of reach by now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

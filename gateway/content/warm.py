@@ -1,0 +1,108 @@
+"""Everything a worker may need, loaded before it loses the right to open files.
+
+What it is: ``up``, which imports what libraries import late and has every reader read one small sample.
+Who calls it: the parent of the inspection workers, once, before it forks; so the pages are shared.
+Must never: read a file that a message supplied.
+Source: design.md section 2 (the inspector owns nothing).
+"""
+
+from __future__ import annotations
+
+import codecs
+import importlib
+import io
+import zipfile
+
+import pikepdf
+
+from gateway import content
+from gateway.config import Limits
+from gateway.content import authentication, libmagic, text_plain
+from gateway.text.markings import Scheme
+
+_LATE = (
+    "msoffcrypto.format.ooxml",
+    "msoffcrypto.method.ecma376_agile",
+    "msoffcrypto.method.ecma376_standard",
+    "msoffcrypto.method.ecma376_extensible",
+    "cryptography.hazmat.backends.openssl.backend",
+    "cryptography.hazmat.primitives.padding",
+    "cryptography.hazmat.decrepit.ciphers.algorithms",
+    "pypdf._encryption",
+    "pypdf.generic",
+    "encodings.idna",
+    "stringprep",
+    "email.parser",
+    "email._header_value_parser",
+    "traceback",
+    "linecache",
+    "lzma",
+    "bz2",
+    "quopri",
+    "uu",
+)
+
+
+_KEY_NAME, _KEY = "s._domainkey.example.org", "v=DKIM1; k=rsa; p=AAAA"
+
+
+def up(scheme: Scheme, limits: Limits) -> None:
+    """Loads modules, codecs, tables and databases."""
+    for name in _LATE:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue  # another version of the library has it elsewhere, or not at all
+    for codec in text_plain.codecs_in_use():
+        codecs.lookup(codec)
+    libmagic.load()
+    libmagic.vote(bytes(range(256)))
+    for sample in _samples():
+        content.unpack(sample, sha256="", limits=limits, scheme=scheme)
+    signature = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s; h=from; bh=x; b=x\r\n"
+    authentication.check(signature + sample, [("DKIM-Signature", signature[16:].decode("ascii"))], {_KEY_NAME: _KEY})
+
+
+def _samples() -> list[bytes]:
+    """Messages whose attachments lead through every reader."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.txt", "नमूना sample " * 20)
+    office = io.BytesIO()
+    with zipfile.ZipFile(office, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("[Content_Types].xml", "<Types/>")
+        file.writestr(
+            "word/document.xml", '<?xml version="1.0"?><w:document xmlns:w="w"><w:p><w:r><w:t>sample</w:t></w:r></w:p></w:document>'
+        )
+    attachments = [
+        ("a.zip", archive.getvalue()),
+        ("a.docx", office.getvalue()),
+        ("a.pdf", _pdf(None)),
+        ("b.pdf", _pdf(pikepdf.Encryption(owner="o", user="u", R=6))),
+        ("a.html", b"<html><body><p>sample <b>text</b></p></body></html>"),
+        ("a.eml", b"From: a@example.org\r\nSubject: sample\r\n\r\ntext\r\n"),
+        ("a.bin", bytes(range(256)) * 4),
+        ("a.txt", "पाठ café".encode("utf-16")),
+        ("b.txt", "très bien, déjà vu à la fenêtre".encode("cp1252")),
+    ]
+    return [_message(name, data) for name, data in attachments]
+
+
+def _pdf(encryption: pikepdf.Encryption | None) -> bytes:
+    pdf = pikepdf.new()
+    page = pdf.add_blank_page()
+    font = pdf.make_indirect(pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica))
+    page.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+    page.Contents = pdf.make_stream(b"BT /F1 12 Tf 72 720 Td (" + b"sample text " * 100 + b") Tj ET")
+    out = io.BytesIO()
+    pdf.save(out, encryption=encryption if encryption is not None else False)
+    return out.getvalue()
+
+
+def _message(name: str, data: bytes) -> bytes:
+    head = (
+        "From: a@example.org\r\nTo: b@example.org\r\nSubject: =?utf-8?q?sample?=\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: application/octet-stream; name="{name}"\r\nContent-Disposition: attachment; filename="{name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n\r\n"
+    )
+    return head.encode("ascii") + codecs.encode(data, "base64").replace(b"\n", b"\r\n")
