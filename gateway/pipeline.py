@@ -19,7 +19,7 @@ from gateway.message import plain, prescan, signatures, views
 from gateway.policy import Policy, decide
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, Stale
-from gateway.verdict import Headers, Inspection, Leaf, LeafState, Verdict
+from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Verdict
 
 _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
@@ -136,7 +136,8 @@ class Pipeline:
         """A message that nobody could read and live: suspect as a whole, with what its header section says."""
         limits = self.config.limits
         scan = prescan.prescan(content, limits)
-        headers, findings = Headers(), ()
+        headers = Headers()
+        findings: tuple[Finding, ...] = ()
         if not scan.over_limit:
             view = views.strict(content, scan, limits)
             headers = views.summary(view, scan)
