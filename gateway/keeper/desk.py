@@ -1,0 +1,168 @@
+"""What reviewers, administrators and the web page may ask the keeper.
+
+What it is: one method a request; every answer is a typed one, every mistake of a person a plain sentence.
+Who calls it: ``service``, which has checked who is on the other end of the socket.
+Must never: act for a person that the peer is not; answer with a fault's own words.
+Source: contract.md, "Commands" and "Details of the commands".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway import requests
+from gateway.ipc import Credentials
+from gateway.keeper import records
+from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.exceptions import Register, Wrong
+from gateway.keeper.quarantine import Quarantine
+from gateway.keeper.vault import Vault, VaultError
+from gateway.requests import Done, Rows
+from gateway.stores.base import DeliveryRow, HoldRow, Store
+
+_LIMIT = 5000
+ActOnQueue = Callable[[requests.ActOnQueue, str], Awaitable[list[DeliveryRow]]]
+
+
+class Desk:
+    """Answers people. *act_on_queue* is the relay's."""
+
+    def __init__(
+        self, store: Store, vault: Vault, register: Register, quarantine: Quarantine, accounts: Accounts, logins: Logins,
+        act_on_queue: ActOnQueue, health: Callable[[], Awaitable[Any]],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._vault = vault
+        self._register = register
+        self._quarantine = quarantine
+        self._accounts = accounts
+        self._logins = logins
+        self._act_on_queue = act_on_queue
+        self._health = health
+        self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
+            requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._release,
+            requests.RefuseHeld: self._refuse, requests.ListQueue: self._list_queue, requests.ShowDelivery: self._show_delivery,
+            requests.ActOnQueue: self._queue, requests.SearchAudit: self._search_audit, requests.ShowAudit: self._show_audit,
+            requests.ListExceptions: self._list_exceptions, requests.AddException: self._add_exception,
+            requests.ExpireException: self._end_exception, requests.ListUsers: self._list_users, requests.AddUser: self._add_user,
+            requests.OneTimeLogin: self._login,
+        }  # fmt: skip
+
+    async def answer(self, request: Any, peer: Credentials) -> tuple[Any, bytes]:
+        """The answer and its body. Raises Wrong, StoreError."""
+        if isinstance(request, requests.Health):
+            return await self._health(), b""
+        if isinstance(request, requests.ExportHeld):
+            return await self._export(request, peer)
+        return await self._table[type(request)](request, peer), b""
+
+    # --- held mail ----------------------------------------------------------------------------------------------------
+
+    async def _subject(self, row: HoldRow) -> str:
+        if row.sealed:
+            return ""
+        message = await self._store.message(row.message_id)
+        if message is None:
+            return ""
+        try:
+            return self._vault.open_field(message.id, message.subject).decode("utf-8", "replace")
+        except VaultError:
+            return "(cannot be opened)"
+
+    async def _list_held(self, request: requests.ListHeld, _: Credentials) -> Rows:
+        found = await self._store.holds(all=request.all, limit=_limit(request.limit), after=request.after)
+        return Rows(tuple([records.held(row, await self._subject(row)) for row in found]))
+
+    async def _show_held(self, request: requests.ShowHeld, _: Credentials) -> Rows:
+        if await self._store.hold(request.id) is None:
+            return Rows(())
+        row, message, kept, details = await self._quarantine.read(request.id)
+        approvals = await self._store.approvals(row.id)
+        history = await self._store.audit_rows(reference=message.reference)
+        return Rows((records.held_in_full(row, await self._subject(row), kept, details, approvals, history),))
+
+    async def _release(self, request: requests.ReleaseHeld, peer: Credentials) -> Rows:
+        user = await self._accounts.reviewer(peer, request.user)
+        return _said(await self._quarantine.release(request.id, request.reason, request.recipients, user), request.id)
+
+    async def _refuse(self, request: requests.RefuseHeld, peer: Credentials) -> Rows:
+        user = await self._accounts.reviewer(peer, request.user)
+        return _said(await self._quarantine.refuse(request.id, request.reason, user), request.id)
+
+    async def _export(self, request: requests.ExportHeld, peer: Credentials) -> tuple[Done, bytes]:
+        user = await self._accounts.reviewer(peer, request.user)
+        return Done(), await self._quarantine.export(request.id, request.reason, user)
+
+    # --- queue and log ------------------------------------------------------------------------------------------------
+
+    async def _list_queue(self, request: requests.ListQueue, _: Credentials) -> Rows:
+        found = await self._store.deliveries(all=request.all, limit=_limit(request.limit), after=request.after)
+        return Rows(tuple(records.delivery(row) for row in found))
+
+    async def _show_delivery(self, request: requests.ShowDelivery, _: Credentials) -> Rows:
+        one = await self._store.delivery(request.id)
+        found = [one] if one is not None else await self._store.deliveries(reference=request.id)
+        return Rows(tuple(records.delivery(row) for row in found))
+
+    async def _queue(self, request: requests.ActOnQueue, peer: Credentials) -> Rows:
+        if request.action not in ("retry", "bounce", "hold", "unhold"):
+            raise Wrong(f"queue: there is no action {request.action[:32]!r}")
+        if not request.ids and not request.all:
+            raise Wrong("queue: name deliveries, or say --all")
+        changed = await self._act_on_queue(request, await self._accounts.actor(peer, request.user))
+        return Rows(tuple(records.delivery(row) for row in changed))
+
+    async def _search_audit(self, request: requests.SearchAudit, _: Credentials) -> Rows:
+        found = await self._store.search_audit(
+            text=request.text, sender=request.sender, recipient=request.recipient, rule=request.rule, since=request.since,
+            until=request.until, limit=_limit(request.limit), after=request.after,
+        )  # fmt: skip
+        return Rows(tuple(records.audit(row) for row in found))
+
+    async def _show_audit(self, request: requests.ShowAudit, _: Credentials) -> Rows:
+        reference = request.id
+        if "-" in reference:
+            message = await self._store.message(reference)
+            hold = None if message is not None else await self._store.hold(reference)
+            delivery = None if message is not None or hold is not None else await self._store.delivery(reference)
+            found = message or hold or delivery
+            reference = found.reference if found is not None else reference
+        rows = await self._store.audit_rows(reference=reference, limit=_LIMIT)
+        return Rows(tuple(records.audit(row) for row in rows))
+
+    # --- register and reviewers ---------------------------------------------------------------------------------------
+
+    async def _list_exceptions(self, request: requests.ListExceptions, _: Credentials) -> Rows:
+        found = await self._store.exceptions(all=True) if request.all else self._register.current.rows
+        return Rows(tuple(records.exception(row) for row in found))
+
+    async def _add_exception(self, request: requests.AddException, peer: Credentials) -> Rows:
+        return Rows((records.exception(await self._register.add(request, await self._accounts.actor(peer, ""))),))
+
+    async def _end_exception(self, request: requests.ExpireException, peer: Credentials) -> Done:
+        await self._register.end(request, await self._accounts.actor(peer, request.user))
+        return Done()
+
+    async def _list_users(self, _: requests.ListUsers, __: Credentials) -> Rows:
+        return Rows(tuple(records.user(row) for row in await self._store.users()))
+
+    async def _add_user(self, request: requests.AddUser, peer: Credentials) -> Rows:
+        return Rows((records.user(await self._accounts.add(request, await self._accounts.actor(peer, ""))),))
+
+    async def _login(self, request: requests.OneTimeLogin, peer: Credentials) -> Rows:
+        user = await self._accounts.actor(peer, request.user)
+        return Rows(({"token": self._logins.make(user), "user": user},))
+
+    async def redeem(self, request: requests.OneTimeLogin) -> Rows:
+        """The user of a token that the web page was given; no row when it is none."""
+        user = self._logins.redeem(request.token) if request.token else ""
+        return Rows(({"user": user},) if user else ())
+
+
+def _limit(asked: int) -> int:
+    return max(1, min(asked, _LIMIT))
+
+
+def _said(text: str, id: str) -> Rows:
+    return Rows(({"id": id, "message": text},))

@@ -1,0 +1,250 @@
+"""The keeper process: the trusted room, one a node.
+
+What it is: start (keys, store, policy, relay, housekeeping, sockets), the dispatch of typed requests, reload and drained stop.
+Who calls it: the supervisor, or systemd, through ``gateway run --only keeper``.
+Must never: listen to the world; parse a hostile format; answer a request that its socket's kind of peer may not make.
+Sources: design.md section 2; unix(7) SO_PEERCRED; hostile-inputs catalogue O10, O13, O16, O17.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from gateway import ipc, logs, policy, requests
+from gateway.config import Config
+from gateway.keeper import audit, sealing, vault
+from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.act import Actor
+from gateway.keeper.desk import Desk
+from gateway.keeper.exceptions import Register, Wrong
+from gateway.keeper.housekeeping import Housekeeping
+from gateway.keeper.notices import Notices
+from gateway.keeper.quarantine import Quarantine
+from gateway.keeper.queue_actions import QueueActions
+from gateway.keeper.relay import Relay
+from gateway.keeper.reports import Reports
+from gateway.keeper.routes import RouteError
+from gateway.keeper.signing import Signer, SigningError
+from gateway.keeper.verify import Verifier
+from gateway.policy import Policy, PolicyError
+from gateway.requests import Done, Failed, Rows
+from gateway.stores.base import StoreError, StoreFull
+from gateway.stores.sqlite import SqliteStore
+
+_FULL = 4
+_log = logs.get("keeper")
+
+
+class CannotStart(Exception):
+    """The keeper cannot start; the text is one plain sentence."""
+
+
+class Keeper:
+    """Everything that lives in this process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._policy: Policy | None = None
+        self._store = SqliteStore(config.state_dir / "gateway.db")
+        self._servers: list[asyncio.AbstractServer] = []
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._doors: dict[str, int] = {}
+        self._started = time.monotonic()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        assert self._policy is not None
+        return self._policy
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts all parts; the sockets come last. Raises CannotStart."""
+        config = self._config
+        try:
+            self._policy = policy.load(config.rules_dir, config)
+            the_vault, made = vault.load(config)
+            seal = sealing.load(config.sealed.certificate) if config.sealed.certificate is not None else None
+            chain, head_signer = await self._open_store()
+            signer = Signer(config, time.time)
+            register = Register(self._store, time.time)
+            await register.load()
+            notices = Notices(config, the_vault, lambda: self.policy.explanations)
+            self._relay = Relay(config, self._store, the_vault, signer, notices)
+        except (PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, OSError) as error:
+            await self._store.close()
+            raise CannotStart(str(error)) from error
+        if made:
+            _log.warning("a vault key was made; keep a copy of state_dir/keys in a safe place")
+        reports = Reports(config, the_vault, lambda: self.policy.explanations)
+        self._register = register
+        self._actor = Actor(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, seal)
+        quarantine = Quarantine(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, time.time)
+        self._verifier = Verifier(config, self._relay)
+        queue = QueueActions(self._store, self._relay)
+        self._desk = Desk(self._store, the_vault, register, quarantine, Accounts(self._store, time.time), Logins(), queue.act, self.health)
+        self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time)
+        await self._relay.start()
+        self._housekeeping.start()
+        for name, union, handler in (
+            ("keeper-doors.sock", requests.DoorRequest, self._door),
+            ("keeper-web.sock", requests.WebRequest, self._web),
+            ("keeper-admin.sock", requests.AdminRequest, self._admin),
+        ):
+            sock = ipc.listen(config.run_dir / name)
+            self._servers.append(await ipc.serve(sock, union, self._counted(handler), allow=_allowed, on_fault=lambda error: _fault(error)))
+        gc.freeze()  # what is here now stays: full collections need not walk it
+        _log.info("keeper is ready", **{"gateway.rules_version": self.policy.version, "gateway.chain": chain.id})
+
+    async def _open_store(self) -> tuple[audit.AuditChain, audit.Signer]:
+        """Opens the store with its chain; a store that was put back to an earlier state gets a new chain, and an alarm."""
+        config = self._config
+        if config.store.url != "sqlite":
+            raise StoreError('store.url: this version has the embedded store only; write url = "sqlite"')
+        chain, head_signer = audit.load(config)
+        await self._store.open(chain)
+        heads = [head for head in audit.heads_in(config.state_dir / "log" / "audit-heads.jsonl") if head.chain == chain.id]
+        last = max(heads, key=lambda head: head.seq, default=None)
+        if last is not None:
+            rows = await self._store.audit_rows(chain=chain.id, after=last.seq - 1, limit=1)
+            if not rows or rows[0].hash != last.hash:
+                _log.critical(
+                    "the store is older than the last signed head of its decision log: an old file was put back, or rows were removed",
+                    **{"gateway.chain": chain.id, "gateway.seq": chain.head[0], "gateway.signed_seq": last.seq},
+                )
+                await self._store.close()
+                chain = audit.new_chain(config)
+                self._store = SqliteStore(config.state_dir / "gateway.db")
+                await self._store.open(chain)
+        return chain, head_signer
+
+    async def stop(self) -> None:
+        """Takes nothing new, finishes what is under way, delivers no more, closes the store."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        try:
+            async with asyncio.timeout(self._config.limits.drain):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("requests were still under way at the stop", **{"gateway.requests": self._under_way})
+        await self._relay.stop()
+        await self._housekeeping.stop()
+        await self._store.close()
+        _log.info("keeper has stopped")
+
+    def reload(self) -> None:
+        """Takes the rules anew, whole or not at all."""
+        try:
+            self._policy = policy.load(self._config.rules_dir, self._config, messages=False)
+        except (PolicyError, OSError) as error:
+            _log.error("rules.reload_failed", **{"error.message": str(error)})
+            return
+        _log.info("rules.reloaded", **{"gateway.rules_version": self.policy.version})
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def _counted(self, handler: ipc.Handler) -> ipc.Handler:
+        async def counted(request: Any, body: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
+            self._under_way += 1
+            self._idle.clear()
+            try:
+                return await handler(request, body, peer)
+            except Wrong as error:
+                return Failed(str(error), error.code), b""
+            except StoreFull as error:
+                _log.error("the store is full", **{"error.message": str(error)})
+                return Failed(str(error), _FULL), b""
+            except StoreError as error:
+                _log.error("the store failed", **{"error.message": str(error)})
+                return Failed(str(error), 3), b""
+            finally:
+                self._under_way -= 1
+                if not self._under_way:
+                    self._idle.set()
+
+        return counted
+
+    async def _door(self, request: Any, body: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
+        match request:
+            case requests.Commit():
+                return (Failed("the keeper is stopping", 3) if self._stopping else await self._actor.commit(request, body)), b""
+            case requests.GetExceptions():
+                return self._register.current, b""
+            case requests.VerifyRecipient():
+                return requests.Verified(await self._verifier.verify(request.address)), b""
+            case requests.Deferred():
+                await self._actor.deferred(request)
+            case requests.Refused():
+                await self._actor.refused(request)
+            case requests.DoorHello():
+                if request.rules_version and request.rules_version != self.policy.version:
+                    _log.warning("a door runs other rules than the keeper", **{"gateway.rules_version": request.rules_version})
+            case requests.Health():
+                return await self.health(), b""
+        return Done(), b""
+
+    async def _web(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
+        if isinstance(request, requests.OneTimeLogin):
+            return await self._desk.redeem(request), b""
+        return await self._desk.answer(request, peer)
+
+    async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
+        return await self._desk.answer(request, peer)
+
+    async def health(self) -> Rows | Failed:
+        """One row of counters and states; ``Failed`` while nothing can be accepted."""
+        if self._store.degraded:
+            return Failed(f"the store is degraded: {self._store.degraded}", 3)
+        row: dict[str, Any] = {
+            "state": "stopping" if self._stopping else "ok", "uptime": round(time.monotonic() - self._started, 1),
+            "rules_version": self.policy.version, "exceptions_version": self._register.current.version,
+            "in_memory": self._relay.queued, "exported": self._housekeeping.exported, **self._store.counters,
+        }  # fmt: skip
+        return Rows((row,))
+
+
+def _allowed(peer: ipc.Credentials) -> bool:
+    """The gateway's own user and root; the mode of the sockets lets nobody else in either."""
+    return peer.uid in (0, os.geteuid())
+
+
+def _fault(error: BaseException) -> None:
+    _log.error("a request failed", exc_info=error)
+
+
+async def _serve(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    keeper = Keeper(config)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await keeper.start()
+    loop.add_signal_handler(signal.SIGHUP, keeper.reload)
+    await stop.wait()
+    await keeper.stop()
+
+
+def run(config: Config) -> None:
+    """Runs until SIGTERM; SIGHUP reloads the rules. Ends the process with 2 when it cannot start."""
+    logs.configure("keeper")
+    # The writer thread needs the interpreter lock between two statements; 5 ms of waiting each time would be its whole day.
+    sys.setswitchinterval(0.0005)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config))
+    except CannotStart as error:
+        _log.critical("the keeper cannot start", **{"error.message": str(error)})
+        raise SystemExit(2) from error
