@@ -9,10 +9,11 @@ Source: design.md section 5.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config import Config
+from gateway.levels import Level
 from gateway.policy import domains, examples, explanations, rule_loader, source
 from gateway.policy.domains import Domains
 from gateway.policy.examples import ExampleResult
@@ -20,6 +21,7 @@ from gateway.policy.explanations import Explanations
 from gateway.policy.rules import RuleSet
 from gateway.policy.source import PolicyError
 from gateway.text.markings import Scheme
+from gateway.verdict import Edit
 
 __all__ = ["ExampleResult", "Policy", "PolicyError", "load", "shipped_rules"]
 
@@ -35,6 +37,8 @@ class Policy:
     version: str
     """``sha256:`` of every file that was read and of the packs in force; stands in every verdict."""
     folder: Path
+    labels: dict[tuple[Level, str, str], tuple[Edit, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Remembered label edits; ``header_edits`` keeps it."""
 
     def test(self, *, messages: bool = True) -> list[ExampleResult]:
         """What becomes of every example of the rules; inspects the message files where *messages* is set."""

@@ -16,13 +16,12 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 
 from gateway.config import Contacts
 from gateway.levels import Level
 from gateway.policy import original
 from gateway.policy.explanations import Explanations, clean, link, to_ascii
-from gateway.policy.header_edits import encoded
+from gateway.policy.header_edits import encoded, mail_date
 from gateway.policy.report_text import Reading, RecipientReport, india_time
 
 __all__ = ["RecipientReport", "delayed", "failed", "held", "relayed"]
@@ -149,7 +148,7 @@ def _heading(report: _Report, reading: Reading, message_id: str, boundary: str) 
         f"From: Mail gateway <mailer-daemon@{report.hostname}>",
         f"To: <{report.sender}>",
         f"Subject: {encoded(subject)}",
-        f"Date: {formatdate(report.now)}",
+        f"Date: {mail_date(report.now)}",
         f"Message-ID: <{report.kind}.{report.reference}.{int(report.now)}.{digest}@{report.hostname}>",
         *threads,
         "Auto-Submitted: auto-replied",
@@ -168,7 +167,7 @@ def _status(report: _Report, explanations: Explanations) -> str:
         lines += _field("Original-Envelope-Id", _unxtext(report.envid))
     lines.append(f"Reporting-MTA: dns; {report.hostname}")
     if report.arrival:
-        lines.append(f"Arrival-Date: {formatdate(report.arrival)}")
+        lines.append(f"Arrival-Date: {mail_date(report.arrival)}")
     lines.append(f"X-Gateway-Reference: {report.reference}")
     action, status_class = _ACTIONS[report.kind]
     for one in report.recipients:
@@ -187,7 +186,7 @@ def _status(report: _Report, explanations: Explanations) -> str:
             lines += _field("Diagnostic-Code", f"smtp; {to_ascii(clean(one.diagnostic, 900)) if one.diagnostic else ours}")
         lines.append(f"Final-Log-ID: {report.reference}")
         if report.until:
-            lines.append(f"Will-Retry-Until: {formatdate(report.until)}")
+            lines.append(f"Will-Retry-Until: {mail_date(report.until)}")
     return "\r\n".join([*lines, ""])
 
 

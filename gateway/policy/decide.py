@@ -8,7 +8,7 @@ Source: design.md section 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,13 +27,8 @@ __all__ = ["again", "decide", "rcpt", "received_edit", "verified"]
 _ADDRESSES = ("recipient.address", "originator.address")
 
 
-def decide(
-    tx: Transaction, inspection: Inspection, policy: Policy, exceptions: Exceptions, config: Config, *, checked: Sequence[str] = ()
-) -> Verdict:
-    """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing.
-
-    *checked* are further results for Authentication-Results, such as ``dkim=pass header.d=example.in``.
-    """
+def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: Exceptions, config: Config) -> Verdict:
+    """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing."""
     classification, leaves = classify.classify(inspection)
     sender = tx.envelope.sender
     about = facts.message_facts(
@@ -57,7 +52,7 @@ def decide(
             decision = groups[key] = policy.rules.evaluate({**about, **one})
         direction = Direction(str(one["recipient.direction"]))
         if direction not in edits:
-            edits[direction] = header_edits.of(tx, inspection.headers, classification, direction, config, policy.scheme, checked)
+            edits[direction] = header_edits.of(tx, inspection, classification.level, direction, config, policy)
         said = spoken.for_recipient(path, info, covered, decision.explain)
         verdicts.append(_verdict(path.text, info.tier, direction, decision, said, covered, protect, edits[direction]))
         snapshots.append(one)

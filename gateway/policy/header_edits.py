@@ -11,43 +11,73 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gateway.config import Config
 from gateway.envelope import Door, Transaction
 from gateway.levels import Level
 from gateway.message import labels
-from gateway.text.markings import Scheme
-from gateway.verdict import Classification, Direction, Edit, Headers
+from gateway.message.views import LONGEST_SUBJECT
+from gateway.verdict import Authentication, Direction, Edit, Inspection
 
+if TYPE_CHECKING:
+    from gateway.policy import Policy
+
+_REMEMBERED = 2048  # sets of labels, a policy
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 _ATOM = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 def of(
-    tx: Transaction, headers: Headers, classification: Classification, direction: Direction, config: Config, scheme: Scheme,
-    checked: Sequence[str] = (),
-) -> tuple[Edit, ...]:  # fmt: skip
+    tx: Transaction, inspection: Inspection, level: Level | None, direction: Direction, config: Config, policy: Policy
+) -> tuple[Edit, ...]:
     """The edits for recipients of *direction*, in the order in which they are applied: the last one stands on top."""
     edits: list[Edit] = []
-    level = classification.level
+    headers = inspection.headers
+    reference = tx.reference
     if level is not None:
         if config.relay.subject_marking and direction is Direction.OUTBOUND and tx.verified_originator and not headers.signed:
             edits += _subject(headers.subject, level)
-        edits += labels.label_edits(level, level.text, tx.envelope.sender.text, config.label_namespace, headers.labels, scheme)
+        edits += _labels(tx, level, headers.labels, config, policy)
     edits.append(Edit("remove", "X-Gateway-Reference"))
-    edits.append(Edit("add", "X-Gateway-Reference", tx.reference))
+    edits.append(Edit("add", "X-Gateway-Reference", reference))
     # Only fields that speak in our name are lies; a value limits the removal to those.
     edits.append(Edit("remove", "Authentication-Results", config.hostname))
-    edits.append(Edit("add", "Authentication-Results", _results(tx, config.hostname, checked)))
+    edits.append(Edit("add", "Authentication-Results", _results(tx, config.hostname, inspection.authentication)))
     if tx.door in (Door.SMTP, Door.SUBMISSION):
-        edits.append(received_edit(tx, config.hostname, tx.received_at))
+        edits.append(received_edit(tx, config.hostname, tx.received_at, reference))
     return tuple(edits)
 
 
-def received_edit(tx: Transaction, hostname: str, now: float) -> Edit:
-    """The Received field of this hop; *now* in seconds since the epoch."""
+def _labels(tx: Transaction, level: Level, old: tuple[tuple[str, str], ...], config: Config, policy: Policy) -> tuple[Edit, ...]:
+    """Our labels. Mail without any before it, which is nearly all, has the same ones for the same sender and level."""
+    sender = tx.envelope.sender.text
+    sender = sender if sender.isascii() else ""
+    key = (level, sender, config.label_namespace)
+    if not old and key in policy.labels:
+        return policy.labels[key]
+    edits = labels.label_edits(
+        level,
+        level.text,
+        sender,
+        config.label_namespace,
+        old,
+        policy.scheme,
+        changed_by=config.hostname,
+        changed_at=mail_date(tx.received_at),
+    )
+    if not old:
+        if len(policy.labels) >= _REMEMBERED:
+            policy.labels.clear()
+        policy.labels[key] = edits
+    return edits
+
+
+def received_edit(tx: Transaction, hostname: str, now: float, reference: str = "") -> Edit:
+    """The Received field of this hop; *now* in seconds since the epoch, *reference* spares making it anew."""
     peer, envelope = tx.peer, tx.envelope
     address = f"IPv6:{peer.ip}" if ":" in peer.ip else peer.ip
     protocol = "UTF8SMTP" if envelope.smtputf8 else "ESMTP" if peer.esmtp else "SMTP"
@@ -57,27 +87,35 @@ def received_edit(tx: Transaction, hostname: str, now: float) -> Edit:
     to = ""
     if len(envelope.recipients) == 1 and _ATOM.fullmatch(envelope.recipients[0].path.text):
         to = f" for <{envelope.recipients[0].path.text}>"  # with more, one recipient would learn of another
-    return Edit(
-        "add",
-        "Received",
-        f"from {_safe(peer.helo) or 'unknown'} ([{_safe(address)}]){tls} by {hostname} with {protocol} id {tx.reference}{to};"
-        f" {formatdate(now, usegmt=False)}",
-    )
+    client = f"{_safe(peer.helo) or 'unknown'} ([{_safe(address)}]){tls}"
+    return Edit("add", "Received", f"from {client} by {hostname} with {protocol} id {reference or tx.reference}{to}; {mail_date(now)}")
 
 
-def _results(tx: Transaction, hostname: str, checked: Sequence[str]) -> str:
+def mail_date(seconds: float) -> str:
+    """*seconds* since the epoch as an RFC 5322 date-time in UTC."""
+    return _mail_date(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _mail_date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
+
+
+def _results(tx: Transaction, hostname: str, checked: tuple[Authentication, ...]) -> str:
     """What was checked here. The login itself is not named: recipients outside would read it."""
     results = []
     if tx.peer.user:
         sender = tx.envelope.sender.text
         results.append(f"auth=pass smtp.mailfrom={sender}" if _ATOM.fullmatch(sender) else "auth=pass")
-    results += [re.sub(r"[^ -~]|;", "?", one) for one in checked]
+    for one in checked:
+        domain = f" header.d={_safe(one.domain)}" if one.domain else ""
+        results.append(f"{_safe(one.method)}={_safe(one.result)}{domain}")
     return "; ".join([hostname, *(results or ["none"])])
 
 
 def _subject(subject: str, level: Level) -> list[Edit]:
     mark = f"[{level.text}]"
-    if mark.lower() in subject.lower():
+    if mark.lower() in subject.lower() or len(subject) >= LONGEST_SUBJECT:  # what was cut must not be written back
         return []
     return [Edit("replace", "Subject", encoded(f"{mark} {subject}".strip()))]
 
