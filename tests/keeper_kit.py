@@ -1,0 +1,153 @@
+"""Rows, transactions and verdicts for tests of the store and the keeper."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from typing import Any
+
+from gateway.address import Path
+from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id, reference_of
+from gateway.keeper.vault import Vault
+from gateway.levels import Level
+from gateway.stores.base import (
+    AuditEvent,
+    AuditRow,
+    Batch,
+    BodyRow,
+    DeliveryRow,
+    DeliveryState,
+    HoldRow,
+    HoldState,
+    MessageRow,
+)
+from gateway.verdict import (
+    Classification,
+    Confidence,
+    Direction,
+    Disposition,
+    Edit,
+    Finding,
+    Headers,
+    Leaf,
+    LeafState,
+    RecipientVerdict,
+    Tier,
+    Verdict,
+    Zone,
+)
+
+NOW = 1_800_000_000.0
+CONTENT = b"From: so@dept.gov.in\r\nSubject: the heron flies\r\n\r\nthe eagle lands on thursday\r\n"
+
+
+def make_vault() -> Vault:
+    return Vault({"k1": b"\x07" * 32}, "k1")
+
+
+class PlainChain:
+    """A chain without hashes, for tests that are about rows."""
+
+    def __init__(self) -> None:
+        self.id = "plain"
+        self.head = 0
+        self.next = 0
+
+    def resume(self, head: AuditRow | None) -> None:
+        self.head = self.next = head.seq if head else 0
+
+    def append(self, event: AuditEvent) -> AuditRow:
+        self.next += 1
+        return AuditRow("plain", self.next, event.created, event.reference, str(self.next - 1), str(self.next), "{}")
+
+    def written(self) -> None:
+        self.head = self.next
+
+    def discarded(self) -> None:
+        self.next = self.head
+
+
+def body(body_id: str, content: bytes = CONTENT, vault: Vault | None = None) -> BodyRow:
+    return (vault or make_vault()).seal(body_id, content, hashlib.sha256(content).hexdigest())
+
+
+def message(identifier: str = "", **changes: Any) -> MessageRow:
+    identifier = identifier or new_id()
+    row = MessageRow(
+        id=identifier, reference=reference_of(identifier), created=NOW, department="dept.gov.in", door="smtp", sender="so@dept.gov.in",
+        ret="HDRS", envid="e+3Dx", eight_bit=True, smtputf8=False, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest(),
+        body_id=identifier, level=2, verified_originator=True, peer={"ip": "10.0.0.1"}, verdict={"a": [1, "é"]}, facts={"b": None},
+        subject=b"\x00sealed", details=b"\x01\x02",
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def delivery(of: MessageRow, recipient: str = "desk@finance.nic.in", **changes: Any) -> DeliveryRow:
+    row = DeliveryRow(
+        id=new_id(), message_id=of.id, reference=of.reference, body_id=of.body_id, created=of.created, department=of.department,
+        sender=of.sender, recipient=recipient, state=DeliveryState.SCHEDULED, notify=None, orcpt="", ret=of.ret, envid=of.envid,
+        eight_bit=of.eight_bit, smtputf8=of.smtputf8, size=of.size, sha256=of.sha256, edits=(Edit("add", "SIO-Label", "x"),),
+        require_aes256=True, direction="internal", verified_originator=of.verified_originator, level=of.level, next_attempt=NOW,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def hold(of: MessageRow, *recipients: str, **changes: Any) -> HoldRow:
+    row = HoldRow(
+        id=new_id(), message_id=of.id, reference=of.reference, body_id=of.body_id, created=NOW, deadline=NOW + 100,
+        department=of.department, state=HoldState.HELD, sender=of.sender, recipients=recipients or ("desk@finance.nic.in",),
+        level=of.level, rule="r1", sealed=False, size=of.size, sha256=of.sha256, reason="x", verified_originator=True, updated=NOW,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def event(reference: str = "REF", **changes: Any) -> AuditEvent:
+    row = AuditEvent(
+        NOW, reference, "dept.gov.in", "so@dept.gov.in", "desk@finance.nic.in", "r1", "deliver",
+        {"event": {"dataset": "gateway.decision", "action": "message-accepted"}, "rule": {"id": "r1"}},
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def whole(**changes: Any) -> tuple[Batch, MessageRow, DeliveryRow]:
+    """A batch as a commit makes it: body, message, one delivery, one audit event."""
+    row = message(**changes)
+    one = delivery(row)
+    return Batch(bodies=[body(row.body_id)], messages=[row], deliveries=[one], audit=[event(row.reference)]), row, one
+
+
+def transaction(
+    *recipients: str, content: bytes = CONTENT, sender: str = "so@dept.gov.in", verified: bool = True, **changes: Any
+) -> Transaction:
+    local, _, domain = sender.rpartition("@")
+    envelope = Envelope(Path(local, domain), tuple(Recipient(Path(*one.split("@"))) for one in recipients or ("desk@finance.nic.in",)))
+    row = Transaction(
+        new_id(), Door.SMTP, Peer("10.0.0.1", 40000, "client.dept.gov.in", listed=verified), envelope, NOW, len(content),
+        hashlib.sha256(content).hexdigest(), verified, domain,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def recipient(address: str, disposition: Disposition = Disposition.DELIVER, **changes: Any) -> RecipientVerdict:
+    status = {Disposition.DELIVER: "2.0.0", Disposition.DEFER: "4.3.0"}.get(disposition, "5.7.1")
+    row = RecipientVerdict(
+        address, Tier.GOVERNMENT, Direction.INTERNAL, disposition, status, "rule-x", "J&K Circular", "refused-by-rule",
+        (("recipient", address),), hits=("rule-x",), edits=(Edit("add", "X-Gateway-Reference", "R"),),
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def verdict(version: str, *recipients: RecipientVerdict, level: Level | None = None, **changes: Any) -> Verdict:
+    finding = Finding(Level.CONFIDENTIAL, "1.2:secret plan.docx", Zone.PAGE_HEADER, "CONFIDENTIAL heron", "en", Confidence.CERTAIN, "line")
+    leaf = Leaf("1.2:secret plan.docx", "secret plan.docx", "application/x-docx", 100, LeafState.INSPECTED, level=level)
+    row = Verdict(
+        Classification(level, None, level, None, False, True, (finding,) if level else ()), recipients, (leaf,), (),
+        Headers(subject="the heron flies", message_id="<a@b>", from_addresses=("so@dept.gov.in",)), "sha256:rules", version,
+        message_facts={"message.level": -1}, recipient_facts=tuple({"recipient.tier": "government"} for _ in recipients),
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def random_vault() -> Vault:
+    return Vault({"r": os.urandom(32)}, "r")

@@ -1,0 +1,247 @@
+"""What every store must do; the same cases on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.requests import ExceptionRow
+from gateway.stores.base import (
+    ApprovalRow,
+    Batch,
+    Conflict,
+    DeliveryState,
+    DeliveryUpdate,
+    HeadRow,
+    HoldState,
+    HoldUpdate,
+    UserRow,
+    register_version,
+)
+from gateway.stores.sqlite import SqliteStore
+from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message, whole
+
+S, L, D = DeliveryState.SCHEDULED, DeliveryState.LEASED, DeliveryState.DELIVERED
+
+
+@pytest.fixture(params=["sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "gateway.db")
+    await made.open(PlainChain())
+    yield made
+    await made.close()
+
+
+async def test_rows_come_back_as_they_went_in(store: SqliteStore) -> None:
+    row = message()
+    one = delivery(row, notify=("FAILURE", "DELAY"), orcpt="rfc822;x+2By")
+    held = hold(row, "a@b.gov.in", "c@d.gov.in")
+    approval = ApprovalRow("ap", held.id, NOW, "asha", "ok", row.sha256, ("a@b.gov.in",), ("r1", "r2"), "dept.gov.in")
+    sealed = body(row.id)
+    await store.write(Batch(bodies=[sealed], messages=[row], deliveries=[one], holds=[held], approvals=[approval], audit=[event()]))
+    assert await store.body(row.id) == sealed
+    assert await store.message(row.id) == row
+    assert await store.message(row.reference) == row
+    assert await store.delivery(one.id) == one
+    assert await store.deliveries(reference=row.reference) == [one]
+    assert await store.hold(held.id) == held
+    assert await store.hold(held.reference) == held
+    assert await store.approvals(held.id) == [approval]
+    assert await store.body("nothing") is None
+    assert await store.message("nothing") is None
+    assert await store.hold("nothing") is None
+
+
+async def test_a_user_and_a_head_replace_the_one_of_the_same_key(store: SqliteStore) -> None:
+    await store.write(Batch(users=[UserRow("asha", "u1", "", "", NOW)], heads=[HeadRow("plain", 1, "h", NOW, "k", "s")]))
+    await store.write(Batch(users=[UserRow("asha", "u2", "a@b", "d", NOW)], heads=[HeadRow("other", 1, "h", NOW, "k", "s")]))
+    assert await store.users() == [UserRow("asha", "u2", "a@b", "d", NOW)]
+    assert [head.chain for head in await store.signed_heads()] == ["other", "plain"]
+    assert [head.chain for head in await store.signed_heads("plain")] == ["plain"]
+
+
+async def test_a_conflict_ends_its_own_batch_only(store: SqliteStore) -> None:
+    first, row, one = whole()
+    await store.write(first)
+    good = [whole()[0] for _ in range(20)]
+    late = DeliveryUpdate(one.id, (DeliveryState.ON_HOLD,), D)
+    half = Batch(messages=[message()], delivery_updates=[DeliveryUpdate(one.id, (S,), L, lease="x"), late], audit=[event()])
+    twin = Batch(bodies=[body(row.id)], messages=[row], audit=[event()])
+    results = await asyncio.gather(*(store.write(batch) for batch in [*good[:10], half, twin, *good[10:]]), return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [Conflict, Conflict]
+    assert (await store.delivery(one.id)) == one, "nothing of the half batch was written"
+    assert await store.message(half.messages[0].id) is None
+    assert len(await store.audit_rows()) == 21, "a batch that failed leaves no audit row, and no gap"
+    assert [audit.seq for audit in await store.audit_rows()] == list(range(1, 22))
+
+
+async def test_of_two_that_take_the_same_delivery_one_wins(store: SqliteStore) -> None:
+    batch, _, one = whole()
+    await store.write(batch)
+    takes = [Batch(delivery_updates=[DeliveryUpdate(one.id, (S,), L, lease=str(n))]) for n in range(8)]
+    results = await asyncio.gather(*(store.write(take) for take in takes), return_exceptions=True)
+    assert sum(result is None for result in results) == 1
+    assert sum(isinstance(result, Conflict) for result in results) == 7
+
+
+async def test_L11_of_two_releases_at_once_one_wins(store: SqliteStore) -> None:
+    batch, row, _ = whole()
+    held = hold(row)
+    await store.write(batch)
+    await store.write(Batch(holds=[held]))
+    releases = [
+        Batch(
+            hold_updates=[HoldUpdate(held.id, (HoldState.HELD,), HoldState.RELEASED, NOW, ("x",))],
+            deliveries=[delivery(row, f"r{n}@nic.in")],
+        )
+        for n in range(2)
+    ]
+    results = await asyncio.gather(*(store.write(release) for release in releases), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["Conflict", "NoneType"]
+    assert len(await store.deliveries(reference=row.reference)) == 2
+
+
+async def test_the_register_version_guards_a_commit(store: SqliteStore) -> None:
+    assert await store.exceptions() == []
+    empty = register_version(())
+    await store.write(Batch(expect_exceptions_version=empty, messages=[message()]))
+    row = ExceptionRow("e1", "a@b", "*", "why", "r", "a", NOW, NOW + 10)
+    await store.write(Batch(exceptions=[row]))
+    with pytest.raises(Conflict):
+        await store.write(Batch(expect_exceptions_version=empty, messages=[message()]))
+    await store.write(Batch(expect_exceptions_version=register_version([row]), messages=[message()]))
+    # In one group: the change first, then a commit that still expects the old register.
+    over = ExceptionRow("e1", "a@b", "*", "why", "r", "a", NOW, NOW + 10, "expired")
+    old = register_version([row])
+    results = await asyncio.gather(
+        store.write(Batch(exceptions=[over])),
+        store.write(Batch(expect_exceptions_version=old, messages=[message()])),
+        store.write(Batch(expect_exceptions_version=empty, messages=[message()])),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), Conflict, type(None)]
+    assert await store.exceptions() == []
+    assert await store.exceptions(all=True) == [over]
+
+
+async def test_due_deliveries_come_oldest_first_and_only_open_ones(store: SqliteStore) -> None:
+    row = message()
+    times = {"c": NOW + 3, "a": NOW + 1, "b": NOW + 2}
+    rows = {name: delivery(row, f"{name}@nic.in", next_attempt=at) for name, at in times.items()}
+    rows["leased"] = delivery(row, state=L, next_attempt=NOW)
+    await store.write(Batch(messages=[row], deliveries=list(rows.values())))
+    assert [one.recipient[0] for one in await store.due_deliveries(NOW + 2.5, 10)] == ["a", "b"]
+    assert [one.recipient[0] for one in await store.due_deliveries(NOW + 9, 1)] == ["a"]
+    assert await store.next_due() == NOW + 1
+    assert await store.open_delivery_count() == 4
+    updates = [DeliveryUpdate(rows["a"].id, (S,), D, attempts=1, last_reply="250", route="nic", sent_sha256="s", lease="")]
+    updates += [DeliveryUpdate(rows["b"].id, (S, L), DeliveryState.DEFERRED, next_attempt=NOW + 50, warned=True)]
+    await store.write(Batch(delivery_updates=updates))
+    assert await store.next_due() == NOW + 3
+    assert await store.open_delivery_count() == 3
+    done = await store.delivery(rows["a"].id)
+    assert done is not None
+    assert (done.state, done.attempts, done.last_reply, done.route, done.sent_sha256) == (D, 1, "250", "nic", "s")
+    waiting = await store.delivery(rows["b"].id)
+    assert waiting is not None
+    assert (waiting.state, waiting.warned, waiting.attempts) == (DeliveryState.DEFERRED, True, 0)
+    assert {one.recipient for one in await store.deliveries()} == {"b@nic.in", "c@nic.in", "desk@finance.nic.in"}
+    assert len(await store.deliveries(all=True)) == 4
+    ids = sorted(one.id for one in rows.values())
+    assert [one.id for one in await store.deliveries(all=True, after=ids[1])] == ids[2:]
+
+
+async def test_O15_leases_belong_to_an_incarnation_not_to_a_clock(store: SqliteStore) -> None:
+    row = message()
+    mine, theirs = delivery(row, state=L, lease="now"), delivery(row, state=L, lease="before")
+    await store.write(Batch(messages=[row], deliveries=[mine, theirs]))
+    assert await store.release_leases("now") == 1
+    assert [one.id for one in await store.due_deliveries(NOW, 10)] == [theirs.id]
+    assert await store.release_leases("now") == 0
+
+
+async def test_a_body_goes_when_nobody_needs_it(store: SqliteStore) -> None:
+    row = message()
+    one, two, held = delivery(row, "a@nic.in"), delivery(row, "b@nic.in"), hold(row)
+    await store.write(Batch(bodies=[body(row.id)], messages=[row], deliveries=[one, two], holds=[held]))
+
+    async def end(of: str) -> bool:
+        await store.write(Batch(delivery_updates=[DeliveryUpdate(of, (S,), D)]))
+        return await store.body(row.id) is None
+
+    assert not await end(one.id)
+    assert not await end(two.id), "a held record still needs it"
+    await store.write(Batch(hold_updates=[HoldUpdate(held.id, (HoldState.HELD,), HoldState.APPROVED, NOW)]))
+    assert await store.body(row.id) is not None
+    three = delivery(row, "c@nic.in")
+    await store.write(
+        Batch(hold_updates=[HoldUpdate(held.id, (HoldState.APPROVED,), HoldState.RELEASED, NOW, ("c@nic.in",))], deliveries=[three])
+    )
+    assert await store.body(row.id) is not None, "the release needs it"
+    assert await end(three.id)
+    assert await store.message(row.id) is not None, "what was decided stays"
+
+
+async def test_a_body_can_be_destroyed_by_name(store: SqliteStore) -> None:
+    batch, row, _ = whole()
+    await store.write(batch)
+    await store.write(Batch(drop_bodies=[row.body_id]))
+    assert await store.body(row.body_id) is None
+
+
+async def test_holds_list_by_state_and_deadline(store: SqliteStore) -> None:
+    row = message()
+    first, second = hold(row, deadline=NOW + 5), hold(row, deadline=NOW + 1)
+    await store.write(Batch(messages=[row], holds=[first, second]))
+    assert [one.id for one in await store.expired_holds(NOW + 2, 10)] == [second.id]
+    assert [one.id for one in await store.expired_holds(NOW + 9, 10)] == [second.id, first.id]
+    await store.write(Batch(hold_updates=[HoldUpdate(second.id, (HoldState.HELD,), HoldState.EXPIRED, NOW)]))
+    assert [one.id for one in await store.holds()] == [first.id]
+    assert [one.id for one in await store.holds(all=True)] == sorted([first.id, second.id])
+    assert [one.id for one in await store.holds(all=True, after=min(first.id, second.id))] == [max(first.id, second.id)]
+    found = await store.hold(row.reference)
+    assert found is not None
+    assert found.id == first.id, "the open one first"
+
+
+async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
+    await store.write(
+        Batch(
+            audit=[
+                event("R1", sender="A@x.in", recipient="b@y.in", rule="one", created=NOW),
+                event("R2", sender="c@x.in", recipient="d@y.in", rule="two", created=NOW + 10),
+            ]
+        )
+    )
+
+    async def found(**query: object) -> list[str]:
+        return [row.reference for row in await store.search_audit(**query)]  # type: ignore[arg-type]
+
+    assert await found() == ["R1", "R2"]
+    assert await found(sender="a@X.in") == ["R1"]
+    assert await found(recipient="d@y.in", rule="two") == ["R2"]
+    assert await found(since=NOW + 5) == ["R2"]
+    assert await found(until=NOW + 5) == ["R1"]
+    assert await found(after=1) == ["R2"]
+    assert await found(limit=1) == ["R1"]
+    assert await found(text="nowhere") == []
+    assert await found(rule="one' OR 1=1 --") == []
+    head = await store.audit_head("plain")
+    assert head is not None
+    assert head.seq == 2
+    assert await store.audit_chains() == ["plain"]
+    assert [row.seq for row in await store.audit_rows(chain="plain", after=1)] == [2]
+    assert [row.seq for row in await store.audit_rows(reference="R1")] == [1]
+
+
+async def test_a_writer_that_leaves_does_not_take_its_batch_back(store: SqliteStore) -> None:
+    batch, row, _ = whole()
+    task = asyncio.create_task(store.write(batch))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.write(Batch())
+    assert await store.message(row.id) is not None
