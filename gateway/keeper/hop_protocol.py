@@ -68,7 +68,7 @@ class Conversation(asyncio.Protocol):
         self.idle_since = 0.0
         self._parser = ReplyParser()
         self._got: list[HopReply] = []
-        self._want = 0
+        self._want = 1  # the greeting, which may be here before anybody waits for it
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patience = 0.0
@@ -116,6 +116,9 @@ class Conversation(asyncio.Protocol):
             self._latest = self._loop.time() + self._patience
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._fail(HopError(Fault.LOST, CLOSED, possible_duplicate=self._dot), abort=False)
 
     def pause_writing(self) -> None:
@@ -142,12 +145,26 @@ class Conversation(asyncio.Protocol):
             self.transport.abort()
 
     def _tick(self) -> None:
-        """The timer of an exchange: patience counts from the latest whole reply, not from the latest octet."""
+        """The one timer of the connection: patience counts from the latest whole reply, not from the latest octet.
+
+        It is left running from exchange to exchange, since setting and cancelling one costs more than a late look.
+        """
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
         left = self._latest - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._tick)
+            self._arm(left)
         else:
             self._fail(HopError(Fault.LOST, TIMED_OUT, possible_duplicate=self._dot))
+
+    def _arm(self, wait: float) -> None:
+        at = self._loop.time() + wait
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(wait, self._tick)
 
     async def _exchange(self, data: bytes, count: int, patience: float) -> list[HopReply]:
         """Writes *data* and returns *count* replies (fewer when a 421 ended it). Each may take *patience* seconds."""
@@ -156,19 +173,23 @@ class Conversation(asyncio.Protocol):
         if self._early:
             raise self._broken()
         self._got, self._want = [], count
+        if data:
+            self.transport.write(data)
+        return await self._answers(count, patience)
+
+    async def _answers(self, count: int, patience: float) -> list[HopReply]:
         self._patience = patience
         self._latest = self._loop.time() + patience
         self._waiter = self._loop.create_future()
-        if data:
-            self.transport.write(data)
-        self._timer = self._loop.call_later(patience, self._tick)
+        if self._error is not None or len(self._got) == count:
+            self._waiter.set_result(None)
+        self._arm(patience)
         try:
             await self._waiter
         except asyncio.CancelledError:
             self._fail(HopError(Fault.LOST, CLOSED, possible_duplicate=self._dot))
             raise
         finally:
-            self._timer.cancel()
             self._waiter = None
             self._want = 0
         if len(self._got) < count and not (self._got and self._got[-1].code == 421):
@@ -191,7 +212,9 @@ class Conversation(asyncio.Protocol):
     async def greet(self) -> None:
         """Waits for the greeting and says EHLO (HELO to a server that does not know it). Raises HopError with Fault.DOWN."""
         try:
-            greeting = (await self._exchange(b"", 1, self._limits.relay_command))[0]
+            greeting = (await self._answers(1, self._limits.relay_command))[0]
+            if self._early:
+                raise self._broken()
             if greeting.code != 220:
                 raise self._refused(greeting, "greeting")
             await self.hello()

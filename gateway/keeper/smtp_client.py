@@ -18,6 +18,7 @@ from gateway.reply import Reply
 from gateway.wire.smtp_client import HopReply, mail_command, rcpt_command
 
 _RCPT_OK = (250, 251, 252)
+_TAKEN = Reply(250, "2.1.5", "The next server takes the recipient")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ class Connection(Conversation):
 
 def _rcpt_result(rcpt: HopReply) -> Reply:
     if rcpt.code in _RCPT_OK:
-        return rcpt.as_reply("2.1.5")
+        return _TAKEN
     reply = rcpt.as_reply("5.1.1" if rcpt.code in (550, 553) else "")
     if rcpt.code == 552 and reply.enhanced in ("5.0.0", "5.5.3"):
         # RFC 5321 section 4.5.3.1.10: an old way to say "too many recipients".

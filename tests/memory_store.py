@@ -1,0 +1,213 @@
+"""A store in memory: the Store protocol for tests that need no durability, with faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+from gateway.requests import ExceptionRow
+from gateway.stores.base import (
+    ApprovalRow,
+    AuditEvent,
+    AuditRow,
+    Batch,
+    BodyRow,
+    Chain,
+    Conflict,
+    DeliveryRow,
+    DeliveryState,
+    HeadRow,
+    HoldRow,
+    HoldState,
+    MessageRow,
+    StoreError,
+    UserRow,
+    register_version,
+)
+
+_DUE = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
+_OPEN = (*_DUE, DeliveryState.LEASED, DeliveryState.ON_HOLD)
+_OPEN_HOLD = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
+
+
+class MemoryStore:
+    """Implements ``Store``. *fail_writes*: that many writes raise StoreError first."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, BodyRow] = {}
+        self.messages: dict[str, MessageRow] = {}
+        self.delivery_rows: dict[str, DeliveryRow] = {}
+        self.hold_rows: dict[str, HoldRow] = {}
+        self.approval_rows: list[ApprovalRow] = []
+        self.exception_rows: dict[str, ExceptionRow] = {}
+        self.user_rows: dict[str, UserRow] = {}
+        self.events: list[AuditEvent] = []
+        self.audit_table: list[AuditRow] = []
+        self.head_rows: list[HeadRow] = []
+        self.fail_writes = 0
+        self.writes = 0
+        self._chain: Chain | None = None
+        self._changed = asyncio.Event()
+
+    async def open(self, chain: Chain | None = None) -> None:
+        self._chain = chain
+        if chain is not None:
+            chain.resume(self.audit_table[-1] if self.audit_table else None)
+
+    async def close(self) -> None:
+        pass
+
+    async def write(self, batch: Batch) -> None:
+        await asyncio.sleep(0)
+        if self.fail_writes:
+            self.fail_writes -= 1
+            raise StoreError("injected")
+        self._check(batch)
+        self.writes += 1
+        ended = set()
+        for body in batch.bodies:
+            self.bodies[body.id] = body
+        for message in batch.messages:
+            self.messages[message.id] = message
+        for delivery in batch.deliveries:
+            self.delivery_rows[delivery.id] = delivery
+        for hold in batch.holds:
+            self.hold_rows[hold.id] = hold
+        for update in batch.delivery_updates:
+            changes: dict[str, Any] = {
+                name: value
+                for name in ("attempts", "next_attempt", "last_reply", "route", "lease", "warned", "sent_sha256")
+                if (value := getattr(update, name)) is not None
+            }
+            row = self.delivery_rows[update.id]
+            self.delivery_rows[update.id] = dataclasses.replace(row, state=update.state, **changes)
+            ended.add(row.message_id)
+        for change in batch.hold_updates:
+            held = self.hold_rows[change.id]
+            released = held.released if change.released is None else change.released
+            self.hold_rows[change.id] = dataclasses.replace(held, state=change.state, updated=change.updated, released=released)
+            ended.add(held.message_id)
+        self.approval_rows += batch.approvals
+        self.exception_rows.update((row.id, row) for row in batch.exceptions)
+        self.user_rows.update((row.name, row) for row in batch.users)
+        for body_id in batch.drop_bodies:
+            self.bodies.pop(body_id, None)
+        for message_id in ended:
+            self._drop(message_id)
+        self.head_rows += batch.heads
+        self.events += batch.audit
+        if self._chain is not None:
+            self.audit_table += [self._chain.append(event) for event in batch.audit]
+            self._chain.written()
+        self._changed.set()
+
+    def _check(self, batch: Batch) -> None:
+        if batch.expect_exceptions_version and batch.expect_exceptions_version != register_version(self.exception_rows.values()):
+            raise Conflict("the exception register has changed")
+        for update in batch.delivery_updates:
+            row = self.delivery_rows.get(update.id)
+            if row is None or row.state not in update.expect:
+                raise Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
+        for change in batch.hold_updates:
+            held = self.hold_rows.get(change.id)
+            if held is None or held.state not in change.expect:
+                raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}")
+
+    def _drop(self, message_id: str) -> None:
+        """Destroys the body when nothing open needs it."""
+        needed = any(r.message_id == message_id and r.state in _OPEN for r in self.delivery_rows.values()) or any(
+            h.message_id == message_id and h.state in _OPEN_HOLD for h in self.hold_rows.values()
+        )
+        if not needed and message_id in self.messages:
+            self.bodies.pop(self.messages[message_id].body_id, None)
+
+    async def until(self, condition: Any, timeout: float = 10) -> None:
+        """Waits until *condition()* after some write (tests only)."""
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def body(self, body_id: str) -> BodyRow | None:
+        return self.bodies.get(body_id)
+
+    async def message(self, id_or_reference: str) -> MessageRow | None:
+        return next((m for m in self.messages.values() if id_or_reference in (m.id, m.reference)), None)
+
+    async def due_deliveries(self, now: float, limit: int) -> list[DeliveryRow]:
+        due = [r for r in self.delivery_rows.values() if r.state in _DUE and r.next_attempt <= now]
+        return sorted(due, key=lambda r: r.next_attempt)[:limit]
+
+    async def open_delivery_count(self) -> int:
+        return sum(r.state in _OPEN for r in self.delivery_rows.values())
+
+    async def next_due(self) -> float | None:
+        return min((r.next_attempt for r in self.delivery_rows.values() if r.state in _DUE), default=None)
+
+    async def release_leases(self, incarnation: str) -> int:
+        leased = [r for r in self.delivery_rows.values() if r.state is DeliveryState.LEASED and r.lease != incarnation]
+        for row in leased:
+            self.delivery_rows[row.id] = dataclasses.replace(row, state=DeliveryState.SCHEDULED, lease="")
+        return len(leased)
+
+    async def deliveries(self, *, all: bool = False, limit: int = 1000, after: str = "", reference: str = "") -> list[DeliveryRow]:
+        rows = sorted(self.delivery_rows.values(), key=lambda r: r.id)
+        return [r for r in rows if r.id > after and (r.reference == reference if reference else all or r.state in _OPEN)][:limit]
+
+    async def delivery(self, delivery_id: str) -> DeliveryRow | None:
+        return self.delivery_rows.get(delivery_id)
+
+    async def holds(self, *, all: bool = False, limit: int = 1000, after: str = "") -> list[HoldRow]:
+        rows = sorted(self.hold_rows.values(), key=lambda h: h.id)
+        return [h for h in rows if h.id > after and (all or h.state in _OPEN_HOLD)][:limit]
+
+    async def hold(self, id_or_reference: str) -> HoldRow | None:
+        found = [h for h in self.hold_rows.values() if id_or_reference in (h.id, h.reference)]
+        return max(found, key=lambda h: (h.state in _OPEN_HOLD, h.id), default=None)
+
+    async def expired_holds(self, now: float, limit: int) -> list[HoldRow]:
+        due = [h for h in self.hold_rows.values() if h.state in _OPEN_HOLD and h.deadline <= now]
+        return sorted(due, key=lambda h: h.deadline)[:limit]
+
+    async def approvals(self, hold_id: str) -> list[ApprovalRow]:
+        return sorted((a for a in self.approval_rows if a.hold_id == hold_id), key=lambda a: a.id)
+
+    async def exceptions(self, *, all: bool = False) -> list[ExceptionRow]:
+        return sorted((r for r in self.exception_rows.values() if all or r.state == "active"), key=lambda r: r.id)
+
+    async def users(self) -> list[UserRow]:
+        return sorted(self.user_rows.values(), key=lambda u: u.name)
+
+    async def audit_head(self, chain: str) -> AuditRow | None:
+        return next((r for r in reversed(self.audit_table) if r.chain == chain), None)
+
+    async def audit_chains(self) -> list[str]:
+        return sorted({r.chain for r in self.audit_table} | {h.chain for h in self.head_rows})
+
+    async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
+        rows = [r for r in self.audit_table if r.seq > after and chain in ("", r.chain) and reference in ("", r.reference)]
+        return sorted(rows, key=lambda r: (r.chain, r.seq))[:limit]
+
+    async def signed_heads(self, chain: str = "") -> list[HeadRow]:
+        return sorted((h for h in self.head_rows if chain in ("", h.chain)), key=lambda h: (h.chain, h.seq))
+
+    async def compact(self) -> int:
+        return 0
+
+    async def search_audit(
+        self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
+        limit: int = 1000, after: int = 0,
+    ) -> list[AuditRow]:  # fmt: skip
+        def fits(row: AuditRow) -> bool:
+            return (
+                row.seq > after
+                and text.lower() in row.line.lower()
+                and sender.lower() in ("", row.sender.lower())
+                and recipient.lower() in ("", row.recipient.lower())
+                and rule.lower() in ("", row.rule.lower())
+                and row.created >= since
+                and (not until or row.created < until)
+            )
+
+        return [row for row in self.audit_table if fits(row)][:limit]
