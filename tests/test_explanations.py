@@ -14,8 +14,10 @@ from gateway import policy
 from gateway.config import Config
 from gateway.policy import explanations
 from gateway.policy.explanations import WORDS, Explanations, clean
+from gateway.policy.report_text import Reading, RecipientReport
 from gateway.policy.source import PolicyError
-from gateway.verdict import Direction, Disposition, RecipientVerdict, Tier
+from gateway.text import markings
+from gateway.verdict import Confidence, Direction, Disposition, RecipientVerdict, Tier, Zone
 
 RULES = Path(__file__).parents[1] / "rules"
 ALL_WORDS = {
@@ -114,6 +116,17 @@ def test_joiners_of_indic_scripts_stay() -> None:
     assert clean("क्‍ष") == "क्‍ष"
 
 
+def test_our_own_reports_are_not_marked_by_what_they_advise() -> None:
+    """A report goes through filters like ours: nothing it says may look like a marking of the report itself."""
+    loaded = policy.load(RULES, Config())
+    for code in loaded.explanations.languages:
+        for key in loaded.explanations.keys(code):
+            one = RecipientReport("x@gmail.com", "5.7.1", key, ALL_WORDS)
+            reading = Reading("held", [one], loaded.explanations, [code], {"reference": "R", "hostname": "gw1.dept.gov.in", "time": "now"})
+            found = markings.scan([markings.Segment(reading.plain(), Zone.BODY)], "1", loaded.scheme)
+            assert [f for f in found if f.confidence is Confidence.CERTAIN] == [], (code, key)
+
+
 def test_unknown_keys_and_languages_fall_back(shipped: Explanations) -> None:
     assert shipped.sentence("nope", "en", ALL_WORDS) == shipped.sentence("refused-by-rule", "en", ALL_WORDS)
     assert shipped.sentence("nope", "hi", ALL_WORDS).what == shipped.sentence("refused-by-rule", "hi", ALL_WORDS).what
@@ -124,7 +137,8 @@ def test_unknown_keys_and_languages_fall_back(shipped: Explanations) -> None:
 def verdict(**more: object) -> RecipientVerdict:
     given: dict[str, object] = {
         "address": "x@gmail.com", "tier": Tier.PRIVATE, "direction": Direction.OUTBOUND, "disposition": Disposition.REFUSE,
-        "status": "5.7.1", "rule": "outbound-to-private-provider", "explain": "outbound-to-private-provider", "facts": (("domain", "gmail.com"),),
+        "status": "5.7.1", "rule": "outbound-to-private-provider", "explain": "outbound-to-private-provider",
+        "facts": (("domain", "gmail.com"),),
     }  # fmt: skip
     return RecipientVerdict(**(given | more))  # type: ignore[arg-type]
 

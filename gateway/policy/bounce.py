@@ -28,6 +28,7 @@ __all__ = ["RecipientReport", "delayed", "failed", "held", "relayed"]
 
 _ACTIONS = {"failed": ("failed", "5"), "held": ("delayed", "4"), "delayed": ("delayed", "4"), "relayed": ("relayed", "2")}
 _REPLY = {"5": "550", "4": "450", "2": "250"}
+_PLAIN_LINE = 900  # octets of a line that may stand as it is
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 
@@ -179,10 +180,10 @@ def _status(report: _Report, explanations: Explanations) -> str:
         status = f"{status_class}.{one.status.partition('.')[2] or '0.0'}"
         lines += [f"Action: {action}", f"Status: {status}"]
         if one.remote_mta:
-            lines += _field("Remote-MTA", f"dns; {to_ascii(one.remote_mta)}")
+            lines += _field("Remote-MTA", f"dns; {to_ascii(clean(one.remote_mta, 255))}")
         if report.kind != "relayed" or one.diagnostic:
             short = explanations.sentence(one.explain, "en", {"recipient": one.address, **one.words}).short
-            ours = f"{_REPLY[status_class]} {status} {short} Ref {report.reference}" + (f" Rule {one.rule}" if one.rule else "")
+            ours = f"{_REPLY[status_class]} {status} {short} Ref {report.reference}" + (f" Rule {clean(one.rule)}" if one.rule else "")
             lines += _field("Diagnostic-Code", f"smtp; {to_ascii(clean(one.diagnostic, 900)) if one.diagnostic else ours}")
         lines.append(f"Final-Log-ID: {report.reference}")
         if report.until:
@@ -211,9 +212,9 @@ def _unxtext(text: str) -> str:
 
 
 def _text(subtype: str, text: str) -> list[str]:
-    """One readable part: as it is where that is 7-bit with short lines, else base64."""
+    """One readable part: as it is where that is ASCII with lines that any server takes, else base64."""
     lines = text.rstrip("\n").split("\n")
-    if text.isascii() and all(len(line) <= 76 for line in lines):
+    if text.isascii() and all(len(line) <= _PLAIN_LINE for line in lines):
         return [f"Content-Type: text/{subtype}; charset=us-ascii", "", *lines, ""]
     octets = base64.b64encode(text.replace("\n", "\r\n").encode("utf-8")).decode("ascii")
     return [

@@ -108,7 +108,7 @@ class Reading:
             lines += ["", self.phrase("what", lang) + ":"]
             for what in dict.fromkeys(each.what for _, each in members):
                 lines += _wrapped(what, "  ")
-            lines += ["", self.phrase("why", lang) + ":", *_wrapped(said.why, "  ")]
+            lines += ["", self.phrase("why", lang) + ":", *_wrapped(_sentence(said.why), "  ")]
             if said.next:
                 lines += ["", self.phrase("next", lang) + ":"]
                 for step in said.next:
@@ -130,7 +130,7 @@ class Reading:
             out.append(_h(self.phrase("recipients", lang)) + _list([one.address for one, _ in members]))
             out.append(_h(self.phrase("what", lang)))
             out += [_p(what) for what in dict.fromkeys(each.what for _, each in members)]
-            out.append(_h(self.phrase("why", lang)) + _p(said.why))
+            out.append(_h(self.phrase("why", lang)) + _p(_sentence(said.why)))
             if said.next:
                 out.append(_h(self.phrase("next", lang)) + _list(said.next))
             out += [_p(line) for line in self._rule(members[0][0], lang)]
@@ -154,6 +154,10 @@ def _wrapped(text: str, indent: str = "", first: str | None = None) -> list[str]
         break_long_words=False,
         break_on_hyphens=False,
     ) or [""]
+
+
+def _sentence(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
 
 
 def _p(text: str) -> str:
