@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.config import Limits
-from gateway.content import calendar, eml, html, image, ooxml, ooxml_protection, pdf, text_plain, unread, zip
+from gateway.content import calendar, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, text_plain, unread, zip
 from gateway.content.base import Extractor
 from gateway.content.walk import read_message
 from gateway.message import plain
@@ -36,8 +36,8 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "printer-settings": unread.printer_settings,
     **{media_type: image.walker_for(media_type) for media_type in image.WALKERS},
     # without a reader: never clean
-    "ole2": unread.suspect("an older Office document or another compound file"),
-    "odf": unread.suspect("an OpenDocument file"),
+    "ole2": ole.extract,
+    "odf": odf.extract,
     "rtf": unread.suspect("an RTF document"),
     "document": unread.suspect("a document or data file"),
     "postscript": unread.suspect("a PostScript file"),

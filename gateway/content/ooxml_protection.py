@@ -22,7 +22,18 @@ from gateway.content.base import Budget, Child, Found, Piece, Unreadable
 from gateway.protection import Protection, ProtectionState
 from gateway.verdict import LeafState
 
-DEFAULT_PASSWORDS = ("VelvetSweatshop", "")
+
+class _Empty(str):
+    """The empty password; msoffcrypto takes one that is false for none at all."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
+DEFAULT_PASSWORDS = ("VelvetSweatshop", _Empty())
+"""What Office tries by itself, and what a careless program writes."""
 _SPINS = 2_000_000
 _ALGORITHMS = {0x6801: ("RC4", 128), 0x660E: ("AES-128-ECB", 128), 0x660F: ("AES-192-ECB", 192), 0x6610: ("AES-256-ECB", 256)}
 _USUAL = frozenset(("encryptioninfo", "encryptedpackage", "\x05summaryinformation", "\x05documentsummaryinformation"))

@@ -23,6 +23,7 @@ _HEADER_PART = re.compile(r"(?:^|/)header\d*\.xml$", re.I)
 _FOOTER_PART = re.compile(r"(?:^|/)footer\d*\.xml$", re.I)
 _PROPERTY_PART = re.compile(r"(?:^|/)docProps/|(?:^|/)customXml/|(?:^|/)docMetadata/", re.I)
 _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
+_BLANK_LINES = re.compile(r"[ \r\n]*\n[ \r\n]*")
 _SPEAKING = (b"!", b"textpath", b"lvlText", b"docVar")
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
@@ -206,5 +207,6 @@ class _Reader:
                 self._others.append(Segment(value, zone))
 
     def result(self) -> PartText:
-        parts = [Segment(text, self._zone) for text in ("".join(self._main), *self._boxes, "".join(self._hidden)) if text.strip()]
+        texts = ("".join(self._main), *self._boxes, "".join(self._hidden))
+        parts = [Segment(text, self._zone) for text in (_BLANK_LINES.sub("\n", text).strip() for text in texts) if text]
         return PartText(tuple(parts) + tuple(self._others), self.properties)

@@ -116,7 +116,13 @@ class _Walk:
             if name:
                 self._scan(path, (Segment(name, Zone.FILE_NAME),), {})
         if child.state is not None and not child.data:
-            leaf = replace(leaf, state=child.state, reason=child.reason, protection=child.protection)
+            leaf = replace(
+                leaf,
+                media_type=child.declared or "application/octet-stream",
+                state=child.state,
+                reason=child.reason,
+                protection=child.protection,
+            )
             self.leaves[at] = leaf
             return leaf
         found, sniffed = self._found(child, depth, scanned=scanned)
