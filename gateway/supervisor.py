@@ -55,6 +55,21 @@ def prepare(config: Config) -> None:
         raise CannotRun(f"{config.run_dir}: this user may not write there", 2)
 
 
+def _in_use(config: Config) -> bool:
+    """Whether some keeper holds the lock of the store."""
+    try:
+        lock = os.open(config.state_dir / "gateway.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
     """What changed between two descriptions: one row each with what (config, rule, domains …), name and change."""
     rows: list[dict[str, Any]] = []
@@ -145,12 +160,17 @@ class Supervisor:
         await self._until_listening(*self._children)
 
     async def _until_keeper_answers(self, keeper: Child) -> None:
+        """Raises CannotRun when it will not. The keeper of a killed supervisor may still be ending: then its store is waited for."""
         deadline = time.monotonic() + _START_PATIENCE
+        tried = 0
         while time.monotonic() < deadline:
             if await self._healthy():
                 return
-            if keeper.state == "wrong":
-                raise CannotRun("the keeper cannot start with this config; its own message stands above", 2)
+            if keeper.state == "wrong" and not _in_use(self._config):
+                tried += 1
+                if tried > 1:
+                    raise CannotRun("the keeper cannot start; its own message stands above", 2)
+                keeper.state = "died"
             await asyncio.sleep(0.05)
         raise CannotRun(f"the keeper did not come up within {_START_PATIENCE:.0f} seconds; its own message stands above")
 

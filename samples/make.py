@@ -9,8 +9,10 @@ usage: python samples/make.py
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tempfile
+import zipfile
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -47,7 +49,16 @@ def word(title: str, paragraphs: list[str], marking: str = "") -> bytes:
         document.add_paragraph(text)
     data = io.BytesIO()
     document.save(data)
-    return data.getvalue()
+    # The template's preview picture is not of this text; Word writes none unless it is asked to.
+    out = io.BytesIO()
+    with zipfile.ZipFile(data) as before, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as after:
+        for entry in before.infolist():
+            content = before.read(entry)
+            if entry.filename == "_rels/.rels":
+                content = re.sub(rb"<Relationship [^>]*thumbnail[^>]*/>", b"", content)
+            if "thumbnail" not in entry.filename:
+                after.writestr(entry.filename, content)
+    return out.getvalue()
 
 
 def pdf(title: str, lines: list[str], marking: str) -> bytes:

@@ -56,6 +56,12 @@ def _sentence(text: str) -> None:
         sys.stderr.flush()
 
 
+def _forget_stdout() -> None:
+    """The reader of our pipe has gone: what is left goes nowhere, and the interpreter's last flush does not complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def invoke(arguments: list[str]) -> int:
     """Runs the command line *arguments* (without the program's name) and returns the exit code; errors are on stderr."""
     if sys.flags.optimize:
@@ -79,9 +85,7 @@ def invoke(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # The reader of a pipe has gone; a later flush must not complain either.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _forget_stdout()
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -98,6 +102,8 @@ def invoke(arguments: list[str]) -> int:
 def main() -> None:
     """The console script."""
     code = invoke(sys.argv[1:])
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    try:
         sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        _forget_stdout()
     sys.exit(code)

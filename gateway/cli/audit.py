@@ -8,12 +8,15 @@ Source: contract.md, "Details of the commands".
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli import output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config, since
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 COLUMNS = [
     ("time", "time"), ("reference", "reference"), ("disposition", "decision"), ("rule", "rule"), ("sender", "from"), ("recipient", "to"),
@@ -44,6 +47,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         for name in names:
             value: Any = row
             for part in (name,) if name in row else tuple(name.split(".")):
+                value = value[0] if isinstance(value, list) and value else value
                 value = value.get(part) if isinstance(value, dict) else None
             if value not in (None, ""):
                 return value
@@ -52,8 +56,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "time": first("@timestamp", "created"), "reference": first("gateway.reference", "reference"),
         "disposition": first("gateway.disposition", "disposition", "event.action"), "rule": first("rule.id", "rule"),
-        "sender": first("email.from.address", "sender"), "recipient": first("email.to.address", "recipient"),
-        "level": first("gateway.level", "gateway.classification.level", "level"),
+        "sender": first("gateway.smtp.mail_from", "sender"), "recipient": first("gateway.smtp.rcpt_to.address", "recipient"),
+        "level": first("gateway.label.level", "level"),
     }  # fmt: skip
 
 
@@ -124,7 +128,7 @@ def _export(
         if len(records) < page:
             return
         last = records[-1]
-        after = int(last.get("gateway.chain.seq") or last.get("seq") or 0)
+        after = int(last.get("gateway", {}).get("seq") or last.get("seq") or 0)
         if not after:
             raise Stop("The rows of the log carry no number; the export is not complete.")
 
@@ -154,9 +158,9 @@ def _verify(
         reader = SqliteStore(file, read_only=True)
         await reader.open()
         try:
-            pem = keys_of / "keys" / "audit-signing.pem"
-            keys = [audit.read_signer(pem).public] if pem.exists() else []
-            return await audit.verify(reader, keys, audit.heads_in(keys_of / "log" / "audit-heads.jsonl"))
+            return await audit.verify(
+                reader, _public_keys(keys_of / "keys" / "audit-signing.pem"), audit.heads_in(keys_of / "log" / "audit-heads.jsonl")
+            )
         finally:
             await reader.close()
 
@@ -170,6 +174,19 @@ def _verify(
         output.write(result.text)
     if result.bad is not None:
         raise typer.Exit(1)
+
+
+def _public_keys(file: FilePath) -> list[Ed25519PublicKey]:
+    """The key that heads are signed with; none where the store lies without its keys: then only the hashes are checked."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from gateway.keeper import vault
+
+    if not file.exists():
+        return []
+    key = load_pem_private_key(vault.read_secret(file), None)
+    return [key.public_key()] if isinstance(key, Ed25519PrivateKey) else []
 
 
 def _store_file(url: str) -> FilePath:

@@ -140,9 +140,12 @@ def record(
     file: FilePath, content: bytes, inspection: Inspection, verdict: Verdict, policy: Policy, languages: tuple[str, ...], want_text: bool
 ) -> dict[str, Any]:
     """The contract's JSON object for one message."""
+    from gateway.verdict import Disposition
+
     texts = dict(inspection.texts)
     found = verdict.classification
-    edits = {(edit.action, edit.header, edit.value): None for one in verdict.recipients for edit in one.edits}
+    going = [one for one in verdict.recipients if one.disposition in (Disposition.DELIVER, Disposition.HOLD)]
+    edits = {(edit.action, edit.header, edit.value): None for one in going for edit in one.edits}
     rules = {rule.id: rule for rule in policy.rules.rules}
 
     def level(value: Any) -> str | None:
@@ -197,6 +200,8 @@ def record(
     }  # fmt: skip
 
 
+_ALWAYS = ("Received", "Authentication-Results", "X-Gateway-Reference")
+"""Fields that every message gets; people need not be told each time."""
 _MARKS = {"deliver": "DELIVER", "hold": "HOLD", "refuse": "REFUSE", "defer": "DEFER"}
 
 
@@ -245,10 +250,11 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
         watched = [step["rule"] for step in one["trace"] if step["hit"] and step["mode"] == "monitor"]
         if watched:
             say(f"    monitor  {safe(', '.join(watched))}")
-    if found["edits"]:
+    written = [edit for edit in found["edits"] if edit["action"] == "add" and edit["header"] not in _ALWAYS]
+    if written:
         say("")
-        for edit in found["edits"]:
-            say(f"  {edit['action']:<8} {safe(edit['header'])}" + (f": {safe(edit['value'])}" if edit["value"] else ""))
+    for edit in written:
+        say(f"  writes   {safe(edit['header'])}: {safe(edit['value'])}")
     say("")
 
 
@@ -322,7 +328,7 @@ def _exceptions(config: Config) -> Exceptions:
 
     from gateway import ipc, requests
 
-    empty = requests.Exceptions("none", ())
+    empty = _register(())
 
     async def fetch() -> requests.Exceptions:
         channel = await ipc.Channel.connect(config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
@@ -330,9 +336,7 @@ def _exceptions(config: Config) -> Exceptions:
             answer, _ = await asyncio.wait_for(channel.call(requests.ListExceptions()), 5)
         finally:
             channel.close()
-        if not isinstance(answer, requests.Rows) or not answer.rows:
-            return empty
-        return _register(answer.rows)
+        return _register(answer.rows) if isinstance(answer, requests.Rows) else empty
 
     try:
         return asyncio.run(fetch())
@@ -342,10 +346,11 @@ def _exceptions(config: Config) -> Exceptions:
 
 def _register(rows: tuple[dict[str, Any], ...]) -> Exceptions:
     from gateway import requests
+    from gateway.stores.base import register_version
 
     names = requests.ExceptionRow.__struct_fields__
     entries = tuple(requests.ExceptionRow(**{name: row[name] for name in names if name in row}) for row in rows)
-    return requests.Exceptions(str(rows[0].get("version", "")), entries)
+    return requests.Exceptions(register_version(entries), entries)
 
 
 def register(app: typer.Typer) -> None:

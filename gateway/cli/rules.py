@@ -54,7 +54,12 @@ def _list(context: typer.Context, folder: Folder = "", json: Json = False, confi
 
 def _test(context: typer.Context, folder: Folder = "", json: Json = False, config: ConfigFile = "") -> None:
     """Run every example of every rule; exit 1 when one does not hold."""
-    results = load(context, config, folder).test()
+    from gateway.policy import PolicyError
+
+    try:
+        results = load(context, config, folder).test()
+    except PolicyError as error:
+        raise Stop(str(error), 2) from error
     failed = [result for result in results if not result.ok]
     if json:
         output.json_lines(asdict(result) for result in results)

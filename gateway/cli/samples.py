@@ -9,7 +9,6 @@ Source: contract.md, "Commands".
 from __future__ import annotations
 
 import itertools
-import smtplib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -86,6 +85,8 @@ def send(sample: Sample, host: str, port: int, *, ours: str = OURS, source: str 
     def result(code: int, text: bytes) -> Sent:
         return Sent(sample, sender, recipients, code, text.decode("ascii", "replace"), tuple(refused))
 
+    import smtplib
+
     with smtplib.SMTP(timeout=60, source_address=(source, 0) if source else None) as client:
         code, text = client.connect(host, port)
         if code != 220:
@@ -142,7 +143,7 @@ def _send_samples(
             continue
         try:
             rows.append(row(send(sample, host, port, ours=ours, source=stranger_from if sample.stranger else "")))
-        except (OSError, smtplib.SMTPException) as error:
+        except OSError as error:
             raise Stop(f"{host}:{port}: {error}; is the gateway running?") from error
     columns = [("title", "sample"), ("to", "to"), ("code", "code"), ("reply", "reply")]
     output.show(rows, json, columns, empty="There are no samples.")

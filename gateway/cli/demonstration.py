@@ -1,0 +1,318 @@
+"""``gateway demo``: a whole gateway on this machine's loopback, with a stand-in next hop, fed with the samples.
+
+What it is: what ``make run`` starts: config, gateway, samples through real SMTP, one table, then it serves until Ctrl-C.
+Who calls it: people who want to see it work in a minute.
+Must never: listen beyond loopback; wipe a folder that it did not make; send mail anywhere but to its own stand-in.
+Source: contract.md, "Set-up".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import getpass
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import time
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli import output, samples
+from gateway.cli.options import Stop, load_config
+
+if TYPE_CHECKING:
+    from gateway.cli.next_hop import NextHop
+    from gateway.config import Config
+
+MARK = ".made-by-gateway-demo"
+_STRANGER = "127.0.0.9"
+_READY = 60.0  # seconds until the gateway must take mail
+
+
+def _port(preferred: int) -> int:
+    """*preferred*, or another free port of loopback when it is taken."""
+    for port in (preferred, 0):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(sock.getsockname()[1])
+    raise Stop("No port of 127.0.0.1 is free.")
+
+
+def _config_text(state: FilePath, smtp: int, web: int, hop: int) -> str:
+    return f'''# Made by "gateway demo" at each start: everything on loopback, one stand-in for the department's server and for NIC.
+hostname = "gw.dept.gov.in"
+state_dir = "{state}"
+workers = 2
+
+[contacts]
+postmaster = "postmaster@dept.gov.in"
+security = "secops@dept.gov.in"
+
+[[listen]]
+door = "smtp"
+address = "127.0.0.1:{smtp}"
+
+[[listen]]
+door = "web"
+address = "127.0.0.1:{web}"
+
+[originators]
+domains = ["dept.gov.in"]
+networks = ["127.0.0.1/32"]
+
+[[route]]
+domains = ["dept.gov.in"]
+local = true
+next_hop = "127.0.0.1:{hop}"
+tls = "none"
+
+[[route]]
+domains = ["*"]
+next_hop = "127.0.0.1:{hop}"
+tls = "none"
+
+[limits]
+free_disk = "50MB"
+'''
+
+
+def _fresh(folder: FilePath) -> FilePath:
+    """*folder*, empty and ours; what an earlier demo left is wiped. Returns its state folder."""
+    mark, state = folder / MARK, folder / "state"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise Stop(f"{folder} is there and was not made by the demo; name another folder with --folder", 2)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.touch()
+    with contextlib.suppress(FileNotFoundError):
+        lock = os.open(state / "run" / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            raise Stop(f"A demo runs in {folder} already (process {pid}).") from error
+        finally:
+            os.close(lock)
+    for name in ("state", "delivered"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return state
+
+
+class Demo:
+    """One demo in *folder*."""
+
+    def __init__(self, folder: FilePath) -> None:
+        self._folder = folder
+        self._gateway: asyncio.subprocess.Process | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self, *, once: bool) -> int:
+        """Starts everything, shows it, serves until it is told to stop (or, with *once*, ends). Returns the exit code."""
+        from gateway.cli.next_hop import NextHop
+        from gateway.cli.run import start_arguments
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        state = _fresh(self._folder)
+        hop = NextHop(self._folder / "delivered")
+        hop_port = await hop.start(_port(10026))
+        path = self._folder / "gateway.toml"
+        path.write_text(_config_text(state, _port(10025), _port(10080), hop_port), "utf-8")
+        config = load_config(path)
+        log = os.open(self._folder / "gateway.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        output.write(f"Starting the gateway; its log is {self._folder / 'gateway.log'}")
+        flush()
+        try:
+            self._gateway = await asyncio.create_subprocess_exec(
+                *start_arguments(path), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            os.close(log)
+            show = asyncio.create_task(self._show(path, config, hop))
+            ended = asyncio.create_task(self._gateway.wait())
+            stop = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({show, ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if show.done():
+                show.result()
+                if not once:
+                    await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and not stop.done():
+                raise Stop(f"The gateway has ended (exit code {self._gateway.returncode}); the end of its log:\n{self._tail()}")
+            show.cancel()
+            return 0
+        finally:
+            await self._end()
+            await hop.stop()
+
+    def _tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join((self._folder / "gateway.log").read_text("utf-8", "replace").splitlines()[-5:])
+        return ""
+
+    async def _end(self) -> None:
+        if self._gateway is not None and self._gateway.returncode is None:
+            output.write("Stopping the gateway.")
+            flush()
+            with contextlib.suppress(ProcessLookupError):
+                self._gateway.terminate()
+            try:
+                await asyncio.wait_for(self._gateway.wait(), 60)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self._gateway.kill()
+                await self._gateway.wait()
+
+    async def _show(self, path: FilePath, config: Config, hop: NextHop) -> None:
+        await self._until_ready(config)
+        await _people(config)
+        host, port = samples.listener(config)
+        output.write(f"Sending the samples to {host}:{port}")
+        flush()
+        sent = [await asyncio.to_thread(samples.send, one, host, port, source=_STRANGER if one.stranger else "") for one in samples.load()]
+        rows = await _decisions(config, sent)
+        await _settled(config)
+        output.table(
+            rows,
+            [
+                ("sample", "sample"),
+                ("recipient", "recipient"),
+                ("decision", "decided"),
+                ("why", "rule and source"),
+                ("went", "where it went"),
+            ],
+            empty="Nothing was sent.",
+            title="What was decided",
+        )
+        reports = sum(1 for one in hop.received if not one["sender"])
+        output.write(f"\nThe stand-in next hop has {len(hop.received)} messages, {reports} of them reports to the originator: {hop.folder}")
+        login = await _ask(config, "OneTimeLogin", user="reviewer")
+        from gateway.cli.users import page_address
+
+        output.write(f"Held mail:   {page_address(config)}/login?token={login[0]['token'] if login else ''}")
+        output.write("             (works once; another: gateway users login)")
+        output.write(f"By command:  gateway --config {path} quarantine list")
+        output.write(f"Send more:   swaks --server {host}:{port} --from asha.verma@dept.gov.in --to so.budget@finance.nic.in")
+        output.write("Ctrl-C stops it.")
+        flush()
+
+    async def _until_ready(self, config: Config) -> None:
+        host, port = samples.listener(config)
+        deadline = time.monotonic() + _READY
+        while time.monotonic() < deadline:
+            if await asyncio.to_thread(_takes_mail, host, port):
+                return
+            await asyncio.sleep(0.1)
+        raise Stop(f"The gateway does not take mail after {_READY:.0f} seconds; the end of its log:\n{self._tail()}")
+
+
+def _takes_mail(host: str, port: int) -> bool:
+    try:
+        with smtplib.SMTP(host, port, timeout=5) as client:
+            client.ehlo("pc7.dept.gov.in")
+            return client.mail("asha.verma@dept.gov.in")[0] == 250 and client.rcpt("so.budget@finance.nic.in")[0] == 250
+    except (OSError, smtplib.SMTPException):
+        return False
+
+
+async def _ask(config: Config, what: str, /, **fields: Any) -> tuple[dict[str, Any], ...]:
+    """The rows of the keeper's answer to the request *what*; none when it fails."""
+    from gateway import ipc, requests
+
+    channel = await ipc.Channel.connect(config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
+    try:
+        answer, _ = await asyncio.wait_for(channel.call(getattr(requests, what)(**fields)), 30)
+    finally:
+        channel.close()
+    if isinstance(answer, requests.Failed):
+        raise Stop(answer.message)
+    return answer.rows if isinstance(answer, requests.Rows) else ()
+
+
+async def _people(config: Config) -> None:
+    """Two reviewers, so that a release by two people can be tried; the first is whoever runs this."""
+    there = {str(row.get("name")) for row in await _ask(config, "ListUsers")}
+    department = "dept.gov.in"
+    if "reviewer" not in there:
+        await _ask(config, "AddUser", name="reviewer", system_user=getpass.getuser(), email="reviewer@dept.gov.in", department=department)
+    if "second.reviewer" not in there:
+        await _ask(config, "AddUser", name="second.reviewer", email="second@dept.gov.in", department=department)
+
+
+async def _settled(config: Config) -> None:
+    """Waits at most 10 seconds until the relay has nothing open."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(row.get("state") in ("scheduled", "leased") for row in await _ask(config, "ListQueue")):
+            return
+        await asyncio.sleep(0.1)
+
+
+_COLUMNS = [
+    ("sample", "sample"),
+    ("recipient", "recipient"),
+    ("decision", "decided"),
+    ("why", "rule and source"),
+    ("went", "where it went"),
+]
+_WENT = {"deliver": "to the next hop", "hold": "held for review", "refuse": "nowhere; the originator has a report"}
+
+
+async def _decisions(config: Config, sent: list[samples.Sent]) -> list[dict[str, Any]]:
+    """One row a recipient: what the decision log says."""
+    from gateway import policy
+
+    loaded = policy.load(config.rules_dir, config)
+    rules = {rule.id: rule for rule in loaded.rules.rules}
+    rows = []
+    for one in sent:
+        logged: dict[str, tuple[str, str]] = {}
+        for document in await _ask(config, "ShowAudit", id=one.reference) if one.reference else ():
+            logged |= decided(document)
+        first = True
+        for recipient in one.recipients:
+            disposition, rule = logged.get(recipient, ("", ""))
+            refused = next((text for address, text in one.refused if address == recipient), "")
+            if refused or one.code != 250:
+                disposition, went = "refuse" if (refused or str(one.code))[0] == "5" else "defer", f"refused in the session ({one.code})"
+            else:
+                went = _WENT.get(disposition, "")
+            source = rules[rule].source if rule in rules else ""
+            why = f"{rule}\n{source}" if rule else refused or one.text
+            rows.append(
+                {
+                    "sample": one.sample.title if first else "",
+                    "recipient": recipient,
+                    "decision": disposition,
+                    "why": why.split("\n"),
+                    "went": went,
+                }
+            )
+            first = False
+    return rows
+
+
+def decided(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Recipient to disposition and rule, of one record of the decision log."""
+    own = document.get("gateway", {})
+    if (document.get("event") or {}).get("dataset") != "gateway.decision":
+        return {}
+    rule = str((document.get("rule") or {}).get("id", ""))
+    found = {}
+    for entry in (own.get("smtp") or {}).get("rcpt_to", ()):
+        if isinstance(entry, dict) and entry.get("address"):
+            found[str(entry["address"])] = (str(entry.get("disposition") or own.get("disposition") or ""), str(entry.get("rule") or rule))
+    return found
+
+
+def flush() -> None:
+    """What is printed is seen at once, also through a pipe."""
+    import sys
+
+    sys.stdout.flush()
