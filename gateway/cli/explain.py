@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gateway.requests import Exceptions
     from gateway.verdict import Inspection, Verdict
 
-_PARALLEL_FROM = 3  # files; below it starting processes costs more than it saves
-
 
 def _files(names: Iterable[str]) -> list[FilePath]:
     """Every file named, and every file in every folder named, in order. Ends the command when one is not there."""
@@ -98,6 +96,17 @@ class Case:
             received_at=time.time(), size=len(content), sha256=sha256, verified_originator=self._verified,
             department=self._sender.domain if self._verified else "",
         )  # fmt: skip
+
+    def in_worker(self, file: FilePath) -> dict[str, Any]:
+        """``record`` in a process of its own, which ends when the file takes more CPU time than an inspection may."""
+        import signal
+
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, self.config.limits.inspect_cpu)
+        try:
+            return self.record(file)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     def record(self, file: FilePath, killed: str = "") -> dict[str, Any]:
         """The record of one file. *killed*: reading it ended a process in this way, so that it counts as suspect."""
@@ -270,6 +279,7 @@ def _explain(
     config: ConfigFile = "",
 ) -> None:
     """What would be decided about each message and why, without acting."""
+    from gateway import content  # noqa: F401 - the workers inherit what is loaded here
     from gateway import policy as policies
     from gateway.cli import workers
     from gateway.config import Config, Originators
@@ -294,13 +304,8 @@ def _explain(
     case = Case(
         from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=user, want_text=text
     )  # fmt: skip
-    records: Iterable[Any]
-    if len(found) < _PARALLEL_FROM:
-        records = (case.record(file) for file in found)
-    else:
-        records = workers.results(case.record, found, len(os.sched_getaffinity(0)))
     unread = 0
-    for file, one in zip(found, records, strict=False):
+    for file, one in zip(found, workers.results(case.in_worker, found, len(os.sched_getaffinity(0))), strict=False):
         shown = case.record(file, one.how) if isinstance(one, workers.Died) else one
         if "error" in shown:
             unread += 1

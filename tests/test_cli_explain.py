@@ -1,0 +1,229 @@
+"""``gateway explain``: the contract's object, parallel reading, and what it does with files that kill or cannot be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli import explain, invoke, samples, workers
+
+Capture = pytest.CaptureFixture[str]
+OFFICER, DESK = "asha.verma@dept.gov.in", "so.budget@finance.nic.in"
+
+
+def run(capsys: Capture, *words: str) -> list[dict[str, Any]]:
+    code = invoke(["explain", *words, "--json"])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def sample(name: str) -> str:
+    (found,) = samples.folder().glob(f"*{name}*")
+    return str(found)
+
+
+def one(capsys: Capture, name: str, *to: str) -> dict[str, Any]:
+    (record,) = run(capsys, sample(name), "--from", OFFICER, *(word for rcpt in to or (DESK,) for word in ("--to", rcpt)))
+    return record
+
+
+def test_the_object_has_the_contracts_fields(capsys: Capture) -> None:
+    record = one(capsys, "confidential-word")
+    assert set(record) == {
+        "file", "message", "classification", "leaves", "recipients", "edits", "rules_version", "exceptions_version",
+    }  # fmt: skip
+    assert set(record["message"]) == {"sha256", "size", "subject", "ambiguous", "ambiguity"}
+    assert set(record["classification"]) >= {"level", "declared", "found", "conflict", "complete", "evidence"}
+    assert set(record["classification"]["evidence"][0]) == {"level", "path", "zone", "text", "language", "confidence", "detector"}
+    leaf = next(leaf for leaf in record["leaves"] if leaf["name"] == "note.docx")
+    assert set(leaf) == {"path", "name", "media_type", "size", "state", "reason", "level", "protection"}
+    assert set(leaf["protection"]) == {"state", "scheme", "cipher", "bits", "reason"}
+    recipient = record["recipients"][0]
+    assert set(recipient) >= {"address", "tier", "direction", "disposition", "status", "rule", "source", "explanation", "trace"}
+    assert set(recipient["explanation"]) == {"en", "hi"}
+    assert set(recipient["trace"][0]) == {"rule", "hit", "mode"}
+    assert set(record["edits"][0]) == {"action", "header", "value"}
+    assert record["rules_version"].startswith("sha256:")
+    assert record["exceptions_version"].startswith("sha256:")
+    assert (record["classification"]["level"], leaf["state"], leaf["level"]) == ("CONFIDENTIAL", "inspected", "CONFIDENTIAL")
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "wanted"),
+    [
+        ("ordinary-note", [DESK], ["deliver"]),
+        ("to-gmail", ["r.kumar.contractor@gmail.com"], ["refuse"]),
+        ("confidential-text", [DESK], ["deliver"]),
+        ("confidential-word", [DESK], ["hold"]),
+        ("zip-aes256", [DESK], ["deliver"]),
+        ("top-secret", [DESK], ["refuse"]),
+        ("hindi", [DESK], ["deliver"]),
+        ("subject-lower", [DESK], ["hold"]),
+        ("two-recipients", [DESK, "r.kumar@yahoo.co.in"], ["deliver", "refuse"]),
+        ("look-alike", ["accounts@finance.g0v.in"], ["refuse"]),
+        ("cert-in", ["incident@cert-in.org.in"], ["deliver"]),
+        ("restricted-pdf", [DESK], ["hold"]),
+        ("weak-zip", [DESK], ["hold"]),
+    ],
+)
+def test_the_samples_are_decided_as_they_say(capsys: Capture, name: str, to: list[str], wanted: list[str]) -> None:
+    record = one(capsys, name, *to)
+    assert [recipient["disposition"] for recipient in record["recipients"]] == wanted
+    assert all(recipient["rule"] and recipient["source"] for recipient in record["recipients"])
+    assert [edit for edit in record["edits"] if edit["header"] == "SIO-Label"] == [] or record["classification"]["level"] is not None
+
+
+def test_the_labels_that_would_be_written_are_shown(capsys: Capture) -> None:
+    edits = {edit["header"]: edit["value"] for edit in one(capsys, "hindi")["edits"] if edit["action"] == "add"}
+    assert 'marking="CONFIDENTIAL"' in edits["SIO-Label"]
+    assert "SEC=CONFIDENTIAL" in edits["X-Protective-Marking"]
+    assert one(capsys, "top-secret")["edits"] == [], "what is refused is not written to"
+
+
+def test_text_is_added_only_when_it_is_asked_for(capsys: Capture) -> None:
+    words = [sample("confidential-word"), "--from", OFFICER, "--to", DESK]
+    (record,) = run(capsys, *words, "--text")
+    texts = {leaf["path"]: leaf["text"] for leaf in record["leaves"]}
+    assert "The recommendations are placed below for approval." in texts["2:note.docx"]
+    assert "note of the committee is attached" in texts["1"]
+    (record,) = run(capsys, *words)
+    assert not any("text" in leaf for leaf in record["leaves"])
+
+
+def test_who_counts_as_ours(capsys: Capture, tmp_path: Path) -> None:
+    words = [sample("ordinary-note"), "--to", DESK]
+    assert run(capsys, *words, "--from", OFFICER)[0]["recipients"][0]["direction"] == "outbound"
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\n[originators]\ndomains = ["other.gov.in"]\nnetworks = ["10.0.0.0/8"]\n')
+    words += ["--config", str(config)]
+    assert run(capsys, *words, "--from", OFFICER)[0]["recipients"][0]["direction"] == "inbound"
+    assert run(capsys, *words, "--from", "a@other.gov.in")[0]["recipients"][0]["direction"] == "outbound"
+    assert run(capsys, *words, "--from", "a@other.gov.in", "--client-ip", "10.1.2.3")[0]["recipients"][0]["direction"] == "outbound"
+    assert run(capsys, *words, "--from", "a@other.gov.in", "--client-ip", "192.0.2.7")[0]["recipients"][0]["direction"] == "inbound"
+    assert run(capsys, *words, "--from", "a@other.gov.in", "--user", "a@other.gov.in")[0]["recipients"][0]["direction"] == "outbound"
+
+
+def test_folders_are_read_in_order_by_several_processes(capsys: Capture, tmp_path: Path) -> None:
+    for number in range(40):
+        marking = "CONFIDENTIAL" if number % 4 == 0 else "Ordinary"
+        folder = tmp_path / f"d{number % 3}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number:02d}.eml").write_text(f"From: a@dept.gov.in\nSubject: {number}\n\n{marking}\n\nText of {number}.\n")
+    (tmp_path / "d0" / "notes.txt").write_text("not a message")
+    records = run(capsys, str(tmp_path), "--from", OFFICER, "--to", DESK)
+    files = [record["file"] for record in records]
+    assert files == sorted(files)
+    assert len(files) == 40
+    for record in records:
+        assert (record["classification"]["level"] == "CONFIDENTIAL") == (int(record["message"]["subject"]) % 4 == 0)
+
+
+def test_a_file_that_kills_its_reader_is_suspect_and_the_rest_go_on(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1-good", "2-bad", "3-good", "4-good"):
+        (tmp_path / f"{name}.eml").write_text(f"From: a@dept.gov.in\nSubject: {name}\n\nText.\n")
+    real = explain.Case.record
+
+    def record(self: explain.Case, file: Path, killed: str = "") -> dict[str, Any]:
+        if "bad" in file.name and not killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, file, killed)
+
+    monkeypatch.setattr(explain.Case, "record", record)
+    records = run(capsys, str(tmp_path), "--from", OFFICER, "--to", DESK)
+    assert [record["message"]["subject"] for record in records] == ["1-good", "2-bad", "3-good", "4-good"]
+    assert [record["recipients"][0]["disposition"] for record in records] == ["deliver", "hold", "deliver", "deliver"]
+    assert "SIGKILL" in records[1]["leaves"][0]["reason"]
+    assert records[1]["classification"]["complete"] is False
+
+
+def test_a_file_that_takes_too_long_is_suspect(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\n[limits]\ninspect_cpu = "0.3s"\n')
+    real = explain.Case.record
+
+    def record(self: explain.Case, file: Path, killed: str = "") -> dict[str, Any]:
+        while not killed:
+            pass
+        return real(self, file, killed)
+
+    monkeypatch.setattr(explain.Case, "record", record)
+    (found,) = run(capsys, sample("ordinary-note"), "--from", OFFICER, "--to", DESK, "--config", str(config))
+    assert found["leaves"][0]["state"] == "suspect"
+    assert "SIGPROF" in found["leaves"][0]["reason"]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_go_on(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a.eml").symlink_to(tmp_path)
+    good = tmp_path / "b.eml"
+    good.write_text("Subject: b\n\nText\n")
+    code = invoke(["explain", str(good), "/proc/self/mem", "--from", OFFICER, "--to", DESK, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert len(out.splitlines()) == 1
+    assert err.startswith("gateway: /proc/self/mem: ")
+
+
+def test_for_people_it_says_what_why_and_what_to_do(capsys: Capture) -> None:
+    assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--to", DESK]) == 0
+    out = capsys.readouterr().out
+    for text in ("HOLD", DESK, "classified-attachment-unencrypted", "J&K Circular", "CONFIDENTIAL in 2:note.docx", "AES-256"):
+        assert text in out
+
+
+def test_a_message_cannot_act_on_the_terminal(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "x.eml"
+    head = b"Subject: a\x1b]0;owned\x07b\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n\x1b[31mRed\n--x\n"
+    part = b'Content-Type: text/plain; name="\xe2\x80\xaegpj.\x1b[2J.txt"\nContent-Disposition: attachment\n\nx\n--x--\n'
+    file.write_bytes(head + part)
+    for words in (["--text"], ["--text", "--json"]):
+        assert invoke(["explain", str(file), "--from", OFFICER, "--to", DESK, *words]) == 0
+        out = capsys.readouterr().out
+        assert not any(c in out for c in "\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--from", "not an address", "--to", DESK], "--from"),
+        (["--from", OFFICER, "--to", "x@[1.2.3.4]"], "--to"),
+        (["--from", OFFICER, "--to", DESK, "--client-ip", "10.0.0"], "--client-ip"),
+        (["--from", OFFICER], "--to is missing"),
+    ],
+)
+def test_a_wrong_call_names_the_option(capsys: Capture, words: list[str], said: str) -> None:
+    assert invoke(["explain", sample("ordinary-note"), *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_null_sender_is_a_sender(capsys: Capture) -> None:
+    (record,) = run(capsys, sample("ordinary-note"), "--from", "<>", "--to", DESK)
+    assert record["recipients"][0]["direction"] == "inbound"
+
+
+def test_workers_give_results_in_order_and_name_the_dead() -> None:
+    def work(item: int) -> int:
+        if item == 7:
+            os._exit(3)
+        return item * item
+
+    found = list(workers.results(work, range(200), 3))
+    assert found[:7] == [n * n for n in range(7)]
+    assert found[7] == workers.Died("exit code 3")
+    assert found[8:] == [n * n for n in range(8, 200)]
+
+
+def test_workers_end_when_the_reader_stops() -> None:
+    results = workers.results(lambda item: os.getpid(), range(100), 2)
+    pids = {next(results), next(results), next(results)}
+    results.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
