@@ -58,7 +58,7 @@ def describe(fields: Fields, limits: Limits, default_type: str = "text/plain") -
     if (versions := by_name.get("mime-version")) is not None and not (len(versions) == 1 and versions[0] == "1.0"):
         problems.extend("a MIME-Version other than 1.0" for version in versions if not _VERSION.fullmatch(version))
     names: tuple[str, ...] = ()
-    if disposition.params or content_type.params:
+    if disposition.params or any("name" in param.name for param in content_type.params):
         names, trouble = file_names(disposition, content_type)
         problems.extend(trouble)
     charset = content_type.get("charset").lower()
@@ -68,12 +68,19 @@ def describe(fields: Fields, limits: Limits, default_type: str = "text/plain") -
     boundary = ""
     if media_type.startswith("multipart/"):
         boundary = _boundary(content_type, limits, problems)
-    elif any(param.name.startswith("boundary") for param in content_type.params):
+    elif content_type.params and any(param.name.startswith("boundary") for param in content_type.params):
         problems.append("a boundary on what is no multipart")
     if media_type in ("message/partial", "message/external-body"):
         problems.append(f"{media_type}: the content is not in this message")
     return Entity(
-        media_type, charset, boundary, encoding, disposition.value, names, tuple(dict.fromkeys(problems)), content_type is not NOTHING
+        media_type,
+        charset,
+        boundary,
+        encoding,
+        disposition.value,
+        names,
+        tuple(dict.fromkeys(problems)) if problems else (),
+        content_type is not NOTHING,
     )
 
 

@@ -19,12 +19,13 @@ _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
 _LABEL = r"[0-9A-Za-z\u0080-\U0010ffff](?:[0-9A-Za-z\u0080-\U0010ffff-]*[0-9A-Za-z\u0080-\U0010ffff])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _ADDRESS = re.compile(rf"({_LOCAL})@({_DOMAIN})")
-_QUOTED = r"\"(?:[^\"\\]|\\.)*\""
-_PHRASE_CHARS = r"[^()<>@,;:\\\"\[\]\x00-\x08\x0a-\x1f\x7f]"
-_COMMENT = r"\((?:[^()\\@]|\\.)*\)"
-_ANGLE = re.compile(rf"(?:(?:{_QUOTED}|{_PHRASE_CHARS}|{_COMMENT})*)<([^<>\s]+)>[ \t]*(?:{_COMMENT})?[ \t]*", re.S)
-_BARE = re.compile(rf"([^\s()<>\"]+)[ \t]*(?:{_COMMENT})?[ \t]*", re.S)
-_ITEM = re.compile(rf"(?:{_QUOTED}|{_COMMENT}|<[^<>]*>|[^,;:\"(<]|[\"(<])+|[,;:]", re.S)
+_QUOTED = r"\"(?:[^\"\\]|\\.)*+\""
+_PHRASE_CHARS = r"[^()<>@,;:\\\"\x00-\x08\x0a-\x1f\x7f]"
+_COMMENT = r"\((?:[^()\\@]|\\.)*+\)"
+_ANGLE = re.compile(rf"(?:{_QUOTED}|{_PHRASE_CHARS}++|{_COMMENT})*+<([^<>\s]++)>[ \t]*+(?:{_COMMENT})?+[ \t]*+", re.S)
+_BARE = re.compile(rf"([^\s()<>\"]++)[ \t]*+(?:{_COMMENT})?+[ \t]*+", re.S)
+# What does not end reaches to the end: so each octet is looked at once, however the quotes are broken.
+_PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*+\"?|\((?:[^()\\]|\\.)*+\)?|<[^<>]*+>?|[,;:]|[^,;:\"(<]+", re.S)
 
 NOT_ONE_ADDRESS = "a From field that is not one plain address"
 
@@ -61,9 +62,14 @@ def recipients(values: list[str]) -> tuple[str, ...]:
             if address := mailbox(value):
                 found[address] = None
             continue
-        for match in _ITEM.finditer(value):
-            if address := mailbox(match[0]):
+        item: list[str] = []
+        for piece in (*_PIECE.findall(value), ","):
+            if piece not in (",", ";", ":"):
+                item.append(piece)
+                continue
+            if address := mailbox("".join(item)):
                 found[address] = None
+            item = []
             if len(found) >= MOST_RECIPIENTS:
                 return tuple(found)
     return tuple(found)

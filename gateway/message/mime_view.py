@@ -18,7 +18,7 @@ from gateway.message.prescan import Prescan, sections
 from gateway.message.transfer import decode
 
 _LOOKS_LIKE_PART = re.compile(
-    rb"(?:\A|\n)(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[A-Za-z-]{2,24}[ \t]*:|begin(?:-base64)? [0-7]{3,4} |=ybegin |--\S[^\r\n]*\r\n[A-Za-z-]+:)"
+    rb"\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[A-Za-z-]{2,24}[ \t]*:|begin(?:-base64)? [0-7]{3,4} |=ybegin |--\S[^\r\n]*\r\n[A-Za-z-]+:)"
 )
 _COMMON_PREAMBLE = re.compile(
     rb"\s*(?:this is (?:a|an) (?:multi-?part message|s/mime signed message|openpgp/mime signed message)[^\r\n]{0,80}|"
@@ -108,7 +108,7 @@ class Walk:
         octets = self.content[start:end]
         if not octets.strip() or _COMMON_PREAMBLE.fullmatch(octets):
             return
-        if _LOOKS_LIKE_PART.search(octets):
+        if _LOOKS_LIKE_PART.search(b"\n" + octets):
             self.reasons[f"text {where} that looks like a part"] = None
         if len(self.parts) < self.limits.mime_parts:
             self.parts.append(Part(number, (), "text/plain", "", (), "inline", "8bit", self.view[start:end], False, octets, (), start))

@@ -16,11 +16,12 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.message.encoded import codec_of, decode_words
 
-_WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"
-_VALUE = rf"{_WORD}|\"[^\"\\\r\n]*\""
-_PLAIN = re.compile(rf"({_WORD}(?:/{_WORD})?)((?:[ \t]*;[ \t]*{_WORD}=(?:{_VALUE}))*)[ \t]*;?[ \t]*")
-_PARAM = re.compile(rf";[ \t]*({_WORD})=({_VALUE})")
-_PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|\((?:[^()\\]|\\.)*\)|[^;\"(]+|.", re.S)
+_WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
+_VALUE = rf"{_WORD}|\"[^\"\\\r\n]*+\""
+_PLAIN = re.compile(rf"({_WORD}(?:/{_WORD})?)((?:[ \t]*+;[ \t]*+{_WORD}=(?:{_VALUE}))*)[ \t]*+;?+[ \t]*+")
+_PARAM = re.compile(rf";[ \t]*+({_WORD})=({_VALUE})")
+# What does not end reaches to the end: so each octet is looked at once, however the quotes are broken.
+_PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*+\"?|\((?:[^()\\]|\\.)*+\)?|[^;\"(]++|;", re.S)
 _CONTINUED = re.compile(r"([^*]+)\*(?:(\d{1,3})(\*)?)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -87,11 +88,11 @@ def _parse_slowly(value: str, field: str) -> tuple[str, list[tuple[str, str]], l
         piece = match[0]
         if piece == ";":
             pieces.append("")
-        elif piece[0] == "(" and len(piece) > 1:
+        elif piece[0] == "(":
             problems[f"a comment in {field}"] = None
         else:
-            if piece in ('"', "("):
-                problems[f"a quote or comment in {field} that does not end"] = None
+            if piece[0] == '"' and (len(piece) == 1 or piece[-1] != '"' or piece.endswith('\\"')):
+                problems[f"a quote in {field} that may not end"] = None
             pieces[-1] += piece
     if _CONTROL.search(value):
         problems[f"a control character in {field}"] = None
@@ -121,7 +122,7 @@ def _parse_slowly(value: str, field: str) -> tuple[str, list[tuple[str, str]], l
 def _value(name: str, text: str, problems: dict[str, None]) -> str:
     """The value of one parameter that did not follow the grammar. Names may be sloppy, structure may not."""
     is_name = name.partition("*")[0] in ("name", "filename")
-    if quoted := re.fullmatch(r'"((?:[^"\\]|\\.)*)"', text, re.S):
+    if quoted := re.fullmatch(r'"((?:[^"\\]|\\.)*+)"', text, re.S):
         if "\\" in text and not is_name:
             problems[f"a backslash in the parameter {_shown(name)}"] = None
         return re.sub(r"\\(.)", r"\1", quoted[1], flags=re.S)

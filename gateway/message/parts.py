@@ -51,5 +51,5 @@ class View:
     parts: tuple[Part, ...]
     ambiguity: tuple[str, ...]
     """Each reason why readers may disagree, in plain English; not empty means ambiguous."""
-    lists: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    by_name: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
     """The values of each field by lower-case name."""

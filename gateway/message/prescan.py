@@ -17,8 +17,8 @@ from gateway.config import Limits
 BOUNDARY_LINES_PER_PART = 20
 """Lines that begin with "--" allowed for each allowed part: patches and signatures have many, no honest multipart has so many."""
 
-_DECLARES_BOUNDARY = re.compile(rb"[Bb][Oo][Uu][Nn][Dd][Aa][Rr][Yy]")
-_RECEIVED = re.compile(rb"\n[Rr][Ee][Cc][Ee][Ii][Vv][Ee][Dd][ \t]*:")
+_RECEIVED = re.compile(rb"\nreceived[ \t]*:")
+_NOT_A_LINE_END = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,24 @@ def prescan(content: bytes, limits: Limits) -> Prescan:
     elif lines > limits.header_lines:
         over = f"over the limit of {limits.header_lines} lines of header"
     else:
-        received = len(_RECEIVED.findall(b"\n" + content[:header_end]))
+        section = b"\n" + content[:header_end].lower()
+        received = len(_RECEIVED.findall(section))
         if received > limits.received:
             over = f"over the limit of {limits.received} Received fields"
-        elif content.count(b"\n--") > BOUNDARY_LINES_PER_PART * limits.mime_parts and _DECLARES_BOUNDARY.search(content):
-            over = f"over the limit of {BOUNDARY_LINES_PER_PART * limits.mime_parts} lines that look like a boundary"
+        elif b"boundary" in section or b"message/" in section:
+            most = BOUNDARY_LINES_PER_PART * limits.mime_parts
+            if content.count(b"\n--") > most:
+                over = f"over the limit of {most} lines that look like a boundary"
     return Prescan(header_end, lines, received, _line_problems(content), over, body_start)
 
 
 def _line_problems(content: bytes) -> tuple[str, ...]:
     """What is wrong with the line ends and octets of the whole message."""
-    problems = []
     pairs = content.count(b"\r\n")
+    # What is left of the message without all other octets: when it is as long as the pairs there is no bare CR, LF or NUL.
+    if len(content.translate(None, _NOT_A_LINE_END)) == 2 * pairs:
+        return ()
+    problems = []
     if content.count(b"\n") != pairs or content.count(b"\r") != pairs:
         problems.append("a bare CR or LF")
     if b"\0" in content:

@@ -28,7 +28,7 @@ LABEL_FIELDS = frozenset((
 LONGEST_SUBJECT = 2000
 """Characters of the subject that are kept for people; the search for markings sees all of it."""
 
-_LIST_FIELDS = ("list-id", "list-post", "list-unsubscribe", "list-help", "list-archive", "mailing-list", "x-mailing-list")
+_LIST_FIELDS = frozenset(("list-id", "list-post", "list-unsubscribe", "list-help", "list-archive", "mailing-list", "x-mailing-list"))
 _SIGNED_TYPES = ("multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp")
 
 
@@ -49,7 +49,7 @@ def strict(content: bytes, scan: Prescan, limits: Limits) -> View:
 
 def summary(view: View, scan: Prescan) -> Headers:
     """The header facts of *view*; empty where the field was not plainly well-formed."""
-    return summary_of(Fields(view.headers, view.lists, ()), scan)
+    return summary_of(Fields(view.headers, view.by_name, ()), scan)
 
 
 def summary_of(fields: Fields, scan: Prescan) -> Headers:
@@ -72,7 +72,7 @@ def summary_of(fields: Fields, scan: Prescan) -> Headers:
         to_addresses=recipients(to) if to else (),
         auto_submitted=fields.first("auto-submitted").partition(";")[0].strip().lower()[:80],
         precedence=fields.first("precedence").strip().lower()[:80],
-        is_list=any(name in by_name for name in _LIST_FIELDS),
+        is_list=not _LIST_FIELDS.isdisjoint(by_name),
         received=scan.received,
         labels=labels,
         signed=signed,
@@ -84,13 +84,17 @@ def disagreements(first: View, second: View) -> tuple[str, ...]:
     if second.ambiguity:
         return second.ambiguity
     told: dict[str, None] = {}
-    ours = {reading for part in first.parts for reading in _readings(part)}
-    theirs = {_essence(part.decoded()) for part in second.parts}
+    # What both hold as one object is the same without being compared, which costs milliseconds for large attachments.
+    shared = {id(part.data) for part in first.parts if part.data is not None} & {id(part.data) for part in second.parts}
+    ours = {reading for part in first.parts if id(part.data) not in shared for reading in _readings(part)}
+    theirs = {_essence(part.decoded()) for part in second.parts if id(part.data) not in shared}
     for part in second.parts:
+        if id(part.data) in shared:
+            continue
         if (essence := _essence(part.decoded())) and essence not in ours:
             told[f"another reader sees a part of type {_shown(part.media_type)} that we do not"] = None
     for part in first.parts:
-        if part.number.endswith((".preamble", ".epilogue", ".header")):
+        if part.number.endswith((".preamble", ".epilogue", ".header")) or id(part.data) in shared:
             continue
         if (essence := _essence(part.decoded())) and essence not in theirs:
             told[f"part {part.number}: another reader does not see it as we do"] = None

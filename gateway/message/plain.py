@@ -1,0 +1,102 @@
+"""The door's own reading of plainly well-formed text mail; everything else is the inspector's.
+
+What it is: ``inspect``, which gives a whole Inspection or None, and ``root_findings``, the markings in a header section.
+Who calls it: the pipeline in a door, before it would ask an inspector; ``content.unpack`` calls the same function first, so
+that doors and ``gateway explain`` agree.
+Must never: read a message that any reader could see differently; open a hostile format (HTML, archives, documents).
+Sources: design.md sections 3 and 4; RFC 5322, RFC 2045 section 5.2; hostile-inputs catalogue C01, M24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.config import Limits
+from gateway.message import labels
+from gateway.message.encoded import decode_words
+from gateway.message.entity import IDENTITY, describe
+from gateway.message.headers import read
+from gateway.message.mime_view import is_attachment
+from gateway.message.prescan import prescan, sections
+from gateway.message.rawscan import looks_like_document, suspicious
+from gateway.message.transfer import decode
+from gateway.message.views import summary_of
+from gateway.text import markings
+from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
+
+MOST = 1_000_000
+"""Octets of a message that a door reads itself; a longer one would keep its other sessions waiting."""
+
+_WESTERN = frozenset(("iso-8859-1", "latin1", "windows-1252", "cp1252"))
+
+
+def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme, *, want_text: bool = False) -> Inspection | None:
+    """What *content*, whose SHA-256 in hexadecimal is *sha256*, says, or None: ask the inspector.
+
+    An answer is given only for one text/plain body in a character set that leaves no choice, in a message in which nothing is
+    odd. Never raises.
+    """
+    header_end, _ = sections(content, 0, len(content))
+    if len(content) > MOST or b"multipart/" in content[:header_end].lower():
+        return None
+    scan = prescan(content, limits)
+    if scan.over_limit or scan.problems or scan.header_end == 0:
+        return None
+    fields = read(content[: scan.header_end])
+    if fields.problems:
+        return None
+    entity = describe(fields, limits)
+    if entity.problems or entity.media_type != "text/plain" or is_attachment(entity) or entity.encoding == "x-uuencode":
+        return None
+    body = content[scan.body_start :]
+    if entity.encoding not in IDENTITY:
+        decoded = decode(body, entity.encoding)
+        if decoded.problems:
+            return None
+        body = decoded.data
+    text = _text(body, entity.charset)
+    if text is None or looks_like_document(body) or suspicious(body):
+        return None
+    headers = summary_of(fields, scan)
+    if not headers.from_addresses and "from" in fields.by_name:
+        return None
+    findings = root_findings(fields.items, scheme)
+    if text and not text.isspace():
+        findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme)
+    leaf = Leaf("1", "", "text/plain", len(body), LeafState.INSPECTED, is_attachment=False)
+    return Inspection(sha256, headers, (leaf,), findings, (), (("1", text),) if want_text else ())
+
+
+def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme) -> tuple[Finding, ...]:
+    """The labels and subject markings of a header section (unfolded fields); every Subject field counts."""
+    readable = headers
+    if any("=?" in value for _, value in headers):
+        readable = [(name, decode_words(value) if "=?" in value else value) for name, value in headers]
+    found = labels.findings(readable, scheme)
+    for name, value in readable:
+        if len(name) == 7 and name.lower() == "subject" and value:
+            found += markings.scan((markings.Segment(value, Zone.SUBJECT),), "header:Subject", scheme)
+    return found
+
+
+def _text(body: bytes, charset: str) -> str | None:
+    """*body* as text where the declared *charset* leaves no choice; None where readers may show something else."""
+    if b"\x1b" in body or b"\x0e" in body or b"\x08" in body:
+        return None
+    try:
+        if body.isascii():
+            known = charset in ("", "us-ascii", "ascii", "utf-8") or charset in _WESTERN
+            return body.decode("ascii") if known else None
+        if charset == "utf-8":
+            return body.decode("utf-8")
+        if charset not in _WESTERN:
+            return None
+        western = body.decode("cp1252")
+    except UnicodeDecodeError:
+        return None
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return western
+    # Declared as Western text and also valid UTF-8: some readers show the one, some the other.
+    return None
