@@ -8,8 +8,8 @@ Source: contract.md, "Commands" and "Details of the commands".
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from gateway import requests
 from gateway.ipc import Credentials
@@ -19,18 +19,32 @@ from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.vault import Vault, VaultError
 from gateway.requests import Done, Rows
-from gateway.stores.base import DeliveryRow, HoldRow, Store
+from gateway.stores.base import HoldRow, Store
 
 _LIMIT = 5000
-ActOnQueue = Callable[[requests.ActOnQueue, str], Awaitable[list[DeliveryRow]]]
+
+
+class Acted(Protocol):
+    """What became of an action on the queue."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
+
+class Queue(Protocol):
+    """What is needed of the relay's queue actions."""
+
+    async def act(self, action: str, ids: Sequence[str] = (), *, all: bool = False, user: str = "") -> Acted: ...
 
 
 class Desk:
-    """Answers people. *act_on_queue* is the relay's."""
+    """Answers people. *queue* is the relay's."""
 
     def __init__(
         self, store: Store, vault: Vault, register: Register, quarantine: Quarantine, accounts: Accounts, logins: Logins,
-        act_on_queue: ActOnQueue, health: Callable[[], Awaitable[Any]],
+        queue: Queue, health: Callable[[], Awaitable[Any]],
     ) -> None:  # fmt: skip
         self._store = store
         self._vault = vault
@@ -38,12 +52,12 @@ class Desk:
         self._quarantine = quarantine
         self._accounts = accounts
         self._logins = logins
-        self._act_on_queue = act_on_queue
+        self._queue = queue
         self._health = health
         self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
             requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._release,
             requests.RefuseHeld: self._refuse, requests.ListQueue: self._list_queue, requests.ShowDelivery: self._show_delivery,
-            requests.ActOnQueue: self._queue, requests.SearchAudit: self._search_audit, requests.ShowAudit: self._show_audit,
+            requests.ActOnQueue: self._act_on_queue, requests.SearchAudit: self._search_audit, requests.ShowAudit: self._show_audit,
             requests.ListExceptions: self._list_exceptions, requests.AddException: self._add_exception,
             requests.ExpireException: self._end_exception, requests.ListUsers: self._list_users, requests.AddUser: self._add_user,
             requests.OneTimeLogin: self._login,
@@ -105,13 +119,15 @@ class Desk:
         found = [one] if one is not None else await self._store.deliveries(reference=request.id)
         return Rows(tuple(records.delivery(row) for row in found))
 
-    async def _queue(self, request: requests.ActOnQueue, peer: Credentials) -> Rows:
-        if request.action not in ("retry", "bounce", "hold", "unhold"):
-            raise Wrong(f"queue: there is no action {request.action[:32]!r}")
-        if not request.ids and not request.all:
-            raise Wrong("queue: name deliveries, or say --all")
-        changed = await self._act_on_queue(request, await self._accounts.actor(peer, request.user))
-        return Rows(tuple(records.delivery(row) for row in changed))
+    async def _act_on_queue(self, request: requests.ActOnQueue, peer: Credentials) -> Rows:
+        user = await self._accounts.actor(peer, request.user)
+        try:
+            acted = await self._queue.act(request.action, request.ids, all=request.all, user=user)
+        except ValueError as error:
+            raise Wrong(f"queue: {error}") from error
+        if acted.problems and not acted.done:
+            raise Wrong("; ".join(acted.problems[:5]), 1)
+        return Rows(({"action": request.action, "done": acted.done, "problems": list(acted.problems)},))
 
     async def _search_audit(self, request: requests.SearchAudit, _: Credentials) -> Rows:
         found = await self._store.search_audit(

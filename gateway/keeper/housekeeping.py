@@ -68,7 +68,7 @@ class Housekeeping:
             ("signed heads", HEAD_EVERY, self.sign_head),
             ("export of the decision log", EXPORT_EVERY, self.export),
             ("expiry", EXPIRE_EVERY, self.expire),
-            ("compacting", COMPACT_EVERY, self._store.compact),
+            ("compacting", COMPACT_EVERY, self._compact),
         )
         self._tasks = [asyncio.create_task(self._loop(name, every, do)) for name, every, do in work]
         self._tasks.append(asyncio.create_task(self._loop("expiry of exceptions", 0.0, self._expire_exceptions)))
@@ -155,6 +155,10 @@ class Housekeeping:
         for hold in over:
             await self._quarantine.expire(hold)
         return len(over)
+
+    async def _compact(self) -> None:
+        while await self._store.compact():
+            await asyncio.sleep(0.2)  # mail goes first
 
     async def _expire_exceptions(self) -> None:
         await self._register.expire()

@@ -23,6 +23,7 @@ from gateway.config import Config
 from gateway.keeper import audit, sealing, vault
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.act import Actor
+from gateway.keeper.callout import Callout
 from gateway.keeper.desk import Desk
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.housekeeping import Housekeeping
@@ -33,7 +34,6 @@ from gateway.keeper.relay import Relay
 from gateway.keeper.reports import Reports
 from gateway.keeper.routes import RouteError
 from gateway.keeper.signing import Signer, SigningError
-from gateway.keeper.verify import Verifier
 from gateway.policy import Policy, PolicyError
 from gateway.requests import Done, Failed, Rows
 from gateway.stores.base import StoreError, StoreFull
@@ -92,9 +92,9 @@ class Keeper:
         self._register = register
         self._actor = Actor(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, seal)
         quarantine = Quarantine(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, time.time)
-        self._verifier = Verifier(config, self._relay)
+        self._callout = Callout(config, self._relay.routes, self._relay.resolver, self._relay.contexts)
         queue = QueueActions(self._store, self._relay)
-        self._desk = Desk(self._store, the_vault, register, quarantine, Accounts(self._store, time.time), Logins(), queue.act, self.health)
+        self._desk = Desk(self._store, the_vault, register, quarantine, Accounts(self._store, time.time), Logins(), queue, self.health)
         self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time)
         await self._relay.start()
         self._housekeeping.start()
@@ -140,6 +140,7 @@ class Keeper:
                 await self._idle.wait()
         except TimeoutError:
             _log.warning("requests were still under way at the stop", **{"gateway.requests": self._under_way})
+        await self._callout.stop()
         await self._relay.stop()
         await self._housekeeping.stop()
         await self._store.close()
@@ -184,7 +185,7 @@ class Keeper:
             case requests.GetExceptions():
                 return self._register.current, b""
             case requests.VerifyRecipient():
-                return requests.Verified(await self._verifier.verify(request.address)), b""
+                return requests.Verified(await self._callout.verify(request.address)), b""
             case requests.Deferred():
                 await self._actor.deferred(request)
             case requests.Refused():

@@ -38,6 +38,7 @@ from gateway.stores.writer import Job, Writer
 
 _T = TypeVar("_T")
 _VACUUM_PAGES = 2000
+_VACUUM_LEAST = 100
 _LIST_OPEN = (
     " WHERE d.id IN (SELECT id FROM deliveries WHERE state IN ('scheduled', 'deferred')"
     " UNION ALL SELECT id FROM deliveries WHERE state IN ('leased', 'on-hold')) AND d.id > ? ORDER BY d.id LIMIT ?"
@@ -135,8 +136,9 @@ class SqliteStore:
             before = db.execute("PRAGMA freelist_count").fetchone()[0]
             # Room that the next messages will take anyway stays; a shrinking and growing file costs more than it gives.
             spare = max(0, before - _VACUUM_PAGES)
-            if spare:
-                db.execute(f"PRAGMA incremental_vacuum({min(spare, _VACUUM_PAGES)})").fetchall()
+            if spare >= _VACUUM_LEAST:
+                # executescript steps to the end; execute would stop after the first page, since the pragma has no columns.
+                db.executescript(f"PRAGMA incremental_vacuum({min(spare, _VACUUM_PAGES)})")
             after = db.execute("PRAGMA freelist_count").fetchone()[0]
             return int((before - after) * db.execute("PRAGMA page_size").fetchone()[0])
 
@@ -277,7 +279,7 @@ class SqliteStore:
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
         limit: int = 1000, after: int = 0,
     ) -> list[AuditRow]:  # fmt: skip
-        """Rows after position *after* that match everything that is given; addresses and rules exactly but for case, *text* anywhere in the line."""
+        """Rows after position *after* that match all that is given: addresses and rules but for case, *text* anywhere in the line."""
         where, values = ["position > ?"], [after]  # type: tuple[list[str], list[object]]
         for column, value in (("sender", sender), ("recipient", recipient), ("rule", rule)):
             if value:
