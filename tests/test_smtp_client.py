@@ -15,7 +15,8 @@ import pytest
 from gateway.config import Config
 from gateway.keeper.hop_protocol import Fault, HopError
 from gateway.keeper.hop_tls import Contexts, Trust, is_aes_256
-from gateway.keeper.pool import Breaker, Pool
+from gateway.keeper.lanes import Breaker
+from gateway.keeper.pool import Pool
 from gateway.keeper.routes import OwnAddresses, Resolver, Routes
 from gateway.keeper.smtp_client import Outgoing, OutgoingRecipient, Sent
 from gateway.wire.smtp_client import (

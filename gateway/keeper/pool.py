@@ -1,6 +1,6 @@
 """Connections to one next hop: opened, proved, kept for a while, bounded in number.
 
-What it is: ``Pool`` with idle connections for each requirement, ``Breaker`` which spares a dead hop and our queue.
+What it is: ``Pool`` with idle connections for each requirement.
 Who calls it: the relay (mail) and the call-out (recipients).
 Must never: give a connection for mail that needs an AES-256 hop before the handshake proved it; fall back to clear text where
 the route says ``required``.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Callable
 
 from gateway import logs
 from gateway.config import Config
@@ -28,45 +27,6 @@ USES = 500
 _UNVERIFIED_FOR = 600.0  # seconds for which an opportunistic hop is taken as unverifiable
 
 _log = logs.get("relay")
-
-
-class Breaker:
-    """Open after the hop could not be reached, or broke off several times in a row; says when to probe again."""
-
-    _FIRST, _LONGEST, _BROKEN_OFF = 5.0, 60.0, 5
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._wait = 0.0
-        self._until = 0.0
-        self._lost = 0
-        self.error: HopError | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether no delivery may be tried now."""
-        return self.error is not None and self._now() < self._until
-
-    @property
-    def left(self) -> float:
-        """Seconds until the next probe."""
-        return max(0.0, self._until - self._now())
-
-    def failed(self, error: HopError) -> None:
-        """Counts *error*; opens when it says that nobody gets through."""
-        if error.fault is Fault.LOST:
-            self._lost += 1
-            if self._lost < self._BROKEN_OFF:
-                return
-        self._wait = min(max(self._wait * 2, self._FIRST), self._LONGEST)
-        self._until = self._now() + self._wait
-        self.error = error
-
-    def worked(self) -> bool:
-        """Closes; returns whether it was open."""
-        was = self.error is not None
-        self._wait, self._lost, self.error = 0.0, 0, None
-        return was
 
 
 class Pool:

@@ -71,6 +71,12 @@ class Recorder:
         if len(self._waiting) >= 2 * _MOST:
             self._room.clear()
 
+    async def write_now(self, record: Record) -> None:
+        """Writes *record* by itself and returns when it is durable. Raises Conflict, StoreError."""
+        await self._store.write(batch_of([record]))
+        for report in record.reports:
+            self._written(report)
+
     async def room(self) -> None:
         """Waits while more results are not durable than a crash should put in doubt."""
         if not self._room.is_set():

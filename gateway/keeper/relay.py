@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway import logs
@@ -22,9 +20,10 @@ from gateway.envelope import new_id
 from gateway.keeper.hop_protocol import Fault, HopError, temporary
 from gateway.keeper.hop_tls import Contexts
 from gateway.keeper.jobs import Contents, Damaged, Job, Prepared, grouped, header_of, prepare
+from gateway.keeper.lanes import Lane
 from gateway.keeper.notices import Notices, Report
 from gateway.keeper.outcomes import Attempt, Outcomes, Record
-from gateway.keeper.pool import Breaker, Pool
+from gateway.keeper.pool import Pool
 from gateway.keeper.recorder import Recorder
 from gateway.keeper.routes import NextHop, OwnAddresses, Resolver, Routes
 from gateway.keeper.schedule import Clock, StepDetector
@@ -38,7 +37,6 @@ QUEUE = 20_000
 """Deliveries in memory; what is offered beyond goes back to the store's schedule."""
 _LEASE = 500  # deliveries leased from the store at once
 _LOW = 1_000  # deliveries in memory under which more are leased
-_PARKED = 10_000  # deliveries of one hop that are brought forward when it is back
 _LOOK = 60.0  # seconds after which the scheduler looks at the clocks and the store at the latest
 _BIG = 262_144  # octets from which the preparation is done in a thread
 
@@ -53,18 +51,6 @@ class Opener(Protocol):
     """What is needed of the vault here."""
 
     def open(self, row: BodyRow) -> bytes: ...
-
-
-@dataclass(slots=True)
-class Lane:
-    """Everything about one next hop."""
-
-    pool: Pool
-    breakers: dict[bool, Breaker]
-    jobs: deque[Job] = field(default_factory=deque)
-    workers: int = 0
-    parked: dict[bool, dict[str, None]] = field(default_factory=lambda: {False: {}, True: {}})
-    probing: set[bool] = field(default_factory=set)
 
 
 class Relay:
@@ -128,6 +114,10 @@ class Relay:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
+    def now(self) -> float:
+        """Seconds since the epoch, by the relay's clock."""
+        return self._clock.time()
+
     @property
     def queued(self) -> int:
         """Deliveries in memory."""
@@ -138,13 +128,20 @@ class Relay:
         lane = self._lanes.get(hop)
         if lane is None:
             pool = Pool(hop, self._config, self.resolver, self.contexts, self._config.relay.connections)
-            lane = self._lanes[hop] = Lane(pool, {False: Breaker(self._loop.time), True: Breaker(self._loop.time)})
+            lane = self._lanes[hop] = Lane(pool, self._loop.time)
         return lane
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Something in the store may be due now."""
+        self._wake.set()
+
+    def retry_now(self) -> None:
+        """An operator asks: breakers let the next deliveries through whatever happened before."""
+        for lane in self._lanes.values():
+            for breaker in lane.breakers.values():
+                breaker.allow()
         self._wake.set()
 
     def offer(self, rows: Sequence[DeliveryRow], content: bytes) -> None:
@@ -322,7 +319,7 @@ class Relay:
                 return
             finally:
                 lane.pool.release(connection, protected)
-            if breaker.worked() or lane.parked[protected]:
+            if breaker.worked() or lane.parked(protected):
                 self._unpark(lane, protected)
             await self._end(job, sent.replies, sent.way, dsn=sent.dsn, sent_sha256=prepared.sent_sha256)
             return
@@ -335,10 +332,12 @@ class Relay:
         return await asyncio.to_thread(prepare, job.rows, content, self._signer, limit)
 
     async def _content(self, job: Job) -> bytes:
-        """The content from memory, else from the store. Raises Damaged, StoreError."""
-        if job.share is not None:
-            return job.share.content
-        row = await self._store.body(job.rows[0].body_id)
+        """From memory, else from the store. Raises Damaged, StoreError."""
+        return job.share.content if job.share is not None else await self.content_of(job.rows[0])
+
+    async def content_of(self, delivery: DeliveryRow) -> bytes:
+        """The content of *delivery* from the store. Raises Damaged, StoreError."""
+        row = await self._store.body(delivery.body_id)
         if row is None:
             raise Damaged("the content is not in the store")
         try:
@@ -367,38 +366,18 @@ class Relay:
     async def _unreached(self, lane: Lane, job: Job, error: HopError) -> None:
         """Defers *job* and remembers it, so that it goes as soon as the hop is back rather than at its next turn."""
         protected = job.protected
-        parked = lane.parked[protected]
-        for row in job.rows:
-            if len(parked) < _PARKED:
-                parked[row.id] = None
+        lane.park(job.rows, protected)
         await self._end(job, [error.reply] * len(job.rows), fault=error.fault)
         if protected not in lane.probing and not self._stopping:
-            lane.probing.add(protected)
-            self._spawn(self._probe(lane, protected), self._tasks)
+            self._spawn(self._watch(lane, protected), self._tasks)
 
-    async def _probe(self, lane: Lane, protected: bool) -> None:
-        """Asks a hop that was away, at growing intervals, whether it is back."""
-        breaker = lane.breakers[protected]
-        _log.warning("the next hop is away", hop=lane.pool.hop.name, reply=str(breaker.error.reply) if breaker.error else "")
-        try:
-            while lane.parked[protected] and not self._stopping:
-                await asyncio.sleep(max(0.01, breaker.left))
-                try:
-                    connection = await lane.pool.acquire(protected, fresh=True)
-                except HopError as error:
-                    breaker.failed(error)
-                    continue
-                lane.pool.release(connection, protected)
-                breaker.worked()
-                _log.info("the next hop is back", hop=lane.pool.hop.name)
-                self._unpark(lane, protected)
-        finally:
-            lane.probing.discard(protected)
+    async def _watch(self, lane: Lane, protected: bool) -> None:
+        if await lane.watch(protected):
+            self._unpark(lane, protected)
 
     def _unpark(self, lane: Lane, protected: bool) -> None:
-        parked, now = lane.parked[protected], self._clock.time()
-        for delivery in parked:
+        now = self._clock.time()
+        for delivery in lane.unparked(protected):
             update = DeliveryUpdate(delivery, (DeliveryState.DEFERRED,), DeliveryState.DEFERRED, next_attempt=now)
             self.recorder.add(Record([update]))
-        parked.clear()
         self._loop.call_later(0.05, self._wake.set)

@@ -35,9 +35,9 @@ _IF_PRESENT = frozenset(
 _ONCE = frozenset(
     (
         b"content-disposition", b"content-id", b"content-description", b"content-language", b"resent-date", b"resent-from",
-        b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe", b"list-subscribe",
-        b"list-post",
-        b"list-owner", b"list-archive", b"auto-submitted", b"sensitivity", b"sio-label-history", b"x-gateway-reference",
+        b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe",
+        b"list-subscribe", b"list-post", b"list-owner", b"list-archive", b"auto-submitted", b"sensitivity", b"sio-label-history",
+        b"x-gateway-reference",
     )
 )  # fmt: skip
 _SIGNED = frozenset(ALWAYS) | _IF_PRESENT | _ONCE
