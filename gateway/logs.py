@@ -123,5 +123,6 @@ def configure(process: str, *, descriptor: int = 2) -> Sink:
 
 def get(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry ``log.logger = name``."""
-    logger: FilteringBoundLogger = structlog.get_logger().bind(**{"log.logger": name})
+    # Lazy: a module that asks at its import, before configure, still writes as configured later.
+    logger: FilteringBoundLogger = structlog.get_logger(**{"log.logger": name})
     return logger
