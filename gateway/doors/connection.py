@@ -1,0 +1,254 @@
+"""The connection under an SMTP session: its transport, its clock, its memory and its end.
+
+What it is: ``Connection``, an asyncio.Protocol that lets a client in, feeds the codec, negotiates TLS, obeys back-pressure, ends
+what lasts too long, and closes so that the last reply arrives. It makes no decision about mail.
+Who calls it: the event loop, and ``doors.smtp`` whose ``Session`` it is the base of.
+Must never: give the codec octets that came in clear as if they had come through TLS; keep a timer for an idle connection (one
+sweep of the door watches all of them).
+Sources: RFC 5321 sections 3.8 and 4.5.3.2; RFC 3207; RFC 9293 section 3.6.1 (why a close may destroy a reply);
+hostile-inputs catalogue S19-S24, S32-S35 and section 4.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+from gateway import logs
+from gateway.doors.door import Door, Settings
+from gateway.doors.limits import plain_ip
+from gateway.envelope import Peer
+from gateway.reply import SHUTTING_DOWN, Reply
+from gateway.wire.smtp import Phase, Server
+
+_QUIET = 2.0  # seconds of silence after which a session that was ended is dropped
+_LINGER = 30.0  # seconds for which it is listened to at most
+_TIMEOUT = Reply(421, "4.4.2", "Nothing came for too long; closing the session.")
+_SLOW = Reply(421, "4.4.2", "The message came too slowly; closing the session.")
+_OVERTIME = Reply(421, "4.4.2", "The session lasted too long; closing it.")
+_log = logs.get("gateway.doors.smtp")
+
+
+class Connection(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_born", "_codec", "_command_since", "_door", "_end_of_input", "_handling", "_ip", "_last", "_linger_until", "_listed",
+        "_loop", "_peer", "_port", "_read_paused", "_reserved", "_settings", "_text_since", "_timer", "_tls_data", "_transport",
+        "_waiting_since", "_write_paused",
+    )  # fmt: skip
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._loop = door.loop
+        self._settings: Settings = door.settings
+        self._codec = Server(self._settings.offer, self._settings.ehlo)
+        self._transport: asyncio.Transport | None = None
+        self._ip, self._port, self._listed = "", 0, False
+        self._peer: Peer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tls_data: list[bytes] | None = None
+        self._born = self._last = self._loop.time()
+        self._command_since = self._text_since = self._waiting_since = self._linger_until = 0.0
+        self._reserved = 0
+        self._handling = self._end_of_input = self._read_paused = self._write_paused = False
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lets the client in, or says 421."""
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are none of asyncio's classes
+        door, settings = self._door, self._settings
+        peername = transport.get_extra_info("peername")
+        if isinstance(peername, tuple):
+            self._ip, self._port = plain_ip(peername[0]), peername[1]
+        else:
+            self._ip = "127.0.0.1"  # a unix socket
+        self._listed = self._ip in settings.networks
+        reply = door.enter(self, self._ip, self._listed)
+        if reply is not None:
+            transport.write(reply.encode())
+            transport.close()
+            return
+        if self._listed or not settings.config.limits.greet_delay:
+            self._greet()
+        else:
+            self._timer = self._loop.call_later(settings.config.limits.greet_delay, self._greet)
+
+    def _greet(self) -> None:
+        self._timer = None
+        self._codec.greet()
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Octets off the wire."""
+        self._last = self._loop.time()
+        if self._linger_until:
+            return
+        if self._tls_data is not None:
+            self._tls_data.append(data)
+            return
+        self._codec.receive(data)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client says no more; what is being decided is still answered (not under TLS, which cannot be half closed)."""
+        self._end_of_input = True
+        return self._codec.phase is Phase.ASKED and not self._codec.tls
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is done for it until it does."""
+        self._write_paused = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._write_paused = False
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gives back what the session held. A message that is with the pipeline goes on."""
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._handling:
+            self._give_memory()
+        self._codec.close()
+        self._door.leave(self, self._ip, self._listed)
+
+    # --- STARTTLS -----------------------------------------------------------------------------------------------------
+
+    async def _negotiate(self) -> None:
+        context = self._settings.tls
+        if context is None or self._transport is None:
+            self._abort()
+            return
+        # From here on the loop gives us what came through TLS only; it may come before start_tls returns.
+        self._tls_data = []
+        try:
+            transport = await self._loop.start_tls(
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=max(0.1, self._settings.config.limits.tls_handshake)
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            self._door.count("tls_failures")
+            _log.info("smtp.tls_failed", **{"client.ip": self._ip, "error.message": getattr(error, "reason", None) or type(error).__name__})
+            self._abort()
+            return
+        if transport is None or self._transport is None:
+            return
+        self._transport = transport
+        self._peer = None
+        self._read_paused = False
+        self._codec.tls_started(self._settings.ehlo_tls)
+        self._last = self._loop.time()
+        early, self._tls_data = self._tls_data, None
+        for data in early:
+            self.data_received(data)
+
+    # --- what a session adds ------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Runs the codec's events and sends the replies."""
+        raise NotImplementedError
+
+    def _no_memory(self) -> None:
+        """Ends a wait for memory that lasted too long."""
+        raise NotImplementedError
+
+    # --- time and ends ------------------------------------------------------------------------------------------------
+
+    def check(self, now: float, *, stressed: bool) -> None:
+        """Ends the session if it is over any of its times; called about once a second."""
+        limits, phase = self._settings.config.limits, self._codec.phase
+        quiet = now - self._last
+        if self._linger_until:
+            if quiet > _QUIET or now > self._linger_until:
+                self._abort()
+        elif self._waiting_since:
+            if now - self._waiting_since > limits.data_idle:
+                self._no_memory()
+        elif phase is Phase.TEXT:
+            self._check_text(now, quiet)
+        elif phase is Phase.COMMAND:
+            if now - self._born > limits.session:
+                self._close("session limit", _OVERTIME)
+            elif self._command_since and now - self._command_since > limits.command_deadline:
+                self._close("command deadline", _TIMEOUT)
+            elif quiet > (limits.idle_stressed if stressed else limits.idle):
+                self._close("idle", _TIMEOUT)
+
+    def _check_text(self, now: float, quiet: float) -> None:
+        limits = self._settings.config.limits
+        lasted = now - self._text_since
+        if quiet > limits.data_idle:
+            self._close("idle in message", _TIMEOUT)
+        elif lasted > self._door.rate_grace and self._codec.text_octets < limits.data_min_rate * lasted:
+            self._close("slow message", _SLOW)
+        elif now - self._born > limits.session:
+            self._close("session limit", _OVERTIME)
+
+    def drain(self) -> None:
+        """The process is stopping: a session without a transaction ends now, the others after theirs."""
+        codec = self._codec
+        if codec.phase is Phase.SILENT or (codec.phase is Phase.COMMAND and codec.mail is None):
+            self._close("drain", SHUTTING_DOWN)
+
+    def end(self) -> None:
+        """The time to stop is over."""
+        if not self._handling:
+            self._close("stop", SHUTTING_DOWN)
+
+    def _close(self, reason: str, reply: Reply | None = None) -> None:
+        self._codec.close(reply)
+        self._finish(reason)
+
+    def _finish(self, reason: str) -> None:
+        """Sends what is left to say and ends the connection; *reason* is empty when the client wanted it."""
+        transport = self._transport
+        if not self._handling:
+            self._give_memory()
+        if transport is None or self._linger_until:
+            return
+        if reason:
+            self._door.count("closed: " + reason)
+            _log.info("smtp.closed", reason=reason, **{"client.ip": self._ip})
+        spoken = self._flush()
+        if not reason or self._codec.tls:
+            transport.close()
+        elif not spoken:
+            self._abort()
+        else:
+            # Closing a socket with unread octets resets it, and the client would never read the reply: say that we are done
+            # and throw away what comes until the client is done too.
+            self._linger_until = self._loop.time() + _LINGER
+            self._resume_reading()
+            try:
+                transport.write_eof()
+            except (OSError, RuntimeError):
+                transport.close()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> bool:
+        out = self._codec.output()
+        if out and self._transport is not None:
+            self._transport.write(out)
+        return bool(out)
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    def _give_memory(self) -> None:
+        if self._reserved:
+            self._door.budget.give(self._reserved)
+            self._reserved = 0

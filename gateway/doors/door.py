@@ -1,0 +1,194 @@
+"""What the SMTP sessions of one process share: settings, counts, memory, the sweep, the drain.
+
+What it is: ``Settings`` (everything that a reload replaces, as one value) and ``Door``.
+Who calls it: ``doors.service`` makes one Door a process; ``doors.smtp`` sessions report to it.
+Must never: know the protocol.
+Sources: design.md section 2; hostile-inputs catalogue 4.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway import address, logs
+from gateway.config import Config
+from gateway.doors.limits import Budget, Callers, Networks
+from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
+from gateway.envelope import Door as DoorName
+from gateway.envelope import Peer, Transaction
+from gateway.reply import SHUTTING_DOWN, Reply
+from gateway.requests import Refused as RefusedRecord
+from gateway.wire.smtp_events import Offer
+
+_STRESS = 0.9  # of the sessions
+_TOO_MANY = Reply(421, "4.7.0", "Too many sessions at present. Please try again later.")
+_log = logs.get("gateway.doors")
+
+
+class Handler(Protocol):
+    """The pipeline, as a door sees it."""
+
+    async def handle(self, tx: Transaction, content: bytes) -> Reply:
+        """The reply to a message, after its commit. Raises ReplyError."""
+
+
+class Keeper(Protocol):
+    """The keeper, as a session sees it."""
+
+    async def verify_recipient(self, address: str) -> Reply:
+        """What the next hop says to *address*; 4xx when it could not be asked."""
+
+    def refused(self, refusal: RefusedRecord) -> None:
+        """Records a refusal, in the background."""
+
+
+class Watched(Protocol):
+    """A session, as the door sees it."""
+
+    def check(self, now: float, *, stressed: bool) -> None:
+        """Ends itself if it is over a time."""
+
+    def drain(self) -> None:
+        """Ends itself if it has nothing to finish."""
+
+    def end(self) -> None:
+        """Ends itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The config in the forms that sessions need; a session keeps the one it began with."""
+
+    config: Config
+    offer: Offer
+    ehlo: bytes
+    ehlo_tls: bytes
+    networks: Networks
+    relaying: Relaying
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def make(cls, config: Config, envelope_policy: EnvelopePolicy, tls: ssl.SSLContext | None) -> Settings:
+        """The settings of *config*."""
+        limits = config.limits
+        try:
+            hostname = address.domain_of(config.hostname)
+        except address.AddressError:
+            hostname = config.hostname.encode("ascii", "replace").decode("ascii")
+        offer = Offer(
+            hostname, config.max_message_size, limits.recipients, limits.command_line, limits.text_line, limits.errors_soft,
+            limits.errors_hard, limits.junk_commands, starttls=tls is not None,
+        )  # fmt: skip
+        networks, relaying = Networks(config.originators.networks), Relaying(config, envelope_policy)
+        return cls(config, offer, offer.ehlo(tls=False), offer.ehlo(tls=True), networks, relaying, tls)
+
+
+class Door:
+    """One process' door. Replace ``settings`` whole at a reload."""
+
+    def __init__(self, settings: Settings, handler: Handler, keeper: Keeper, *, error_delay: float = 1.0, rate_grace: float = 10.0) -> None:
+        """*error_delay*: seconds before the answer to an error past the soft limit; *rate_grace*: seconds before the rate of a
+        message is judged. Must be made inside the event loop."""
+        self.loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.handler = handler
+        self.keeper = keeper
+        self.error_delay = error_delay
+        self.rate_grace = rate_grace
+        self.budget = Budget(settings.config.limits.max_inflight)
+        self.sessions: set[Watched] = set()
+        self.draining = False
+        self.counters: dict[str, int] = {}
+        self._callers = Callers()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def enter(self, session: Watched, ip: str, listed: bool) -> Reply | None:
+        """Lets a session in, or says what to answer instead."""
+        limits = self.settings.config.limits
+        if self.draining:
+            return SHUTTING_DOWN
+        if len(self.sessions) >= limits.connections:
+            self.count("over the session cap")
+            return _TOO_MANY
+        reason = self._callers.enter(ip, listed, limits, self.loop.time())
+        if reason:
+            self.count(reason)
+            return _TOO_MANY
+        self.sessions.add(session)
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(self._interval(), self._check_all)
+        return None
+
+    def leave(self, session: Watched, ip: str, listed: bool) -> None:
+        """Forgets a session; does nothing for one that was not let in."""
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self._callers.leave(ip, listed)
+
+    def count(self, what: str) -> None:
+        """Adds one to a counter."""
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs *work* in a task of its own that nothing cancels but the end of the process."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def record(self, peer: Peer, sender: str, recipient: str, refused: Refused) -> None:
+        """Has a refusal recorded; never raises."""
+        self.count("refusals")
+        record = RefusedRecord(
+            DoorName.SMTP.value, peer.ip, peer.helo, peer.user, sender, recipient, refused.reply, refused.rule, refused.reference
+        )  # fmt: skip
+        try:
+            self.keeper.refused(record)
+        except Exception:
+            _log.exception("smtp.refusal_not_recorded")
+
+    def _interval(self) -> float:
+        """Often enough for the shortest timer."""
+        limits = self.settings.config.limits
+        shortest = min(limits.command_deadline, limits.idle, limits.idle_stressed, limits.session, limits.data_idle, self.rate_grace)
+        return min(1.0, max(0.02, shortest / 4))
+
+    def _check_all(self) -> None:
+        now = self.loop.time()
+        stressed = len(self.sessions) >= self.settings.config.limits.connections * _STRESS
+        for session in tuple(self.sessions):
+            try:
+                session.check(now, stressed=stressed)
+            except Exception:
+                _log.exception("smtp.fault")
+        self._sweep = self.loop.call_later(self._interval(), self._check_all) if self.sessions else None
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all sessions: idle ones now, the others after their transaction, all of them after *seconds*.
+
+        Messages that are with the pipeline even then are given up; their clients keep them and come again.
+        """
+        self.draining = True
+        deadline = self.loop.time() + seconds
+        for session in tuple(self.sessions):
+            session.drain()
+        while self.sessions and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+            for session in tuple(self.sessions):
+                session.drain()
+        for session in tuple(self.sessions):
+            session.end()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=min(seconds, 1.0))
+        for task in tuple(self._tasks):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None

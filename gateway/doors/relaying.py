@@ -1,0 +1,155 @@
+"""Who may send to whom, as far as a session may know before DATA.
+
+What it is: ``Relaying``: the order of checks at RCPT, and the memory of recipients that the next hop was asked about.
+Who calls it: ``doors.smtp``, once a recipient.
+Must never: accept a recipient for a client that may not relay; take "could not ask" for yes.
+Sources: design.md section 4 ("Who may relay", "Answering"); RFC 5321 section 4.5.1 (postmaster) and RFC 2142 (abuse);
+hostile-inputs catalogue A16, A23, A31, P9; india.md R14 and R28.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway import address
+from gateway.address import AddressError, Path
+from gateway.config import Config
+from gateway.envelope import Peer
+from gateway.reply import Reply
+
+RELAY_DENIED = Reply(550, "5.7.1", "Relaying is not permitted.")
+OWN_HOST = Reply(550, "5.7.1", "This host takes no mail for itself.")
+AUTH_NEEDED = Reply(530, "5.7.0", "Sign in first.")
+FORGED = Reply(550, "5.7.1", "Mail from this domain is accepted from its own servers only.")
+
+_KNOWN = 10_000  # recipients that are remembered
+_GOOD = 3600.0  # seconds for which the next hop's yes holds
+_BAD = 300.0  # and its no; "not now" is not remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal at RCPT and the name of what refused it, for the log."""
+
+    reply: Reply
+    rule: str
+    reference: str = ""
+    """The reference that stands in the reply, if there is one."""
+
+
+EnvelopePolicy = Callable[[Path, Path, Peer], Refused | None]
+"""What the rules say of sender, recipient and peer alone: a final refusal, or nothing. Raises ReplyError (4xx) when it cannot say."""
+
+
+def official_only(sender: Path) -> Reply:
+    """The refusal of a sender that is not official, to a client in a listed network."""
+    return Reply(550, "5.7.1", f"Official mail must be sent from an official address of this department, not {sender.text}.")
+
+
+class Relaying:
+    """The checks under one config. ``ask`` says whether a recipient's next hop must be asked; ``remember`` keeps its answer."""
+
+    def __init__(self, config: Config, envelope_policy: EnvelopePolicy) -> None:
+        self._policy = envelope_policy
+        self._domains = frozenset(_a_label(domain) for domain in config.originators.domains)
+        self._require_auth = config.originators.require_auth
+        self._hostname = config.hostname.lower()
+        self._verify = config.relay.verify_recipients
+        self._routes = tuple((tuple(_pattern(domain) for domain in route.domains), route.local) for route in config.route)
+        self._postmaster_domain = self._find_postmaster_domain(config)
+        self._local: dict[str, bool] = {}
+        self._known: OrderedDict[str, tuple[float, Reply]] = OrderedDict()
+
+    def _find_postmaster_domain(self, config: Config) -> str:
+        if "@" in config.contacts.postmaster:
+            return _a_label(config.contacts.postmaster.rpartition("@")[2])
+        named = [domain for domains, local in self._routes if local for domain in domains if domain[:1] not in "*."]
+        return (named or sorted(self._domains) or [self._hostname])[0]
+
+    def is_ours(self, sender: Path) -> bool:
+        """Whether *sender* is an official address of ours."""
+        return sender.domain in self._domains
+
+    def is_local(self, domain: str) -> bool:
+        """Whether the first route that matches *domain* is a local one."""
+        known = self._local.get(domain)
+        if known is None:
+            known = False
+            for patterns, local in self._routes:
+                if any(address.matches(domain, pattern) for pattern in patterns):
+                    known = local
+                    break
+            if len(self._local) >= _KNOWN:
+                self._local.clear()
+            self._local[domain] = known
+        return known
+
+    def _names(self, domain: str) -> bool:
+        return any(domain in patterns for patterns, local in self._routes if local)
+
+    def target(self, path: Path) -> Path:
+        """Where mail for *path* goes: ``<postmaster>`` is the postmaster of our own domain, all others are themselves."""
+        return path if path.domain else Path(path.local, self._postmaster_domain)
+
+    def check(self, sender: Path, recipient: Path, peer: Peer) -> Refused | None:
+        """Why *recipient* (a ``target``) is refused, or nothing."""
+        official = peer.listed or bool(peer.user)
+        if not official and sender.domain in self._domains:
+            return Refused(FORGED, "own-domain-from-outside")
+        if self.always_reachable(recipient):
+            return None
+        if recipient.domain == self._hostname and not self._names(recipient.domain):
+            return Refused(OWN_HOST, "own-host")
+        if peer.listed and not peer.user and self._require_auth:
+            return Refused(AUTH_NEEDED, "sign-in-required")
+        if not official and not self.is_local(recipient.domain):
+            return Refused(RELAY_DENIED, "relay-denied")
+        if peer.listed and not sender.is_null and sender.domain not in self._domains:
+            return Refused(official_only(sender), "sender-not-official")
+        return self._policy(sender, recipient, peer)
+
+    def always_reachable(self, recipient: Path) -> bool:
+        """Whether *recipient* is the postmaster or the abuse desk of a domain of ours."""
+        return recipient.local.lower() in ("postmaster", "abuse") and (
+            self.is_local(recipient.domain) or recipient.domain in self._domains or recipient.domain == self._postmaster_domain
+        )
+
+    def must_verify(self, recipient: Path, *, verified: bool) -> bool:
+        """Whether the next hop has to know *recipient* before we take it: always for strangers' mail."""
+        return self._verify and not verified and self.is_local(recipient.domain) and not self.always_reachable(recipient)
+
+    def recall(self, recipient: Path, now: float) -> Reply | None:
+        """What the next hop said to *recipient* not long ago. *now* in seconds of a monotonic clock."""
+        found = self._known.get(recipient.text)
+        if found is None:
+            return None
+        until, reply = found
+        if until <= now:
+            del self._known[recipient.text]
+            return None
+        return reply
+
+    def remember(self, recipient: Path, reply: Reply, now: float) -> None:
+        """Keeps a yes or a no; a 4xx is asked again."""
+        if reply.temporary:
+            return
+        self._known[recipient.text] = (now + (_GOOD if reply.code < 300 else _BAD), reply)
+        self._known.move_to_end(recipient.text)
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
+
+
+def _a_label(domain: str) -> str:
+    try:
+        return address.domain_of(domain)
+    except AddressError:
+        return domain.lower()
+
+
+def _pattern(domain: str) -> str:
+    if domain == "*":
+        return domain
+    prefix = "." if domain.startswith(".") else "*." if domain.startswith("*.") else ""
+    return prefix + _a_label(domain[len(prefix) :])
