@@ -152,11 +152,13 @@ class Supervisor:
         await self._control()
         keeper = self._add("keeper")
         await self._until_keeper_answers(keeper)
-        self._add("inspector")
-        for worker in range(self._config.workers):
-            self._add("doors", worker)
+        # The doors open when what they need is there: a 451 at every start would be noise in the senders' queues.
+        inspector = self._add("inspector")
         if any(listen.door == "web" for listen in self._config.listen):
             self._add("web")
+        await self._until_listening(inspector)
+        for worker in range(self._config.workers):
+            self._add("doors", worker)
         await self._until_listening(*self._children)
 
     async def _until_keeper_answers(self, keeper: Child) -> None:

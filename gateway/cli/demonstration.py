@@ -144,7 +144,7 @@ class Demo:
                 if not once:
                     await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done() and not stop.done():
-                raise Stop(f"The gateway has ended (exit code {self._gateway.returncode}); the end of its log:\n{self._tail()}")
+                raise Stop(f"The gateway has ended (exit code {self._gateway.returncode}); its last word: {self._tail()}")
             show.cancel()
             return 0
         finally:
@@ -153,7 +153,9 @@ class Demo:
 
     def _tail(self) -> str:
         with contextlib.suppress(OSError):
-            return "\n".join((self._folder / "gateway.log").read_text("utf-8", "replace").splitlines()[-5:])
+            lines = (self._folder / "gateway.log").read_text("utf-8", "replace").splitlines()
+            own = [line for line in lines if line.startswith("gateway: ")]
+            return (own or lines or [""])[-1]
         return ""
 
     async def _end(self) -> None:
@@ -209,7 +211,7 @@ class Demo:
             if await asyncio.to_thread(_takes_mail, host, port):
                 return
             await asyncio.sleep(0.1)
-        raise Stop(f"The gateway does not take mail after {_READY:.0f} seconds; the end of its log:\n{self._tail()}")
+        raise Stop(f"The gateway does not take mail after {_READY:.0f} seconds; its last word: {self._tail()}")
 
 
 def _takes_mail(host: str, port: int) -> bool:
