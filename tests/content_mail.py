@@ -41,7 +41,9 @@ def inspect(message: bytes, *, limits: Limits | None = None) -> Inspection:
     return content.unpack(message, sha256=digest, limits=limits or Limits(), scheme=scheme(), want_text=True)
 
 
-def attached(data: bytes, name: str = "file.bin", media_type: str = "application/octet-stream", *, limits: Limits | None = None) -> Inspection:
+def attached(
+    data: bytes, name: str = "file.bin", media_type: str = "application/octet-stream", *, limits: Limits | None = None
+) -> Inspection:
     """The inspection of a message with the attachment *data*."""
     return inspect(mail(data, name, media_type), limits=limits)
 

@@ -80,6 +80,6 @@ def _inflates(data: bytes) -> bool:
         used = min(len(data), SAMPLE) - len(engine.unused_data) - len(engine.unconsumed_tail)
         if (engine.eof and used >= len(data) - 16 and out) or (not engine.eof and used > 1000):
             return True
-        if bits != -15 and engine.eof:
+        if bits != -15 and out and (engine.eof or used >= len(data)):
             return True
     return False

@@ -18,7 +18,7 @@ from gateway.content.base import Piece
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
 
 _BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
-_HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml", ".hta", ".mht.html")
+_HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
 _MAIL_NAMES = (".eml", ".mht", ".mhtml", ".mbox", ".nws")
 _HTML = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b", re.I
@@ -188,7 +188,8 @@ def _is_bmp(data: bytes) -> bool:
 
 def _is_mz(data: bytes) -> bool:
     """Two letters are not enough where the rest is text."""
-    return not _is_text(data[:1024])
+    head = data[:1024]
+    return len(head.translate(None, _BINARY)) != len(head)
 
 
 _CONFIRM: dict[str, Callable[[bytes], bool]] = {
@@ -244,6 +245,8 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         return [*kinds, "calendar"], declared or "text/calendar"
     if head[:2] == b"%!":
         return [*kinds, "postscript"], "application/postscript"
+    if name.endswith(SCRIPT_NAMES):
+        return [*kinds, "script", "html" if _HTML.search(head) else "text"], "text/x-script"
     is_html = declared in ("text/html", "application/xhtml+xml") or name.endswith(_HTML_NAMES) or _HTML.match(head)
     if b"<svg" in head[:2048].lower() and (head[:1] == b"<" or declared == "image/svg+xml"):
         return [*kinds, "drawing"], "image/svg+xml"
@@ -259,8 +262,6 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         return [*kinds, *(["html"] if declared == "text/html" else ["html", "text"])], "text/html"
     if head[:5] == b"<?xml" or (head[:1] == b"<" and re.match(rb"<[A-Za-z][\w:.-]*[\s>/]", head)):
         return [*kinds, "xml"], "application/xml"
-    if name.endswith(SCRIPT_NAMES):
-        return [*kinds, "script", "text"], "text/x-script"
     return [*kinds, "text"], media_type
 
 

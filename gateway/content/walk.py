@@ -86,9 +86,11 @@ class _Walk:
             name = part.names[0] if part.names else ""
             path = f"{part.number}:{_clean(name)}" if name else part.number
             child = Child(name, part.decoded(), part.media_type, part.charset, part.is_attachment or inside)
-            self.read(path, child, 0, scanned=True, names=part.names)
+            # What ``rawscan.hidden`` looks into, and what it leaves to the readers.
+            scanned = part.encoding != "base64" or part.media_type.startswith("text/")
+            self.read(path, child, 0, scanned=scanned, names=part.names)
             for other in part.others:
-                self.read(path, replace(child, data=other), 0, scanned=True)
+                self.read(path, replace(child, data=other), 0, scanned=scanned)
 
     def _enclosed(self, part: Part) -> None:
         path = self._unique(part.number.removesuffix(".header"))

