@@ -20,7 +20,7 @@ from gateway.keeper.vault import Vault
 from gateway.policy import bounce
 from gateway.stores.base import Batch, DeliveryRow, DeliveryState, DeliveryUpdate, HoldState, MessageRow
 from gateway.verdict import Edit
-from tests.hostile_hop import CLOSE, SILENT, Hop, per_recipient
+from tests.hostile_hop import CLOSE, SILENT, Hop, Slow, per_recipient
 from tests.memory_store import MemoryStore
 
 LIMITS = {"relay_connect": 0.5, "relay_command": 0.5, "relay_data_init": 0.5, "relay_data_block": 0.5, "relay_data_end": 0.5,
@@ -387,6 +387,32 @@ async def test_O12_what_a_dead_keeper_had_leased_is_delivered_by_the_next(world:
     await following.start()
     await world.settled([rows[0].id], S.DELIVERED)
     await following.stop()
+
+
+async def test_O12_what_was_committed_and_never_offered_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.keeper.relay._SWEEP", 0.02)
+    rows = world.rows()
+    await world.commit(rows)  # and the task that would have offered it died
+    while world.store.delivery_rows[rows[0].id].state is S.LEASED:
+        world.relay.wake()
+        await asyncio.sleep(0.03)
+    world.relay.wake()
+    await world.settled([rows[0].id], S.DELIVERED)
+    assert len(world.hop.taken) == 1
+
+
+async def test_O12_what_is_on_its_way_is_not_taken_for_forgotten(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.keeper.relay._SWEEP", 0.02)
+    async with Hop(replies={"DOT": Slow(b"250 ok\r\n", 0.05)}) as hop:
+        world = World(hop)
+        await world.relay.start()
+        ids = await world.accept()
+        while world.store.delivery_rows[ids[0]].state is S.LEASED:
+            world.relay.wake()
+            await asyncio.sleep(0.02)
+        assert world.store.delivery_rows[ids[0]].state is S.DELIVERED
+        assert len(hop.taken) == 1
+        await world.relay.stop()
 
 
 async def test_O13_stop_is_bounded_and_loses_nothing(told: Told) -> None:

@@ -131,6 +131,7 @@ class Notices:
         self, write: Callable[..., bytes], about: Sequence[tuple[DeliveryRow, Reply, str]], header: bytes, now: float, lease: str
     ) -> Report:
         config, first = self._config, about[0][0]
+        level = None if first.level is None else Level(first.level)
         content = write(
             first.reference,
             config.hostname,
@@ -142,7 +143,7 @@ class Notices:
                     address=row.recipient,
                     status=reply.enhanced,
                     explain=key,
-                    words={"recipient": row.recipient},
+                    words={"recipient": row.recipient, "level": "" if level is None else level.text},
                     orcpt=row.orcpt,
                     diagnostic=str(reply),
                     remote_mta=row.route,
@@ -153,7 +154,7 @@ class Notices:
             config.languages,
             config.contacts,
             config.web.public_url,
-            None if first.level is None else Level(first.level),
+            level,
             first.envid,
             first.smtputf8,
             arrival=first.created,

@@ -21,6 +21,7 @@ from gateway.keeper.hop_protocol import Fault, HopError, temporary
 from gateway.keeper.hop_tls import Contexts
 from gateway.keeper.jobs import Contents, Damaged, Job, Prepared, grouped, header_of, prepare
 from gateway.keeper.lanes import Lane
+from gateway.keeper.leases import Leases
 from gateway.keeper.notices import Notices, Report
 from gateway.keeper.outcomes import Attempt, Outcomes, Record
 from gateway.keeper.pool import Pool
@@ -30,7 +31,7 @@ from gateway.keeper.schedule import Clock, StepDetector
 from gateway.keeper.signing import Signer
 from gateway.keeper.vault import VaultError
 from gateway.reply import Reply
-from gateway.stores.base import Batch, BodyRow, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
+from gateway.stores.base import BodyRow, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
 from gateway.wire.smtp_client import UnsafeCommand
 
 QUEUE = 20_000
@@ -38,11 +39,11 @@ QUEUE = 20_000
 _LEASE = 500  # deliveries leased from the store at once
 _LOW = 1_000  # deliveries in memory under which more are leased
 _LOOK = 60.0  # seconds after which the scheduler looks at the clocks and the store at the latest
+_SWEEP = 300.0  # seconds between looks for deliveries that nobody offered
 _BIG = 262_144  # octets from which the preparation is done in a thread
 
 _NO_ROUTE = temporary("4.4.4", "No route leads to the recipient's domain; the gateway's config names none")
 _UNSAFE = Reply(553, "5.1.3", "The address holds characters that may not stand in a command")
-_OPEN = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
 
 _log = logs.get("relay")
 
@@ -69,9 +70,11 @@ class Relay:
         self._signer = signer
         self._clock = clock
         self._steps = StepDetector(clock)
+        self._leases = Leases(store, clock, self.incarnation, config.limits.retry_max)
         self._contents = Contents(config.limits.max_inflight)
         self._lanes: dict[NextHop, Lane] = {}
         self._queued = 0
+        self._mine: set[str] = set()
         self._full = False
         self._wake = asyncio.Event()
         self._stopping = False
@@ -86,7 +89,7 @@ class Relay:
         released = await self._store.release_leases(self.incarnation)
         if released:
             _log.info("deliveries of an earlier keeper are scheduled again", deliveries=released)
-        await self._bring_near()
+        await self._leases.bring_near()
         self.recorder.start()
         self._spawn(self._schedule(), self._tasks)
 
@@ -173,6 +176,7 @@ class Relay:
 
     def _enqueue(self, job: Job) -> None:
         self._queued += len(job.rows)
+        self._mine.update(row.id for row in job.rows)
         if job.hop is None:
             self._spawn(self._without_route(job), self._delivering)
             return
@@ -185,12 +189,17 @@ class Relay:
     # --- the scheduler ------------------------------------------------------------------------------------------------
 
     async def _schedule(self) -> None:
+        swept = self._loop.time()
         while not self._stopping:
             self._wake.clear()
             try:
                 if step := self._steps.stepped():
                     _log.warning("the wall clock has stepped", seconds=round(step))
-                    await self._bring_near()
+                    await self._leases.bring_near()
+                if self._loop.time() >= swept + _SWEEP:
+                    swept = self._loop.time()
+                    if not self.recorder.backlog:
+                        self._give_back(await self._leases.forgotten(self._mine))
                 pause = await self._lease_due()
             except StoreError as error:
                 _log.error("due deliveries cannot be read", cause=str(error))
@@ -209,42 +218,12 @@ class Relay:
             return _LOOK
         rows = await self._store.due_deliveries(self._clock.time(), _LEASE)
         if rows:
-            for job in grouped(await self._lease(rows), self.routes):
+            for job in grouped(await self._leases.take(rows), self.routes):
                 self._enqueue(job)
             if len(rows) == _LEASE:
                 return 0.0
         due = await self._store.next_due()
         return _LOOK if due is None else min(_LOOK, max(0.02, due - self._clock.time()))
-
-    async def _lease(self, rows: list[DeliveryRow]) -> list[DeliveryRow]:
-        """Those of *rows* that are ours now."""
-        try:
-            await self._store.write(
-                Batch(delivery_updates=[DeliveryUpdate(row.id, _OPEN, DeliveryState.LEASED, lease=self.incarnation) for row in rows])
-            )
-        except Conflict:
-            if len(rows) == 1:
-                return []
-            return [leased for row in rows for leased in await self._lease([row])]
-        return rows
-
-    async def _bring_near(self) -> None:
-        """After a step of the clock (or a start, which may follow one): no delivery waits longer than the longest wait."""
-        horizon = self._clock.time() + self._config.limits.retry_max + _LOOK
-        after = ""
-        while rows := await self._store.deliveries(limit=1000, after=after):
-            after = rows[-1].id
-            far = [row for row in rows if row.state in _OPEN and row.next_attempt > horizon]
-            for row in far:
-                try:
-                    await self._store.write(
-                        Batch(delivery_updates=[DeliveryUpdate(row.id, _OPEN, row.state, next_attempt=self._clock.time())])
-                    )
-                except Conflict:
-                    continue
-            if len(rows) < 1000:
-                break
-        self._wake.set()
 
     # --- delivering ---------------------------------------------------------------------------------------------------
 
@@ -268,6 +247,7 @@ class Relay:
 
     def _done(self, job: Job) -> None:
         self._queued -= len(job.rows)
+        self._mine.difference_update(row.id for row in job.rows)
         if job.share is not None:
             job.share.drop()
         if self._full and self._queued < _LOW // 2:

@@ -25,8 +25,8 @@ _ADDRESSES = 8  # of one name; more are not tried
 _FRESH = 30.0  # seconds for which an answer is used again
 
 
-class RouteError(Exception):
-    """The next hop cannot be reached or may not be used now. The text is one plain sentence without private words."""
+class RouteError(ValueError):
+    """The next hop cannot be used: its config is wrong, or it leads nowhere now. One plain sentence without private words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +47,37 @@ class NextHop:
 
 
 def parse_next_hop(route: Route) -> NextHop:
-    """The next hop of *route*. Raises ValueError where it is not ``host:port``, ``[v6]:port`` or ``unix:/path``."""
+    """The next hop of *route*. Raises RouteError where it is not ``host:port``, ``[v6]:port`` or ``unix:/path``."""
     name = route.next_hop
     if name.startswith("unix:"):
         path = name[5:]
         if not path.startswith("/") or "\0" in path:
-            raise ValueError(f"next_hop {name!r}: write unix:/path")
+            raise RouteError(f"next_hop {name!r}: write unix:/path")
         return NextHop(name, "", 0, path, route.tls, route.tls_ca, route.tls_name or "localhost", loopback=True)
     host, colon, port = name.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
-        host = str(ipaddress.IPv6Address(host[1:-1]))
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError as error:
+            raise RouteError(f"next_hop {name!r}: not an IPv6 address") from error
     elif ":" in host:
-        raise ValueError(f"next_hop {name!r}: write an IPv6 address in brackets")
+        raise RouteError(f"next_hop {name!r}: write an IPv6 address in brackets")
     if not colon or not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"next_hop {name!r}: write host:port, [v6]:port or unix:/path")
+        raise RouteError(f"next_hop {name!r}: write host:port, [v6]:port or unix:/path")
     if any(c <= " " or c == "\x7f" for c in host):
-        raise ValueError(f"next_hop {name!r}: not a host name")
+        raise RouteError(f"next_hop {name!r}: not a host name")
     return NextHop(name, host, int(port), "", route.tls, route.tls_ca, route.tls_name or host, is_loopback(name))
 
 
 def _a_labels(domain: str) -> str:
-    """*domain* of the config in lower-case A-labels; a leading dot stays. Raises ValueError."""
+    """*domain* of the config in lower-case A-labels; a leading dot stays. Raises RouteError."""
     dot, bare = (".", domain[1:]) if domain.startswith(".") else ("", domain)
     bare = bare.rstrip(".").lower()
     if not bare.isascii():
         try:
             bare = idna.encode(bare, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise ValueError(f"route domain {domain!r}: {error}") from error
+            raise RouteError(f"route domain {domain!r}: {error}") from error
     return dot + bare
 
 
@@ -82,6 +85,7 @@ class Routes:
     """The route table; the first match wins."""
 
     def __init__(self, config: Config) -> None:
+        """Raises RouteError for a next hop or a domain that is none."""
         hops: dict[NextHop, NextHop] = {}
         self._table: list[tuple[tuple[str, ...], NextHop, bool]] = []
         for route in config.route:
