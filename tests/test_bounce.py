@@ -104,7 +104,8 @@ CASES: dict[str, Callable[[], bytes]] = {
         level=Level.CONFIDENTIAL,
     ),
     "failed-by-next-hop": lambda: make(
-        recipients=[RecipientReport("gone@ministry.gov.in", "5.1.1", "next-hop-refused", diagnostic="550 5.1.1 <gone@ministry.gov.in> unknown",
+        recipients=[RecipientReport("gone@ministry.gov.in", "5.1.1", "next-hop-refused",
+                                    diagnostic="550 5.1.1 <gone@ministry.gov.in> unknown",
                                     remote_mta="mail.nic.in")],
     ),
     "failed-by-reviewer": lambda: make(
@@ -118,7 +119,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     ),
     "delayed": lambda: make("delayed", recipients=[RecipientReport("desk@ministry.gov.in", "4.4.1", "delivery-delayed",
                                                                   diagnostic="421 4.3.2 busy", remote_mta="mail.nic.in")]),
-    "relayed": lambda: make("relayed", recipients=[RecipientReport("desk@ministry.gov.in", "2.0.0", "relayed")]),
+    "relayed": lambda: make("relayed", recipients=[RecipientReport("desk@ministry.gov.in", "2.0.0", "delivery-relayed")]),
     "failed-international": lambda: make(
         recipients=[RecipientReport("उदाहरण@xn--p1b6ci4b4b3a.xn--h2brj9c", "5.7.1", "outbound-to-non-government",
                                     {"domain": "xn--p1b6ci4b4b3a.xn--h2brj9c"}, "outbound-to-non-government", "s")],
@@ -170,7 +171,8 @@ def test_held_and_delayed_say_until_when() -> None:
 def test_the_class_of_the_status_fits_the_action() -> None:
     one = RecipientReport("a@ministry.gov.in", "4.4.7", "delivery-expired", diagnostic="451 4.4.1 no")
     assert status_of(parsed(make(recipients=[one])))[1]["Status"] == "5.4.7"
-    assert status_of(parsed(make("relayed", recipients=[RecipientReport("a@b.gov.in", "5.1.1", "relayed")])))[1]["Status"] == "2.1.1"
+    one = RecipientReport("a@b.gov.in", "5.1.1", "delivery-relayed")
+    assert status_of(parsed(make("relayed", recipients=[one])))[1]["Status"] == "2.1.1"
 
 
 def test_heading_is_for_programs_and_threads() -> None:

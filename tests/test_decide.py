@@ -139,8 +139,8 @@ def test_direction_belongs_to_the_recipient(sender: str, peer: Peer, to: str, di
 @pytest.mark.parametrize(
     ("sender", "peer", "answer"),
     [
-        ("officer@dept.gov.in", LISTED, True), ("", LISTED, True), ("x@example.net", LISTED, False), ("officer@dept.gov.in", STRANGER, False),
-        ("", STRANGER, False), ("officer@dept.gov.in", SIGNED_IN, True), ("x@example.net", SIGNED_IN, True),
+        ("officer@dept.gov.in", LISTED, True), ("", LISTED, True), ("x@example.net", LISTED, False),
+        ("officer@dept.gov.in", STRANGER, False), ("", STRANGER, False), ("officer@dept.gov.in", SIGNED_IN, True), ("x@example.net", SIGNED_IN, True),
     ],
 )  # fmt: skip
 def test_verified_originators(sender: str, peer: Peer, answer: bool) -> None:
@@ -208,7 +208,7 @@ def test_official_mail(to: str, seen: Inspection, disposition: str, rule: str) -
     verdict = one(to, seen=seen)
     assert (verdict.disposition.text, verdict.rule) == (disposition, rule)
     if disposition != "deliver":
-        assert verdict.explain in POLICY.explanations.keys()
+        assert verdict.explain in POLICY.explanations.keys("en")
         assert verdict.source
         assert verdict.hits[0] == rule
     assert [step.rule for step in verdict.trace] == [each.id for each in POLICY.rules.rules]

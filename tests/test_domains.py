@@ -66,7 +66,8 @@ def test_private_providers_are_named(lists: domains.Domains, name: str, provider
 
 OUTSIDE = [  # A10, A33: no boundary, or not at the end
     "gov.in.evil.example", "gov.in-evil.example", "evilgov.in", "notgov.in", "xgov.in", "mygov-in.com", "gov.in.example",
-    "gov.in.example.com",     "gov.co.in", "nic.org.in", "nicmail.in", "gov-in.com", "delhi.gov.in.phish.example", "govin.com", "nic-in.com", "nicin.org",
+    "gov.in.example.com",
+    "gov.co.in", "nic.org.in", "nicmail.in", "gov-in.com", "delhi.gov.in.phish.example", "govin.com", "nic-in.com", "nicin.org",
     "delhi-gov.in", "jkgov.in", "gov-india.in", "nic.in.co", "mil.in.ru", "g0v.in", "delhi.g0v.in", "n1c.in", "rnil.in",
 ]  # fmt: skip
 
@@ -98,7 +99,8 @@ def test_A12_strange_labels_are_never_government(lists: domains.Domains, name: s
 @pytest.mark.parametrize(
     "name",
     [
-        "example.com", "gujarat.in", "bihar.in", "delhi.in", "up.in", "post.in", "gov.uk", "state.gov", "army.mil", "iitd.ac.in", "sbi.bank.in",
+        "example.com", "gujarat.in", "bihar.in", "delhi.in", "up.in", "post.in", "gov.uk", "state.gov", "army.mil", "iitd.ac.in",
+        "sbi.bank.in",
         "clinic.in", "tamil.in", "panic.in", "govinda.com", "xn--h2brj9c", "example.xn--h2brj9c", "nic.com", "organic.co.in", "india.com"],
 )  # fmt: skip
 def test_others_are_other_and_resemble_nothing(lists: domains.Domains, name: str) -> None:

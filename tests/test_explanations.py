@@ -27,7 +27,7 @@ ALL_WORDS = {
 }  # fmt: skip
 OUR_KEYS = {  # named by code, not by rules
     "no-rule-matched", "not-known", "refused-by-rule", "refused-by-reviewer", "hold-expired", "next-hop-refused", "delivery-delayed",
-    "delivery-expired", "protected-path-missing", "relayed",
+    "delivery-expired", "hop-unprotected", "delivery-relayed",
 }  # fmt: skip
 
 
@@ -170,8 +170,8 @@ def test_reply_text_escapes_what_is_not_ascii(shipped: Explanations) -> None:
         (lambda t: t.replace("{recipient} was not taken", "{body} was not taken"), "sentences.relay-denied: unknown word {body}"),
         (lambda t: t.replace("{recipient} was not taken", "{recipient was not taken"), "sentences.relay-denied: "),
         (lambda t: t.replace('"@exception"', '"@exemption"'), "there are no steps '@exemption'"),
-        (lambda t: t.replace("[sentences.relayed]", "[sentences.Relayed]"), "a key is small letters and hyphens"),
-        (lambda t: t.replace("[sentences.relayed]\nwhat", "[sentences.relayed]\nwhy2"), "sentences.relayed.why2: unknown key"),
+        (lambda t: t.replace("[sentences.delivery-relayed]", "[sentences.Delivery-relayed]"), "a key is small letters and hyphens"),
+        (lambda t: t.replace("[sentences.delivery-relayed]\nwhat", "[sentences.delivery-relayed]\nwhy2"), "why2: unknown key"),
         (lambda t: t.replace("[sentences.refused-by-rule]", "[sentences.refused-by-rules]"), "sentences.refused-by-rule: missing"),
         (lambda t: t.replace('name = "English"', "name = 1"), "en.toml:4: name: must be text"),
     ],
