@@ -267,6 +267,7 @@ def test_M13_content_types_that_readers_take_differently(value: bytes) -> None:
         (b"From:", b"\r\nFrom:", "an empty line before the header section"),
         (b"Content-Type:", b"Cont\xe9nt-Type: x\r\nContent-Type:", "a line that is no header field"),
         (b"Content-Type:", b": x\r\nContent-Type:", "a line that is no header field"),
+        (b"Content-Type:", b'Content"-Type: x\r\nContent-Type:', "a field name with odd characters"),
     ],
 )
 def test_M14_lines_that_are_no_fields(before: bytes, after: bytes, reason: str) -> None:

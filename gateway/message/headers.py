@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 _FIELD = re.compile(r"^([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.M)
 _NAME = re.compile(r"[!-9;-~]+")
+_ODD_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _WHITE_LINE = re.compile(r"\r\n[ \t]+\r\n")
 
 _ONCE = ("content-type", "content-transfer-encoding", "content-disposition", "mime-version", "from", "subject")
@@ -28,6 +29,7 @@ NOT_A_FIELD = "a line that is no header field"
 SPACE_BEFORE_COLON = "white space between a field name and its colon"
 LEADING_WHITE = "a header section that begins with white space"
 WHITE_LINE = "a line of white space within the header section"
+ODD_NAME = "a field name with odd characters"
 MBOX_LINE = "a mailbox separator line in the header section"
 
 
@@ -83,6 +85,8 @@ def read(section: bytes) -> Fields:
             by_name[key].append(value)
         else:
             by_name[key] = [value]
+    if _ODD_NAME.search("".join(by_name)):
+        problems.append(ODD_NAME)
     if len(by_name) != len(items):
         problems.extend(f"two {_WRITTEN[name]} fields" for name in _ONCE if len(by_name.get(name, ())) > 1)
     return Fields(tuple(items), by_name, tuple(problems))

@@ -1,4 +1,4 @@
-"""Content that hides in text: base64 runs, uuencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
+"""Content that hides in text: base64 runs, quoted-printable, uuencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
 
 What it is: ``suspicious``, the cheap question a door asks, and ``hidden``, which finds and decodes for the inspector.
 Who calls it: ``plain`` and ``content.unpack``.
@@ -21,6 +21,8 @@ from gateway.message.transfer import decode, uudecode
 SHORTEST = 48
 """Characters of base64 that may carry a marking; a shorter run is not looked at."""
 MOST_BLOBS = 1000
+GLUED = 15
+"""Decoded octets that a word glued to the front of a run may spoil."""
 LARGE = 2048
 """Decoded octets from which a run counts although it is neither text nor a known kind of file."""
 
@@ -41,6 +43,7 @@ _NEEDLES = re.compile(
 _WORDS = re.compile(rb"\n(?:[=y-]*begin|content-t|\(this file must)")
 """What each of ``_NEEDLES`` begins with, in lower case: a quick question before the exact one."""
 _DATA = re.compile(rb"[Dd][Aa][Tt][Aa]:([a-zA-Z]{2,20}/[\w.+-]{1,80})?((?:;[\w=.\"+-]{1,80})*),([\w%+/=!$&'()*,;:@.~-]*)")
+_QUOTED = re.compile(rb"=[0-9A-Fa-f]{2}(?:=[0-9A-Fa-f]{2}){7}")
 _BENIGN_ARMOUR = re.compile(
     rb"-----BEGIN (PGP SIGNATURE|PGP PUBLIC KEY BLOCK|CERTIFICATE|PUBLIC KEY|CERTIFICATE REQUEST)-----\r\n"
     rb"(?:(?!-----)[^\r\n]{0,200}\r\n){0,2000}-----END \1-----"
@@ -50,6 +53,7 @@ _DOCUMENT = re.compile(
     rb"II\*\0|MM\0\*|Salted__|\x28\xb5\x2f\xfd|\x78\x9f\x3e\x22|<[!?A-Za-z]"
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_MARK = re.compile(rb"%PDF-|PK\x03\x04|\xd0\xcf\x11\xe0\xa1\xb1|Rar!\x1a|7z\xbc\xaf\x27|\{\\rtf|\x89PNG\r\n|<html|<!DOCTYPE", re.I)
 _DER = re.compile(rb"\x30[\x80-\x84]")
 
 
@@ -60,7 +64,8 @@ class Blob:
     path: str
     """The number of the part it stands in and where: ``1@120``; "-@120" for octets outside of all parts."""
     kind: str
-    """base64, uuencode, yenc, binhex, data, armour (the armoured text itself) or mime (an entity with its header section)."""
+    """base64, uuencode, yenc, binhex, data, armour (the armoured text itself), mime (an entity with its header section) or
+    quoted-printable (the whole text decoded)."""
     data: bytes
     media_type: str = ""
     """As a data: address declares it."""
@@ -72,6 +77,8 @@ def suspicious(data: bytes) -> bool:
     if _WORDS.search(lower) and _NEEDLES.search(b"\n" + data):
         return True
     if b"data:" in lower and any(_counts(match) for match in _DATA.finditer(data)):
+        return True
+    if b"=" in data and _QUOTED.search(data):
         return True
     classes = data.translate(_CLASSES)
     if _LONG not in classes and _THREE_EMPTY not in b"\r\n" + data.translate(None, _ALPHABET + b"="):
@@ -139,6 +146,8 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
             if b";base64" in match[2].lower():
                 octets = decode(octets, "base64").data
             yield Blob(f"{number}@{base + match.start()}", "data", octets, media_type)
+    if b"=" in data and (match_quoted := _QUOTED.search(data)):
+        yield Blob(f"{number}@{base + match_quoted.start()}", "quoted-printable", decode(data, "quoted-printable").data)
     for start, octets in _runs(data, data.translate(_CLASSES)):
         yield Blob(f"{number}@{base + start}", "base64", octets)
 
@@ -217,7 +226,10 @@ def _meaning(run: bytes, benign: bool) -> bytes | None:
     for shift in range(4):
         # Where a word stands before the run its groups of four are shifted: each of the four starts is tried.
         data = decode(sample[shift:], "base64").data
-        if _DOCUMENT.match(data) or _reads_as_text(data) or (not benign and _DER.match(data)):
+        if (
+            _DOCUMENT.match(data) or _reads_as_text(data) or _MARK.search(data, 0, 64) or _reads_as_text(data[GLUED:])
+            or (not benign and _DER.match(data))
+        ):  # fmt: skip
             return decode(run[shift:], "base64").data
     return decode(run, "base64").data if not benign and len(run) * 3 // 4 >= LARGE else None
 

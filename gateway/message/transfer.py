@@ -51,16 +51,29 @@ def decode(raw: bytes | memoryview, encoding: str) -> Decoded:
 
 def _base64(raw: bytes | memoryview) -> Decoded:
     """Fast where *raw* is nothing but whole base64 lines: then the decoded length says that no octet was skipped."""
-    octets = raw if isinstance(raw, bytes) else bytes(raw)
     try:
-        data = binascii.a2b_base64(octets)
+        data = binascii.a2b_base64(raw)
     except binascii.Error:
-        return _base64_slowly(octets)
-    tail = octets[-512:].rstrip(b"\r\n")
-    pads = 2 if tail.endswith(b"==") else 1 if tail.endswith(b"=") else 0
-    if 4 * (len(data) + pads) == 3 * (len(octets) - octets.count(b"\n") - octets.count(b"\r")):
+        return _base64_slowly(bytes(raw))
+    tail = bytes(raw[-512:])
+    dense = tail.rstrip(b"\r\n")
+    pads = 2 if dense.endswith(b"==") else 1 if dense.endswith(b"=") else 0
+    size = len(raw) - (len(tail) - len(dense))
+    if 4 * (len(data) + pads) == 3 * (size - _line_ends(raw, size)):
         return Decoded(data)
-    return _base64_slowly(octets)
+    return _base64_slowly(bytes(raw))
+
+
+def _line_ends(raw: bytes | memoryview, size: int) -> int:
+    """The CR and LF among the first *size* octets of *raw*; quickly where all lines are as long as the first."""
+    width = bytes(raw[:1000]).find(b"\r\n")
+    if width > 0:
+        count = (size - 1) // (width + 2)
+        if bytes(raw[width : size : width + 2]) == b"\r" * count and bytes(raw[width + 1 : size : width + 2]) == b"\n" * count:
+            # Were there others, fewer octets were left for base64 than the caller expects: it would notice.
+            return 2 * count
+    octets = bytes(raw[:size])
+    return octets.count(b"\r") + octets.count(b"\n")
 
 
 def _base64_slowly(octets: bytes) -> Decoded:
