@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path as FilePath
 from typing import Any
 
+from gateway import policy
 from gateway.address import Path
+from gateway.config import Config, Contacts, Limits, Originators
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id, reference_of
+from gateway.keeper.act import Actor
+from gateway.keeper.audit import AuditChain
+from gateway.keeper.exceptions import Register
+from gateway.keeper.quarantine import Quarantine
+from gateway.keeper.reports import Reports
+from gateway.keeper.sealing import Seal
 from gateway.keeper.vault import Vault
 from gateway.levels import Level
+from gateway.policy import Policy
+from gateway.requests import Commit
 from gateway.stores.base import (
     AuditEvent,
     AuditRow,
@@ -22,6 +35,7 @@ from gateway.stores.base import (
     HoldState,
     MessageRow,
 )
+from gateway.stores.sqlite import SqliteStore
 from gateway.verdict import (
     Classification,
     Confidence,
@@ -30,6 +44,7 @@ from gateway.verdict import (
     Edit,
     Finding,
     Headers,
+    Inspection,
     Leaf,
     LeafState,
     RecipientVerdict,
@@ -151,3 +166,75 @@ def verdict(version: str, *recipients: RecipientVerdict, level: Level | None = N
 
 def random_vault() -> Vault:
     return Vault({"r": os.urandom(32)}, "r")
+
+
+class FakeRelay:
+    """Takes what it is offered."""
+
+    incarnation = "inc-1"
+
+    def __init__(self) -> None:
+        self.offered: list[tuple[list[DeliveryRow], bytes]] = []
+
+    def offer(self, rows: Any, content: bytes) -> None:
+        self.offered.append((list(rows), content))
+
+    @property
+    def recipients(self) -> list[str]:
+        return [row.recipient for rows, _ in self.offered for row in rows]
+
+
+class Room:
+    """The keeper's parts around one store, with the shipped policy and a clock that tests move."""
+
+    def __init__(self, folder: FilePath, **options: Any) -> None:
+        self.now = NOW
+        self.config = Config(
+            state_dir=folder, hostname="gw1.dept.gov.in", originators=Originators(domains=("dept.gov.in",), networks=("10.0.0.0/8",)),
+            contacts=Contacts(postmaster="postmaster@dept.gov.in"), limits=Limits(free_disk=0), max_message_size=1_000_000, **options,
+        )  # fmt: skip
+        self.store = SqliteStore(folder / "gateway.db")
+        self.chain = AuditChain("c1")
+        self.vault = make_vault()
+        self.relay = FakeRelay()
+        self.policy = shipped_policy()
+
+    async def open(self, seal: Seal | None = None) -> Room:
+        await self.store.open(self.chain)
+        self.register = Register(self.store, lambda: self.now)
+        await self.register.load()
+        self.reports = Reports(self.config, self.vault, lambda: self.policy.explanations)
+        parts = (self.config, self.store, self.vault, self.register, self.reports, self.relay, lambda: self.policy)
+        self.actor = Actor(*parts, seal, lambda: self.now)
+        self.quarantine = Quarantine(*parts, lambda: self.now)
+        return self
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def commit(self, tx: Transaction, made: Verdict, content: bytes = CONTENT) -> Any:
+        return await self.actor.commit(Commit(tx, made), content)
+
+    @property
+    def version(self) -> str:
+        return self.register.current.version
+
+    async def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(row.line) for row in await self.store.audit_rows()]
+
+
+@lru_cache
+def shipped_policy() -> Policy:
+    return policy.load(None, Config())
+
+
+def inspection(content: bytes = CONTENT, *, attached: Level | None = None, subject: str = "the heron flies") -> Inspection:
+    """A note, with an unencrypted attachment of level *attached* when that is given."""
+    leaves = [Leaf("1", "", "text/plain", 40, LeafState.INSPECTED, is_attachment=False)]
+    findings = []
+    if attached is not None:
+        path = "2:heron plan.docx"
+        leaves.append(Leaf(path, "heron plan.docx", "application/msword", 900, LeafState.INSPECTED, level=attached))
+        findings.append(Finding(attached, path, Zone.PAGE_HEADER, attached.text, "en", Confidence.CERTAIN, "line"))
+    headers = Headers(subject=subject, message_id="<a@b>", from_addresses=("so@dept.gov.in",))
+    return Inspection(hashlib.sha256(content).hexdigest(), headers, tuple(leaves), tuple(findings))

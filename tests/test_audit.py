@@ -152,8 +152,8 @@ async def test_L07_two_writers_on_one_chain_are_stopped(tmp_path: Path) -> None:
     await store.write(Batch(audit=[event()]))
     tamper(
         tmp_path,
-        "INSERT INTO audit SELECT 77, chain, 2, created, reference, sender, recipient, rule, disposition, prev_hash, hash, line, department,"
-        " format FROM audit",
+        "INSERT INTO audit SELECT 77, chain, 2, created, reference, sender, recipient, rule, disposition, prev_hash, hash, line,"
+        " department, format FROM audit",
     )
     from gateway.stores.base import StoreError
 

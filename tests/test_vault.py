@@ -190,8 +190,8 @@ async def test_P18_the_store_files_hold_no_plaintext(tmp_path: Path) -> None:
 def officer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("officer")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-days", "2",
-         "-subj", "/CN=Security Officer"],
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-days", "2", "-subj", "/CN=Security Officer"],
         check=True, capture_output=True,
     )  # fmt: skip
     return folder

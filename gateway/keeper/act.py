@@ -173,7 +173,11 @@ class Actor:
             else:
                 plan.hold.append(one)  # a message that is sealed goes to nobody
         told = tx.verified_originator and not tx.envelope.sender.is_null
-        if not (plan.deliver or plan.hold) and (not told or self._config.relay.refuse_with == "reply"):
+        if not told:
+            # The policy holds what a rule refuses a stranger while others get their mail: no reviewer's work, but the postmaster's.
+            plan.silent = [one for one in plan.hold if any(t.rule == one.rule and t.hit and t.then == "refuse" for t in one.trace)]
+            plan.hold = [one for one in plan.hold if one not in plan.silent]
+        if not (plan.deliver or plan.hold or plan.silent) and (not told or self._config.relay.refuse_with == "reply"):
             return _Plan()
         notify = {one.path.text: one.notify for one in tx.envelope.recipients}
         for one in refused:

@@ -51,7 +51,7 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
     """The parts of the document that are the same for every recipient."""
     peer, headers, found = tx.peer, verdict.headers, verdict.classification
     level = level_of(verdict)
-    hide = verdict.sealed or verdict.session_refusal or (level is not None and level >= Level.SECRET)
+    hide = verdict.sealed or (level is not None and level >= Level.SECRET)
     hide = hide or any(one.disposition is Disposition.HOLD for one in verdict.recipients)
     first = found.evidence[0] if found.evidence else None
     label: dict[str, Any] = {"level": level.text if level is not None else None, "conflict": found.conflict, "complete": found.complete}

@@ -166,6 +166,8 @@ class SqliteStore:
                 return work(self._reader)
             except sqlite3.Error as error:
                 raise connection.translate(error, self._path) from error
+            except (ValueError, TypeError) as error:
+                raise StoreError(f"{self._path}: a row is damaged and cannot be read: {error}") from error
 
     def _close_reader(self) -> None:
         with self._reading:
