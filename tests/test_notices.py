@@ -83,7 +83,8 @@ def test_delayed_and_relayed(notices: Notices) -> None:
 
 def test_a_report_about_unprotected_mail_needs_the_same_path(notices: Notices) -> None:
     report = notices.failed([(row(level=2, require_aes256=True), Reply(550, "5.7.4", "x"), UNPROTECTED)], HEADER, NOW, "me")
-    assert b"AES" in report.content
+    message, _ = read(report.content)
+    assert "AES-256" in message.get_body(("plain",)).get_content()
     assert report.delivery.require_aes256, "the report may carry the subject"
 
 
