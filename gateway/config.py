@@ -17,6 +17,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway import address
+
 DEFAULT_PATH = FilePath("/etc/gateway/gateway.toml")
 
 _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
@@ -55,6 +57,14 @@ class Section(BaseModel):
     """A table of the file: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _a_labels(domain: str) -> str:
+    """*domain* (or a pattern such as ``.b`` or ``*.b``) in lower-case A-labels, as envelope addresses are compared."""
+    if domain.isascii():
+        return domain.lower().rstrip(".")
+    start = len(domain) - len(domain.lstrip("*."))
+    return domain[:start] + address.domain_of(domain[start:].rstrip("."))
 
 
 class Contacts(Section):
@@ -131,7 +141,7 @@ class Originators(Section):
     @field_validator("domains")
     @classmethod
     def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(domain.lower().rstrip(".") for domain in value)
+        return tuple(_a_labels(domain) for domain in value)
 
 
 class Route(Section):
@@ -145,6 +155,11 @@ class Route(Section):
     )
     tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for this hop; absent: the system's.")
     tls_name: str = Field("", description="Name the hop's certificate must carry; absent: the host of next_hop.")
+
+    @field_validator("domains")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_a_labels(domain) for domain in value)
 
     @model_validator(mode="after")
     def _clear_only_on_loopback(self) -> Route:

@@ -140,7 +140,8 @@ def test_direction_belongs_to_the_recipient(sender: str, peer: Peer, to: str, di
     ("sender", "peer", "answer"),
     [
         ("officer@dept.gov.in", LISTED, True), ("", LISTED, True), ("x@example.net", LISTED, False),
-        ("officer@dept.gov.in", STRANGER, False), ("", STRANGER, False), ("officer@dept.gov.in", SIGNED_IN, True), ("x@example.net", SIGNED_IN, True),
+        ("officer@dept.gov.in", STRANGER, False), ("", STRANGER, False), ("officer@dept.gov.in", SIGNED_IN, True),
+        ("x@example.net", SIGNED_IN, True),
     ],
 )  # fmt: skip
 def test_verified_originators(sender: str, peer: Peer, answer: bool) -> None:
@@ -151,6 +152,21 @@ def test_a_listed_network_that_must_sign_in_proves_nothing_alone() -> None:
     config = CONFIG.model_copy(update={"originators": CONFIG.originators.model_copy(update={"require_auth": True})})
     assert decide.verified(path("officer@dept.gov.in"), LISTED, config) is False
     assert decide.verified(path("officer@dept.gov.in"), SIGNED_IN, config) is True
+
+
+def test_domains_of_the_config_may_be_written_in_their_own_script() -> None:
+    config = Config(
+        originators=Originators(domains=("विभाग.सरकार.भारत", "Dept.GOV.in."), networks=("10.0.0.0/8",)),
+        route=(Route(domains=(".सरकार.भारत",), local=True, next_hop="127.0.0.1:25", tls="none"),),
+    )
+    sender = address.parse("officer@विभाग.सरकार.भारत".encode(), smtputf8=True)
+    assert decide.verified(sender, LISTED, config)
+    assert decide.verified(path("officer@dept.gov.in"), LISTED, config)
+    other = address.parse("x@अन्य.सरकार.भारत".encode(), smtputf8=True)
+    verdict = decide.rcpt(path("a@example.net"), other, STRANGER, POLICY, NONE, config, now=NOW)
+    assert (verdict.disposition, verdict.tier) == (Disposition.DEFER, Tier.GOVERNMENT)
+    seen = inspection(from_addresses=("officer@विभाग.सरकार.भारत",))
+    assert one("x@ministry.gov.in", seen=seen, config=config).rule == "ordinary-mail"
 
 
 # --- the baseline on whole transactions ---------------------------------------------------------------------------------

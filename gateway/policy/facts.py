@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway import address
 from gateway.address import Path
 from gateway.config import Config, Route
 from gateway.envelope import Door, Peer, Transaction
@@ -161,7 +162,7 @@ def message_facts(
         "message.signed": headers.signed,
         "message.is_list": headers.is_list,
         "message.auto_submitted": headers.auto_submitted.strip().lower() not in ("", "no"),
-        "message.from_official": all(address.rpartition("@")[2].lower() in ours for address in headers.from_addresses),
+        "message.from_official": all(_domain(mailbox) in ours for mailbox in headers.from_addresses),
         "leaves": _unlike(_leaf(leaf) for leaf in leaves),
         "findings": _unlike(_findings(classification.evidence, leaves)),
     }
@@ -214,11 +215,22 @@ def number(level: Level | None) -> int:
     return UNMARKED if level is None else int(level)
 
 
+def _domain(mailbox: str) -> str:
+    """The domain of a header address as A-labels; empty where it is none, so that it is nobody's."""
+    domain = mailbox.rpartition("@")[2]
+    if domain.isascii():
+        return domain.lower()
+    try:
+        return address.domain_of(domain)
+    except address.AddressError:
+        return ""
+
+
 def _local(domain: str, routes: Iterable[Route]) -> bool:
     """Whether the first route that matches *domain* is a local one."""
     for route in routes:
         for pattern in route.domains:
-            if pattern == "*" or domain == pattern or (pattern.startswith(".") and domain.endswith(pattern)):
+            if address.matches(domain, pattern):
                 return route.local
     return False
 
