@@ -193,13 +193,14 @@ class Demo:
             title="What was decided",
         )
         reports = sum(1 for one in hop.received if not one["sender"])
-        output.write(f"\nThe stand-in next hop has {len(hop.received)} messages, {reports} of them reports to the originator: {hop.folder}")
+        count = len(hop.received)
+        output.write(f"\nThe stand-in next hop has {count} messages, {reports} of them reports and notices to the originator: {hop.folder}")
         login = await _ask(config, "OneTimeLogin", user="reviewer")
         from gateway.cli.users import page_address
 
         output.write(f"Held mail:   {page_address(config)}/login?token={login[0]['token'] if login else ''}")
         output.write("             (works once; another: gateway users login)")
-        output.write(f"By command:  gateway --config {path} quarantine list")
+        output.write(f"By command:  {_own_name()} quarantine list --config {path}")
         output.write(f"Send more:   swaks --server {host}:{port} --from asha.verma@dept.gov.in --to so.budget@finance.nic.in")
         output.write("Ctrl-C stops it.")
         flush()
@@ -311,6 +312,16 @@ def decided(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
         if isinstance(entry, dict) and entry.get("address"):
             found[str(entry["address"])] = (str(entry.get("disposition") or own.get("disposition") or ""), str(entry.get("rule") or rule))
     return found
+
+
+def _own_name() -> str:
+    """How the command can be called from where the person is."""
+    import sys
+
+    beside = FilePath(sys.executable).with_name("gateway")
+    if shutil.which("gateway") or not beside.exists():
+        return "gateway"
+    return os.path.relpath(beside)
 
 
 def flush() -> None:

@@ -1,0 +1,123 @@
+"""The real gateway under its supervisor: each kind of process killed and seen replaced, mail before and after, a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway import processes
+from tests.e2e.parts import Gateway, Hop, running, wait_for
+
+SENDER, DESK = "officer@dept.gov.in", "desk@finance.nic.in"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    hop = Hop(tmp_path_factory.mktemp("hop"))
+    part = Gateway(tmp_path_factory.mktemp("gw"), hop.port, extra="[limits]\nfree_disk = 0\ndrain = 3\n")
+    with running(hop, part):
+        yield part
+
+
+def status(gateway: Gateway) -> dict[tuple[str, int], int]:
+    """Pid of each process that runs."""
+    return {(row["kind"], row["worker"]): row["pid"] for row in gateway.records("status") if row["pid"]}
+
+
+def send(gateway: Gateway) -> bool:
+    import smtplib
+
+    with contextlib.suppress(OSError), smtplib.SMTP("127.0.0.1", gateway.port, timeout=10) as client:
+        client.sendmail(SENDER, [DESK], b"Subject: note\r\n\r\nText.\r\n")
+        return True
+    return False
+
+
+def children(pid: int) -> dict[str, int]:
+    """Pids of the supervisor's children by kind and worker, from /proc: no start of an interpreter in what is timed."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text()
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                if int(stat[stat.rindex(")") + 2 :].split()[1]) == pid and "--only" in words:
+                    found[words[words.index("--only") + 1] + words[words.index("--worker") + 1]] = int(entry.name)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["keeper0", "inspector0", "doors0", "doors1", "web0"])
+def test_a_killed_process_is_replaced_within_two_seconds_and_mail_goes_on(gateway: Gateway, kind: str) -> None:
+    assert gateway.process is not None
+    supervisor = gateway.process.pid
+    wait_for(lambda: len(children(supervisor)) == 5, 30, "all five processes run")
+    old = children(supervisor)[kind]
+    os.kill(old, signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: children(supervisor).get(kind, old) != old, 2, f"{kind} is replaced")
+    assert time.monotonic() - killed < 2
+    new = children(supervisor)[kind]
+    wait_for(lambda: processes.listens(new), 30, f"{kind} listens again")
+    wait_for(lambda: send(gateway), 30, "mail is taken again")
+    assert gateway.process.poll() is None
+
+
+def test_health_follows_the_keeper(gateway: Gateway) -> None:
+    def health() -> int:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{gateway.web_port}/healthz", timeout=15).status_code
+        return 0
+
+    assert gateway.process is not None
+    wait_for(lambda: health() == 200, 30, "healthy")
+    keeper = children(gateway.process.pid)["keeper0"]
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        assert health() == 503
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    wait_for(lambda: health() == 200, 30, "healthy again")
+
+
+def test_O16_a_second_gateway_on_the_same_state_is_refused(gateway: Gateway) -> None:
+    done = gateway.cli("run", check=False)
+    assert done.returncode == 1
+    assert "another gateway (process" in done.stderr
+    alone = gateway.cli("run", "--only", "keeper", check=False)
+    assert alone.returncode == 2
+    assert "in use by another keeper" in alone.stderr
+    assert send(gateway)
+
+
+def test_O17_a_rule_with_a_mistake_is_refused_and_the_old_rules_stay(gateway: Gateway) -> None:
+    before = gateway.records("status")
+    config = gateway.config.read_text()
+    gateway.config.write_text("workers = 0\n" + config)
+    try:
+        done = gateway.cli("reload", check=False)
+    finally:
+        gateway.config.write_text(config)
+    assert done.returncode == 2
+    assert f"{gateway.config}:" in done.stderr
+    assert [row["pid"] for row in gateway.records("status")] == [row["pid"] for row in before]
+    assert send(gateway)
+
+
+def test_O13_sigterm_ends_all_within_the_drain_time(gateway: Gateway) -> None:
+    assert gateway.process is not None
+    pids = [*gateway.processes()]
+    assert len(pids) >= 6
+    began = time.monotonic()
+    gateway.process.terminate()
+    assert gateway.process.wait(20) == 0
+    assert time.monotonic() - began < 3 + 5
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5, "no process is left")
+    log = (gateway.folder / "gateway.log").read_text()
+    assert "process.killed" not in log
