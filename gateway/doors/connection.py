@@ -20,7 +20,8 @@ from gateway.doors.door import Door, Settings
 from gateway.doors.limits import plain_ip
 from gateway.envelope import Peer
 from gateway.reply import SHUTTING_DOWN, Reply
-from gateway.wire.smtp import Phase, Server
+from gateway.wire.smtp import Server
+from gateway.wire.smtp_events import Phase
 
 _QUIET = 2.0  # seconds of silence after which a session that was ended is dropped
 _LINGER = 30.0  # seconds for which it is listened to at most

@@ -22,8 +22,7 @@ from gateway.envelope import Door as DoorName
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
 from gateway.policy import decide
 from gateway.reply import OUR_FAULT, SHUTTING_DOWN, STORE_FULL, Reply, ReplyError
-from gateway.wire.smtp import Phase
-from gateway.wire.smtp_events import Body, Close, Data, Error, Event, Refusal, StartTls
+from gateway.wire.smtp_events import Body, Close, Data, Error, Event, Phase, Refusal, StartTls
 from gateway.wire.smtp_params import Mail
 
 _FIRST = 16_384  # octets of memory taken at DATA

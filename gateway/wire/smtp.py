@@ -11,7 +11,6 @@ Sources: RFC 5321; RFC 2920 (pipelining), 1870, 6152, 6531, 2034, 3207 section 4
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from functools import partial
 
@@ -21,23 +20,10 @@ from gateway.reply import Reply
 from gateway.wire import smtp_events as say
 from gateway.wire import smtp_params
 from gateway.wire.smtp_data import Scanner
-from gateway.wire.smtp_events import Body, Close, Data, Error, Event, Offer, Refusal, StartTls
+from gateway.wire.smtp_events import Body, Close, Data, Error, Event, Offer, Phase, Refusal, StartTls
 from gateway.wire.smtp_params import ArgumentError, Mail
 
 _EXTENSIONS = 512  # octets that ENVID, ORCPT and the other parameters may add to a command line
-
-
-class Phase(enum.IntEnum):
-    """Where a session stands."""
-
-    SILENT = 0
-    """Before the greeting."""
-    COMMAND = 1
-    ASKED = 2
-    """An event is with the door."""
-    TEXT = 3
-    TLS = 4
-    CLOSED = 5
 
 
 class Server:
@@ -214,6 +200,8 @@ class Server:
         limit = self.offer.command_line
         self._position = end + 1
         line = buffer[start:end]
+        if end - start > limit + _EXTENSIONS:
+            return self._violation(self._first_words(line[:512]) or "command line too long", say.TOO_LONG)
         if line[-1:] != b"\r":
             return self._violation(self._first_words(line) or "bare LF in a command", say.BARE)
         line = line[:-1].rstrip(b" \t")
@@ -224,7 +212,7 @@ class Server:
             self._first = False
             if known is None and (reason := smtp_params.foreign(line)):
                 return self._violation(reason)
-        if end + 1 - start > limit and (end + 1 - start > limit + _EXTENSIONS or verb not in (b"MAIL", b"RCPT")):
+        if end + 1 - start > limit and verb not in (b"MAIL", b"RCPT"):
             return self._violation("command line too long", say.TOO_LONG)
         if smtp_params.has_controls(line):
             return self._control_characters(verb)

@@ -8,6 +8,7 @@ Sources: RFC 5321 section 4.2, RFC 3463 and 5248 (enhanced codes), RFC 1869 (EHL
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from gateway.envelope import Recipient
@@ -49,6 +50,19 @@ class Offer:
             lines.append("STARTTLS")
         lines.append("DSN")
         return "".join(f"250{' ' if line == 'DSN' else '-'}{line}\r\n" for line in lines).encode("ascii")
+
+
+class Phase(enum.IntEnum):
+    """Where a session stands."""
+
+    SILENT = 0
+    """Before the greeting."""
+    COMMAND = 1
+    ASKED = 2
+    """An event is with the door."""
+    TEXT = 3
+    TLS = 4
+    CLOSED = 5
 
 
 @dataclass(slots=True)
