@@ -187,7 +187,8 @@ class Tier(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change of the header section. ``add`` puts a field on top, ``remove`` takes every field of that name away."""
+    """One change of the header section. ``add`` puts a field on top, ``remove`` takes every field of that name away,
+    ``replace`` gives the field of that name a new value where it stands (``message.edits`` has the details)."""
 
     action: str
     header: str

@@ -65,11 +65,18 @@ def test_A26_a_closing_bracket_ends_nothing(line: bytes) -> None:
         (b"From: a@dept.gov.in (An Officer)", "a@dept.gov.in"),
         (b"From: A. B. Officer <a@dept.gov.in>", "a@dept.gov.in"),
         (b"From: =?utf-8?B?4KSo4KWL4KSf?= <a@dept.gov.in>", "a@dept.gov.in"),
-        ("From: नोट <अ@सरकार.भारत>".encode(), "अ@सरकार.भारत"),
+        ("From: नोट <अ@सरकार.भारत>".encode(), "अ@xn--11b7cb3a6a.xn--h2brj9c"),
+        (b"From: a@NIC.xn--h2brj9c", "a@nic.xn--h2brj9c"),
     ],
 )
 def test_plain_From_fields_give_the_address(line: bytes, address: str) -> None:
     assert identity(line) == ((address,), "")
+
+
+def test_A13_a_domain_that_IDNA_does_not_know_gives_no_identity() -> None:
+    addresses, said = identity("From: a@gov。in.example".encode())
+    assert addresses == ()
+    assert said
 
 
 def test_A19_members_of_groups_in_To_are_counted() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from gateway.address import AddressError, domain_of
+
 LONGEST = 4000
 """Characters of a From value that are looked at; a longer one is nobody's."""
 MOST_RECIPIENTS = 2000
@@ -31,7 +33,7 @@ NOT_ONE_ADDRESS = "a From field that is not one plain address"
 
 
 def mailbox(value: str) -> str:
-    """``local@domain`` (domain in lower case) of a value that is exactly one mailbox, else nothing."""
+    """``local@domain`` (domain in lower case, A-labels) of a value that is exactly one mailbox, else nothing."""
     value = value.strip(" \t")
     if len(value) > LONGEST:
         return ""
@@ -41,7 +43,13 @@ def mailbox(value: str) -> str:
     parsed = _ADDRESS.fullmatch(match[1])
     if parsed is None or len(parsed[1]) > 64 or len(parsed[2]) > 255:
         return ""
-    return f"{parsed[1]}@{parsed[2].lower()}"
+    domain = parsed[2]
+    if domain.isascii():
+        return f"{parsed[1]}@{domain.lower()}"
+    try:
+        return f"{parsed[1]}@{domain_of(domain)}"
+    except AddressError:
+        return ""
 
 
 def sender(values: list[str]) -> tuple[str, str]:

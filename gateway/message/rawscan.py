@@ -104,6 +104,8 @@ def hidden(content: bytes, view: View) -> tuple[Blob, ...]:
     if view.ambiguity:
         for start, end in _uncovered(content, view.parts):
             for blob in find(content[start:end], "-", start):
+                if blob.kind == "mime" and start == 0:
+                    continue  # the message's own header section
                 blobs.append(blob)
                 if len(blobs) >= MOST_BLOBS:
                     return tuple(blobs)
