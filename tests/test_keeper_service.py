@@ -1,0 +1,440 @@
+"""The keeper as a process: sockets, who may ask what, drained stop, two at once, faults that stay plain sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import requests
+from gateway.ipc import Channel, ChannelError
+from gateway.keeper import accounts, audit
+from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.exceptions import Wrong
+from gateway.levels import Level
+from gateway.policy import decide
+from gateway.reply import Reply
+from gateway.requests import AddException, Commit, Committed, Deferred, Done, Exceptions, Failed, Rows
+from gateway.stores.base import UserRow
+from gateway.stores.sqlite import SqliteStore
+from tests.keeper_kit import CONTENT, Room, inspection, shipped_policy, transaction
+
+ROOT = Path(__file__).parents[1]
+CONFIG = """
+hostname = "gw1.dept.gov.in"
+state_dir = "{folder}"
+max_message_size = "1MB"
+[contacts]
+postmaster = "postmaster@dept.gov.in"
+[originators]
+domains = ["dept.gov.in"]
+networks = ["10.0.0.0/8"]
+[[route]]
+domains = ["*"]
+next_hop = "127.0.0.1:{port}"
+tls = "none"
+[limits]
+free_disk = 0
+drain = 3
+"""
+
+
+class Sink:
+    """A next hop that takes everything."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[list[str], bytes]] = []
+        self.port = 0
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._session, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 sink\r\n")
+        recipients: list[str] = []
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while line := (await reader.readline()).decode().strip():
+                verb = line[:4].upper()
+                if verb == "RCPT":
+                    recipients.append(line.partition("<")[2].partition(">")[0])
+                if verb == "DATA":
+                    writer.write(b"354 go\r\n")
+                    content = await reader.readuntil(b"\r\n.\r\n")
+                    self.messages.append((recipients, content[:-3]))
+                    recipients = []
+                writer.write({"EHLO": b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n", "QUIT": b"221 bye\r\n"}.get(verb, b"250 ok\r\n"))
+        writer.close()
+
+    async def take(self, count: int) -> list[tuple[list[str], bytes]]:
+        async with asyncio.timeout(15):
+            while len(self.messages) < count:
+                await asyncio.sleep(0.02)
+        return self.messages
+
+
+class Running:
+    """A keeper process and channels to it."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.file = folder / "gateway.toml"
+        self.file.write_text(CONFIG.format(folder=folder / "state", port=port))
+        (folder / "state" / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log = (folder / "keeper.log").open("ab")
+        self.channels: list[Channel] = []
+
+    async def start(self) -> None:
+        code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(self.file)!r})))"
+        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=self.log)
+        async with asyncio.timeout(20):
+            while self.process.poll() is None:
+                try:
+                    self.door = await self.channel("doors")
+                    break
+                except ChannelError:
+                    await asyncio.sleep(0.05)
+        assert self.process.poll() is None, self.words()
+        self.admin = await self.channel("admin")
+
+    async def channel(self, kind: str) -> Channel:
+        made = await Channel.connect(self.folder / "state" / "run" / f"keeper-{kind}.sock", requests.KeeperAnswer)
+        self.channels.append(made)
+        return made
+
+    def words(self) -> str:
+        return (self.folder / "keeper.log").read_text()
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        for one in self.channels:
+            one.close()
+        self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, 20)
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    made = Sink()
+    await made.start()
+    yield made
+    made.server.close()
+
+
+@pytest.fixture
+async def keeper(tmp_path: Path, sink: Sink) -> AsyncIterator[Running]:
+    made = Running(tmp_path, sink.port)
+    await made.start()
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+
+
+async def register(keeper: Running) -> Exceptions:
+    answer, _ = await keeper.door.call(requests.GetExceptions())
+    assert isinstance(answer, Exceptions)
+    return answer
+
+
+async def send(keeper: Running, tx: Any, read: Any = None) -> Any:
+    from gateway import config
+
+    made = decide.decide(tx, read or inspection(), shipped_policy(), await register(keeper), config.load(keeper.file))
+    answer, _ = await keeper.door.call(Commit(tx, made), CONTENT)
+    return answer
+
+
+async def rows(keeper: Running, request: Any) -> list[dict[str, Any]]:
+    answer, _ = await keeper.admin.call(request)
+    assert isinstance(answer, Rows), answer
+    return list(answer.rows)
+
+
+async def test_mail_goes_in_is_delivered_and_finished(keeper: Running, sink: Sink) -> None:
+    tx = transaction("desk@finance.nic.in")
+    answer = await send(keeper, tx)
+    assert answer == Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
+    ((recipients, content),) = await sink.take(1)
+    assert recipients == ["desk@finance.nic.in"]
+    assert content.endswith(CONTENT)
+    async with asyncio.timeout(10):
+        while (await rows(keeper, requests.ListQueue(all=True)))[0]["state"] != "delivered":
+            await asyncio.sleep(0.02)
+    assert await rows(keeper, requests.ListQueue()) == []
+    (row,) = await rows(keeper, requests.ShowDelivery(tx.reference))
+    assert row["recipient"] == "desk@finance.nic.in"
+    log = await rows(keeper, requests.ShowAudit(tx.id))
+    assert [line["event"]["action"] for line in log] == ["message-accepted", "message-delivered"]
+    assert [line["seq"] for line in log] == [1, 2]
+    assert await rows(keeper, requests.SearchAudit(recipient="desk@finance.nic.in", rule="nothing")) == []
+    decisions = keeper.folder / "state" / "log" / "decisions.jsonl"
+    async with asyncio.timeout(10):
+        while not decisions.exists() or len(decisions.read_text().splitlines()) < 2:
+            await asyncio.sleep(0.05)
+    assert await keeper.end() == 0
+    state = keeper.folder / "state"
+    store = SqliteStore(state / "gateway.db", read_only=True)
+    await store.open()
+    heads = audit.heads_in(state / "log" / "audit-heads.jsonl")
+    result = await audit.verify(store, [audit.read_signer(state / "keys" / "audit-signing.pem").public], heads)
+    assert result.text == "ok: 2 rows in 1 chains"
+    assert await store.body(tx.id) is None, "delivered content is destroyed"
+    assert heads[-1].seq == 2, "a last head is signed at the stop"
+    await store.close()
+
+
+async def test_held_mail_is_released_over_the_socket(keeper: Running, sink: Sink) -> None:
+    tx = transaction("desk@finance.nic.in")
+    assert (await send(keeper, tx, inspection(attached=Level.CONFIDENTIAL))).reply.code == 250
+    (held,) = await rows(keeper, requests.ListHeld())
+    assert held["subject"] == "the heron flies"
+    assert (held["reference"], held["state"], held["level"], held["sealed"]) == (tx.reference, "held", "CONFIDENTIAL", False)
+    await sink.take(1)  # the notice
+    for name in ("asha", "bina"):
+        await rows(keeper, requests.AddUser(name))
+    said, _ = await keeper.admin.call(requests.ReleaseHeld(held["id"], "seen", (), "nobody"))
+    assert said == Failed("there is no reviewer 'nobody'; add one with: gateway users add", 1)
+    assert (await rows(keeper, requests.ReleaseHeld(held["id"], "seen", (), "asha")))[0]["message"] == "approved 1 of 2"
+    (shown,) = await rows(keeper, requests.ShowHeld(tx.reference))
+    assert shown["leaves"][1]["name"] == "heron plan.docx"
+    assert shown["approvals"][0]["user"] == "asha"
+    assert "words" in shown["evidence"][0]
+    assert shown["evidence"][0]["words"].startswith("hmac-sha256:")
+    assert (await rows(keeper, requests.ReleaseHeld(held["id"], "yes", (), "bina")))[0]["message"].startswith("released")
+    messages = await sink.take(2)
+    assert messages[1][0] == ["desk@finance.nic.in"]
+    exported, body = await keeper.admin.call(requests.ExportHeld("nothing", "x", "asha"))
+    assert isinstance(exported, Failed)
+    assert body == b""
+
+
+async def test_P20_a_socket_takes_only_what_its_peers_may_ask(keeper: Running) -> None:
+    door, web = await keeper.channel("doors"), await keeper.channel("web")
+    with pytest.raises(ChannelError):
+        await door.call(requests.ListHeld())
+    with pytest.raises(ChannelError):
+        await web.call(requests.ReleaseHeld("x", "y"))
+    answer, _ = await keeper.admin.call(requests.Health())
+    assert isinstance(answer, Rows)
+    assert answer.rows[0]["state"] == "ok"
+
+
+async def test_a_one_time_login_is_made_by_an_administrator_and_redeemed_once_by_the_web(keeper: Running) -> None:
+    web = await keeper.channel("web")
+    (made,) = await rows(keeper, requests.OneTimeLogin())
+    assert made["user"] == accounts.system_name(os.geteuid())
+    first, _ = await web.call(requests.OneTimeLogin(token=made["token"]))
+    assert first == Rows(({"user": made["user"]},))
+    for token in (made["token"], "", "x" * 32):
+        again, _ = await web.call(requests.OneTimeLogin(token=token))
+        assert again == Rows(())
+
+
+async def test_mistakes_of_people_are_plain_sentences(keeper: Running) -> None:
+    for request, code in (
+        (AddException("a@b", "c@d", "why", "x", "x", 9e9), 1),
+        (AddException("a@b", "c@d", "", "x", "y", 9e9), 2),
+        (requests.ExpireException("nothing"), 1),
+        (requests.ActOnQueue("shred", ("x",)), 2),
+        (requests.ActOnQueue("retry"), 2),
+        (requests.ActOnQueue("retry", ("nothing",)), 1),
+        (requests.AddUser("two words"), 2),
+        (requests.RefuseHeld("x", "y"), 1),
+    ):
+        answer, _ = await keeper.admin.call(request)
+        assert isinstance(answer, Failed), request
+        assert answer.code == code, answer
+        assert "Traceback" not in answer.message
+    assert await rows(keeper, requests.ShowHeld("nothing")) == []
+    done, _ = await keeper.door.call(Deferred(transaction("desk@finance.nic.in"), Reply(451, "4.3.0", "x"), "why"))
+    assert done == Done()
+
+
+async def test_O16_a_second_keeper_ends_with_a_sentence(keeper: Running, sink: Sink) -> None:
+    second = Running(keeper.folder, sink.port)
+    code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(second.file)!r})))"
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "in use by another keeper" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert isinstance((await keeper.admin.call(requests.Health()))[0], Rows), "the first one goes on"
+
+
+async def test_O13_a_stop_under_load_loses_nothing(keeper: Running, sink: Sink) -> None:
+    accepted: list[str] = []
+
+    async def sender() -> None:
+        while True:
+            tx = transaction("desk@finance.nic.in")
+            try:
+                answer = await send(keeper, tx)
+            except (ChannelError, AssertionError):
+                return
+            if isinstance(answer, Committed):
+                accepted.append(tx.id)
+
+    senders = [asyncio.create_task(sender()) for _ in range(8)]
+    await asyncio.sleep(0.5)
+    keeper.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(keeper.process.wait, 20)
+    await asyncio.gather(*senders)
+    assert keeper.process.returncode == 0, keeper.words()
+    assert len(accepted) > 10
+    store = SqliteStore(keeper.folder / "state" / "gateway.db", read_only=True)
+    await store.open()
+    assert {row.state.value for row in await store.deliveries(all=True, limit=100_000)} <= {"delivered", "scheduled"}
+    for identifier in accepted:
+        assert await store.message(identifier) is not None
+    assert (await audit.verify(store)).bad is None
+    await store.close()
+
+
+async def test_O12_a_killed_keeper_delivers_what_it_had_accepted_after_its_restart(keeper: Running, sink: Sink) -> None:
+    accepted = set()
+    for _ in range(20):
+        tx = transaction("desk@finance.nic.in")
+        assert (await send(keeper, tx)).reply.code == 250
+        accepted.add(tx.reference)
+    await keeper.end(signal.SIGKILL)
+    again = Running(keeper.folder, sink.port)
+    await again.start()
+    async with asyncio.timeout(20):
+        while await rows(again, requests.ListQueue()):
+            await asyncio.sleep(0.05)
+    assert {row["reference"] for row in await rows(again, requests.ListQueue(all=True)) if row["state"] == "delivered"} == accepted
+    assert await again.end() == 0
+
+
+async def test_O17_a_bad_rule_folder_or_key_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    for change, words in (("rules_dir = '/nonexistent'\n", "nonexistent"), ("", "vault")):
+        folder = tmp_path / words
+        folder.mkdir()
+        made = Running(folder, 1)
+        made.file.write_text(change + made.file.read_text())
+        if not change:
+            (folder / "state" / "keys").mkdir()
+            (folder / "state" / "keys" / "vault.key").write_text("short")
+        code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(made.file)!r})))"
+        done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_L07_a_store_put_back_gets_a_new_chain_and_an_alarm(keeper: Running, sink: Sink) -> None:
+    import shutil
+
+    await send(keeper, transaction("desk@finance.nic.in"))
+    assert await keeper.end() == 0
+    state = keeper.folder / "state"
+    shutil.copy(state / "gateway.db", keeper.folder / "old.db")
+    second = Running(keeper.folder, sink.port)
+    await second.start()
+    await send(second, transaction("desk@finance.nic.in"))
+    assert await second.end() == 0
+    for file in state.glob("gateway.db*"):
+        file.unlink()
+    shutil.copy(keeper.folder / "old.db", state / "gateway.db")
+    third = Running(keeper.folder, sink.port)
+    await third.start()
+    assert "an old file was put back" in third.words()
+    await send(third, transaction("desk@finance.nic.in"))
+    assert await third.end() == 0
+    db = sqlite3.connect(state / "gateway.db")
+    chains = [name for (name,) in db.execute("SELECT DISTINCT chain FROM audit")]
+    db.close()
+    assert len(chains) == 2
+    store = SqliteStore(state / "gateway.db", read_only=True)
+    await store.open()
+    result = await audit.verify(store, (), audit.heads_in(state / "log" / "audit-heads.jsonl"))
+    assert result.bad is not None
+    assert "old file was put back" in result.bad.why
+    await store.close()
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+async def test_who_may_act_as_whom(tmp_path: Path) -> None:
+    from gateway.ipc import Credentials
+    from gateway.stores.base import Batch
+
+    room = await Room(tmp_path).open()
+    people = Accounts(room.store, lambda: room.now)
+    me, other = accounts.system_name(os.geteuid()), Credentials(1, 65534, 65534)
+    name = accounts.system_name(65534)
+    await room.store.write(Batch(users=[UserRow("asha", name, "", "", 1), UserRow("bina", "daemon", "", "", 1)]))
+    assert (await people.reviewer(other, "")).name == "asha"
+    assert (await people.reviewer(other, "asha")).name == "asha"
+    with pytest.raises(Wrong, match="may not act as bina"):
+        await people.reviewer(other, "bina")
+    mine = Credentials(1, os.geteuid(), 0)
+    assert (await people.reviewer(mine, "bina")).name == "bina"
+    assert (await people.reviewer(Credentials(1, 0, 0), "asha")).name == "asha"
+    with pytest.raises(Wrong, match="no reviewer is mapped"):
+        await people.reviewer(mine, "")
+    assert await people.actor(mine, "") == me
+    with pytest.raises(Wrong, match="one person"):
+        await people.add(requests.AddUser("chand", name), "root")
+    with pytest.raises(Wrong, match="already"):
+        await people.add(requests.AddUser("ASHA"), "root")
+    await room.close()
+
+
+def test_O15_logins_end_by_a_clock_that_never_steps() -> None:
+    now = [100.0]
+    logins = Logins(lambda: now[0])
+    token, late = logins.make("asha"), logins.make("bina")
+    assert logins.redeem(token) == "asha"
+    assert logins.redeem(token) == ""
+    now[0] += accounts.TOKEN_SECONDS
+    assert logins.redeem(late) == ""
+
+
+async def test_O15_a_jump_of_the_clock_expires_no_held_mail(tmp_path: Path) -> None:
+    from gateway.keeper.housekeeping import GRACE, Housekeeping
+
+    room = await Room(tmp_path).open()
+    made = decide.decide(
+        tx := transaction("desk@finance.nic.in"), inspection(attached=Level.CONFIDENTIAL), room.policy, room.register.current, room.config
+    )
+    await room.commit(tx, made)
+
+    class Clock:
+        wall, steady = room.now, 0.0
+
+        def time(self) -> float:
+            return self.wall
+
+        def monotonic(self) -> float:
+            return self.steady
+
+    clock = Clock()
+    keys = audit.signer(room.config)
+    house = Housekeeping(room.config, room.store, room.chain, keys, room.register, room.quarantine, clock)
+    assert await house.expire() == 0
+    clock.wall += 365 * 86400
+    room.now = clock.wall
+    assert await house.expire() == 0
+    clock.steady += GRACE / 2
+    clock.wall += GRACE / 2
+    assert await house.expire() == 0
+    clock.wall -= 365 * 86400
+    room.now = clock.wall
+    clock.steady += GRACE
+    clock.wall += GRACE
+    assert await house.expire() == 0, "the clock was put right: nothing is lost"
+    clock.steady += 20 * 86400
+    clock.wall += 20 * 86400
+    room.now = clock.wall
+    assert await house.expire() == 1
+    await room.close()
