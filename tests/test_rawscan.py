@@ -166,12 +166,12 @@ def test_hidden_looks_between_the_parts_of_an_ambiguous_message() -> None:
     ],
 )
 def test_a_megabyte_of_anything_is_scanned_in_linear_time(data: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     rawscan.suspicious(data)
     for count, _ in enumerate(rawscan.find(data, "1")):
         if count > rawscan.MOST_BLOBS:
             break
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 1.5
 
 
 @settings(max_examples=200, deadline=None)
