@@ -287,8 +287,7 @@ def _shouted(context: Context, line: Line) -> bool:
     hit = line.hits[0]
     start, end = max(line.start, hit.start - 60), min(line.end, hit.end + 60)
     around = context.normal.slice(start, hit.start) + context.normal.slice(hit.end, end)
-    letters = [char for char in around if char.isupper() or char.islower()]
-    return bool(letters) and all(char.isupper() for char in letters)
+    return around.isupper()
 
 
 def subject(context: Context, line: Line) -> Iterator[Draft]:

@@ -33,6 +33,9 @@ _EDGE = 48  # characters at each end of a text in which a short form may stand
 _SHORT_FORM = re.compile(r"\s*(?:\[([A-Z]{1,6})\]|\(([A-Z]{1,6})\)|//\s?([A-Z]{1,6})\s?//)")
 _LONGEST_SUBJECT = 1000  # beyond it a subject is read as running text
 _LONGEST_NAME = 1000
+_REPEATS = 100  # hits of a segment that are judged even when their level is certain already
+_MOST_HITS = 2000  # hits of a segment that are judged one by one
+_MOST_IN_LINE = 200
 _PAGE_ZONES = (Zone.PAGE_HEADER, Zone.PAGE_FOOTER, Zone.WATERMARK)
 
 
@@ -85,25 +88,65 @@ def scan(segments: Sequence[Segment], path: str, scheme: Scheme) -> tuple[Findin
 
 
 def _judge(segment: Segment, context: Context, hits: list[Hit], base: int) -> Iterator[_Found]:
-    zone = segment.zone
+    """What the hits of one segment prove.
+
+    Two bounds keep a flood of terms linear and cheap: a level that is certain already is not proved again and again, and
+    beyond a number of hits the rest is only probable as a whole, so that a person looks at it.
+    """
     lists_levels = policy_text(hits)
-    number = 0
-    for line in context.layout.lines(hits):
-        policy = any(index in lists_levels for index in range(number, number + len(line.hits)))
-        number += len(line.hits)
-        if zone is Zone.SUBJECT and len(line.text) <= _LONGEST_SUBJECT:
-            for draft in subject(context, line):
-                yield _Found(_weigh(draft, policy=policy), zone, context, base)
-        elif zone is Zone.PROPERTY:
-            for draft in property_line(context, line):
-                yield _Found(_weigh(draft, policy=policy), zone, context, base)
-        elif zone in _PAGE_ZONES:
-            for draft, counts in page_line(context, line, zone):
-                yield _Found(
-                    _weigh(draft, policy=policy), draft.zone or zone, context, base, segment.page, counts and not policy, segment.pages
-                )
-        else:
-            yield from _running_text(segment, context, line, base, policy=policy)
+    certain: Level | None = None
+    rest: list[Hit] = []
+    index = judged = 0
+    while index < len(hits):
+        if judged >= _REPEATS and certain is not None and hits[index].term.level <= certain:
+            index += 1
+            continue
+        if judged >= _MOST_HITS:
+            rest.extend(hits[index:])
+            break
+        line = context.layout.line(hits, index)
+        stop = index + len(line.hits)
+        if len(line.hits) > _MOST_IN_LINE:
+            rest.extend(line.hits[_MOST_IN_LINE:])
+            line = Line(line.start, line.end, line.text, line.hits[:_MOST_IN_LINE])
+        judged += len(line.hits)
+        policy = not lists_levels.isdisjoint(range(index, stop))
+        for item in _of_line(segment, context, line, base, policy=policy):
+            draft = item.draft
+            if draft.confidence is CERTAIN and draft.hit.term.verified and (certain is None or draft.hit.term.level > certain):
+                certain = draft.hit.term.level
+            yield item
+        index = stop
+    top = _highest_shown(rest, context, certain)
+    if top is not None:
+        yield _Found(Draft(top, PROBABLE, "too-many"), segment.zone, context, base)
+
+
+def _highest_shown(rest: list[Hit], context: Context, certain: Level | None) -> Hit | None:
+    """The highest of *rest* above *certain* that is not in small letters."""
+    for level in sorted({hit.term.level for hit in rest}, reverse=True):
+        if certain is not None and level <= certain:
+            return None
+        for hit in rest:
+            if hit.term.level is level and not context.normal.slice(hit.start, hit.end).islower():
+                return hit
+    return None
+
+
+def _of_line(segment: Segment, context: Context, line: Line, base: int, *, policy: bool) -> Iterator[_Found]:
+    zone = segment.zone
+    if zone is Zone.SUBJECT and len(line.text) <= _LONGEST_SUBJECT:
+        for draft in subject(context, line):
+            yield _Found(_weigh(draft, policy=policy), zone, context, base)
+    elif zone is Zone.PROPERTY:
+        for draft in property_line(context, line):
+            yield _Found(_weigh(draft, policy=policy), zone, context, base)
+    elif zone in _PAGE_ZONES:
+        for draft, counts in page_line(context, line, zone):
+            weighed = _weigh(draft, policy=policy)
+            yield _Found(weighed, draft.zone or zone, context, base, segment.page, counts and not policy, segment.pages)
+    else:
+        yield from _running_text(segment, context, line, base, policy=policy)
 
 
 def _running_text(segment: Segment, context: Context, line: Line, base: int, *, policy: bool) -> Iterator[_Found]:

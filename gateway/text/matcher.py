@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ahocorasick_rs import MATCHKIND_LEFTMOST_LONGEST, BytesAhoCorasick, Implementation
 
@@ -49,8 +50,7 @@ class Term:
         return Confidence.CERTAIN if self.verified else Confidence.PROBABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A term at ``[start, end)`` of the folded text."""
 
     start: int
@@ -150,16 +150,11 @@ class Matcher:
             return []
         forms = self._ascii_forms if plain else self._forms
         hits: list[Hit] = []
-        done = place = passed = 0
-        for index, start, _ in found:
-            literal, (word, kind) = forms[index]
-            if plain:
-                place = start
-            else:
-                place += start - passed if data[passed:start].isascii() else len(data[passed:start].decode("utf-8", "surrogatepass"))
-                passed = start
+        done = 0
+        for index, place in _places(found, data, plain=plain):
             if place < done:
                 continue
+            literal, (word, kind) = forms[index]
             hit = self._check(text, place, place + len(literal), word, kind)
             if hit is not None:
                 hits.append(hit)
@@ -192,6 +187,34 @@ class Matcher:
                 continue
             return Hit(first, end, term, digits=kind == _DIGITAL)
         return None
+
+
+class Finder:
+    """Where any of some literals stands in a text; for landmarks such as the beginnings of quoted mail."""
+
+    def __init__(self, literals: Sequence[str]) -> None:
+        self._automaton = BytesAhoCorasick(
+            [encode(literal) for literal in literals] or [b"\xff"], matchkind=MATCHKIND_LEFTMOST_LONGEST, implementation=Implementation.DFA
+        )
+
+    def find(self, text: str) -> list[tuple[int, int]]:
+        """Index of the literal and place in *text*, in order, not overlapping."""
+        data = encode(text)
+        found = self._automaton.find_matches_as_indexes(data)
+        return list(_places(found, data, plain=len(data) == len(text)))
+
+
+def _places(found: list[tuple[int, int, int]], data: bytes, *, plain: bool) -> Iterator[tuple[int, int]]:
+    """Index and place in characters of each match in the bytes *data*; *plain* when every character is one byte."""
+    place = passed = 0
+    for index, start, _ in found:
+        if plain:
+            yield index, start
+            continue
+        between = data[passed:start]
+        place += len(between) if between.isascii() else len(between.decode("utf-8", "surrogatepass"))
+        passed = start
+        yield index, place
 
 
 def _spaced_word(word: str) -> re.Pattern[str]:

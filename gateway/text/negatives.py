@@ -42,6 +42,8 @@ def shape(words: str, language: str) -> Shape:
     """How the original *words* are written. A script without capitals, and legacy font text, has no case."""
     if "-x-" in language:
         return Shape.NO_CASE
+    if words.isascii():
+        return Shape.CAPITALS if words.isupper() else Shape.LOWER if words.islower() else Shape.TITLE
     cased = [char for char in words if char.isupper() or char.islower() or char in SMALL_CAPITALS]
     if not cased:
         return Shape.NO_CASE

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ahocorasick_rs import AhoCorasick
-
 from gateway.levels import Level
-from gateway.text.matcher import Hit, Matcher, Term
+from gateway.text.matcher import Finder, Hit, Matcher, Term
 from gateway.text.normalise import fold, normalise
 from gateway.text.tables import Reader
 from gateway.verdict import Confidence
@@ -76,8 +74,9 @@ class Scheme:
     before: frozenset[str]
     negation: frozenset[str]
     history: frozenset[str]
-    disclaimers: AhoCorasick
-    quote_headers: tuple[str, ...]
+    landmarks: tuple[tuple[str, str], ...]
+    """Literal and kind (disclaimer, quote, sender) of what shows that text is quoted or boilerplate."""
+    landmark_finder: Finder
     reply_prefix: re.Pattern[str]
     label_names: Mapping[str, Level]
     sensitivity: Mapping[str, Level]
@@ -216,8 +215,18 @@ def _compile(
     beside = _alternatives([*listed("beside", "caveats"), *listed("beside", "urgency")], "  ")
     paging = frozenset(listed("beside", "paging"))
     prefixes = _alternatives(listed("quoting", "reply_prefixes"), r"\s+")
-    headers = tuple(fold(text).strip() for reader in readers for text in reader.strings("quoting", "headers"))
-    disclaimers = [fold(text) for reader in readers for text in reader.strings("disclaimer", "phrases")]
+    landmarks = tuple(
+        dict.fromkeys(
+            [(fold(text), "disclaimer") for reader in readers for text in reader.strings("disclaimer", "phrases")]
+            + [(fold(text).strip(), "quote") for reader in readers for text in reader.strings("quoting", "headers")]
+            + [
+                ("\n" + lead + fold(text) + ":", "sender")
+                for reader in readers
+                for text in reader.strings("quoting", "fields")
+                for lead in ("", "*")
+            ]
+        )
+    )
     terms = tuple(exact.values())
     return Scheme(
         version=f"sha256:{digest}",
@@ -236,8 +245,8 @@ def _compile(
         before=frozenset(listed("negative", "before")),
         negation=frozenset(listed("negative", "negation")),
         history=frozenset(listed("negative", "history")),
-        disclaimers=AhoCorasick(disclaimers or ["\0\0"]),
-        quote_headers=headers,
+        landmarks=landmarks,
+        landmark_finder=Finder([literal for literal, _ in landmarks]),
         reply_prefix=re.compile(rf"\s*(?:(?:{prefixes or '(?!)'})\s*(?:\[\d{{1,3}}\])?\s*:\s*)+"),
         label_names=named_levels("names"),
         sensitivity=named_levels("sensitivity"),

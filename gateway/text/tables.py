@@ -21,7 +21,7 @@ _TABLES: dict[str, frozenset[str]] = {
     "keys": frozenset({"terms", "statements"}),
     "negative": frozenset({"after", "before", "negation", "history"}),
     "disclaimer": frozenset({"phrases"}),
-    "quoting": frozenset({"headers", "reply_prefixes"}),
+    "quoting": frozenset({"headers", "fields", "reply_prefixes"}),
     "labels": frozenset({"names", "sensitivity", "sensitivity_confidence", "properties"}),
 }
 _ROWS = frozenset({"level", "marking", "abbreviation", "pair"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,8 @@ from gateway.verdict import Zone
 _EDGE_LINES = 5
 _PARAGRAPH = 1500  # characters to each side that count as the paragraph of a line
 _QUOTE_MARK = re.compile(r"\s*(?:[a-z]{1,3})?>")
-_SENDER_BLOCK = re.compile(r"^[ \t*]*(?:from|sent|to|subject|date|cc|प्रेषक|विषय)[ \t*]*:", re.MULTILINE)
+_INK = re.compile(r"\S")
+_BLOCK = 400  # characters within which three sender fields make the head of quoted mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,53 +64,59 @@ class Layout:
 
     def __init__(self, folded: str, scheme: Scheme) -> None:
         self._scheme = scheme
+        self._read = 0
+        self._disclaimers: list[int] = []
+        self._quoted_from = 0
+        """Where quoted or forwarded mail begins that is not marked line by line, as far as was read."""
         # Same length as before, so that places stay the same; CR LF is one line end, not an empty line.
         self.text = _unbroken(folded)
 
-    def lines(self, hits: Sequence[Hit]) -> Iterator[Line]:
-        """The lines that hold *hits* (in order, not overlapping), each with all of its hits."""
+    def line(self, hits: Sequence[Hit], index: int) -> Line:
+        """The line that holds ``hits[index]``, with those of the *hits* behind it that it holds too."""
         text = self.text
-        index = 0
-        while index < len(hits):
-            first = hits[index]
-            start = text.rfind("\n", 0, first.start) + 1
-            end = text.find("\n", first.end)
-            end = len(text) if end < 0 else end
-            stop = index + 1
-            while stop < len(hits) and hits[stop].start < end:
-                if hits[stop].end > end:
-                    further = text.find("\n", hits[stop].end)
-                    end = len(text) if further < 0 else further
-                stop += 1
-            yield Line(start, end, text[start:end], tuple(hits[index:stop]))
-            index = stop
+        first = hits[index]
+        start = text.rfind("\n", 0, first.start) + 1
+        end = text.find("\n", first.end)
+        end = len(text) if end < 0 else end
+        stop = index + 1
+        while stop < len(hits) and hits[stop].start < end:
+            if hits[stop].end > end:
+                further = text.find("\n", hits[stop].end)
+                end = len(text) if further < 0 else further
+            stop += 1
+        return Line(start, end, text[start:end], tuple(hits[index:stop]))
 
     @cached_property
-    def _edges(self) -> tuple[int, int]:
-        """Where the first five lines that are not blank end, and where the last five begin."""
-        text = self.text
-        place = 0
+    def _head(self) -> int:
+        """Where the fifth line that is not blank ends."""
+        text, place = self.text, 0
         for _ in range(_EDGE_LINES):
-            seen = re.compile(r"\S").search(text, place)
+            seen = _INK.search(text, place)
             if seen is None:
                 break
             newline = text.find("\n", seen.start())
             place = len(text) if newline < 0 else newline
-        head = place
+        return place
+
+    @cached_property
+    def _tail(self) -> int:
+        """Where the last line but four that is not blank begins."""
+        text = self.text
         tail = len(text)
         for _ in range(_EDGE_LINES):
-            rest = len(text[:tail].rstrip())
+            rest = len(text[max(0, tail - 2000) : tail].rstrip()) + max(0, tail - 2000)
+            if rest == tail - 2000:  # more blanks than that: strip them all
+                rest = len(text[:tail].rstrip())
             if not rest:
                 break
             tail = text.rfind("\n", 0, rest) + 1
-        return head, tail
+        return tail
 
     def zone(self, line: Line) -> Zone:
         """BODY_FIRST, BODY_LAST or BODY."""
-        head, tail = self._edges
-        if line.start < head:
+        if line.start < self._head:
             return Zone.BODY_FIRST
-        return Zone.BODY_LAST if line.start >= tail else Zone.BODY
+        return Zone.BODY_LAST if line.start >= self._tail else Zone.BODY
 
     def is_first(self, line: Line) -> bool:
         """Whether nothing but blanks stands before *line*."""
@@ -150,54 +157,55 @@ class Layout:
         text = self.text[start : end if end >= 0 else start + 200]
         return start + len(text) - len(text.lstrip()), text.strip()
 
-    @cached_property
-    def _quoted_from(self) -> int:
-        """Where quoted or forwarded mail begins that is not marked line by line; the length of the text when nowhere."""
-        text = self.text
-        best = len(text)
-        for header in self._scheme.quote_headers:
-            place = text.find(header)
-            tries = 0
-            while 0 <= place < best and tries < 200:
-                start = text.rfind("\n", max(0, place - 200), place) + 1 if place else 0
-                end = text.find("\n", place, place + 200)
-                line = text[start : end if end >= 0 else place + len(header)].strip(" \t\n-_=*>")
-                if line.startswith(header.strip(":")) or (line.endswith(header) and len(line) < 200):
-                    best = start
-                    break
-                place = text.find(header, place + 1)
-                tries += 1
-        return min(best, self._sender_block(best))
+    def _read_to(self, place: int) -> None:
+        """Look for landmarks up to *place* at least, and twice as far as before, so that all looks together are linear."""
+        if place <= self._read:
+            return
+        limit = min(len(self.text), max(place, 2 * self._read))
+        self._read = limit
+        self._disclaimers = []
+        self._quoted_from = limit + 1
+        senders: list[int] = []
+        for index, found in self._scheme.landmark_finder.find(self.text[:limit]):
+            literal, kind = self._scheme.landmarks[index]
+            if kind == "disclaimer":
+                self._disclaimers.append(found)
+            elif found < self._quoted_from and kind == "sender":
+                senders = [*(other for other in senders if found - other <= _BLOCK), found]
+                if len(senders) == 3:
+                    self._quoted_from = senders[0] + 1
+            elif found < self._quoted_from and kind == "quote":
+                self._quoted_from = self._quote_header(found, literal)
 
-    def _sender_block(self, limit: int) -> int:
-        """Where a block of From, Sent, To, Subject begins, three of them in 400 characters; *limit* when nowhere."""
-        recent: list[int] = []
-        for match in _SENDER_BLOCK.finditer(self.text, 0, limit):
-            recent = [place for place in recent if match.start() - place <= 400][-2:]
-            recent.append(match.start())
-            if len(recent) == 3:
-                return recent[0]
-        return limit
+    def _quote_header(self, place: int, header: str) -> int:
+        """Where the line begins that *header* at *place* makes the head of quoted mail; as before when it does not."""
+        text = self.text
+        start = text.rfind("\n", max(0, place - 200), place) + 1
+        end = text.find("\n", place, place + 200)
+        line = text[start : end if end >= 0 else place + len(header)].strip(" \t\n-_=*>")
+        heads = line.startswith(header.strip(":")) or (line.endswith(header) and len(line) < 200)
+        return start if heads else self._quoted_from
 
     def quoted(self, line: Line) -> bool:
         """Whether *line* stands in quoted mail."""
-        return line.start >= self._quoted_from or _QUOTE_MARK.match(line.text) is not None
-
-    @cached_property
-    def _disclaimers(self) -> list[int]:
-        return [start for _, start, _ in self._scheme.disclaimers.find_matches_as_indexes(self.text)]
+        if _QUOTE_MARK.match(line.text):
+            return True
+        if line.start == 0:
+            return False
+        self._read_to(line.end)
+        return line.start >= self._quoted_from
 
     def in_disclaimer(self, line: Line) -> bool:
         """Whether the paragraph of *line* holds a phrase of a disclaimer."""
-        found = self._disclaimers
-        if not found:
-            return False
         low = max(0, line.start - _PARAGRAPH)
         high = min(len(self.text), line.end + _PARAGRAPH)
-        start = max(low, self.text.rfind("\n\n", low, line.start + 1))
         end = self.text.find("\n\n", max(line.start, line.end - 1), high)
+        start = max(low, self.text.rfind("\n\n", low, line.start + 1))
+        high = high if end < 0 else end
+        self._read_to(high)
+        found = self._disclaimers
         index = bisect_left(found, start)
-        return index < len(found) and found[index] < (high if end < 0 else end)
+        return index < len(found) and found[index] < high
 
 
 def _unbroken(folded: str) -> str:
