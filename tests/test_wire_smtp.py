@@ -277,6 +277,8 @@ def test_S04_S05_bare_line_ends() -> None:
     assert scan(b"a\r\nfoo\rbar\r\n.\r\n")[0] == "bare CR"
     assert scan(b"Subject: a\nX: b\r\n\r\ntext\r\n.\r\n")[0] == "bare LF"
     assert scan(b"a\0b\r\n.\r\n")[0] == "NUL"
+    assert scan(b"\rone line as some servers read it, two as others do\n.\r\n")[0] == "bare CR"
+    assert scan(b"a\r\n\rtext\nb\r\n.\r\n")[0] == "bare CR"
 
 
 def test_S25_line_lengths() -> None:

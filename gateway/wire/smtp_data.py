@@ -90,7 +90,9 @@ class Scanner:
         """Checks and keeps *piece*, which never begins or ends within a CRLF or a stuffed dot."""
         if b"." in telling:
             telling = telling.translate(None, b".")
-        if telling != b"\r\n" * (len(telling) >> 1):
+        # CR, text, LF leaves the same as CRLF: only the count of real pairs tells them apart.
+        lines = len(telling) >> 1
+        if telling != b"\r\n" * lines or piece.count(b"\r\n") != lines:
             offence = _OFFENCE.search(piece)
             assert offence is not None
             self.offence = _NAMES[offence[0]]
