@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ import pytest
 from gateway.config import Config
 from gateway.envelope import new_id, reference_of
 from gateway.keeper import jobs
+from gateway.keeper.audit import AuditChain, verify
 from gateway.keeper.notices import Notices
 from gateway.keeper.relay import Relay
 from gateway.keeper.signing import Signer
 from gateway.keeper.vault import Vault
 from gateway.policy import bounce
 from gateway.stores.base import Batch, DeliveryRow, DeliveryState, DeliveryUpdate, HoldState, MessageRow
+from gateway.stores.sqlite import SqliteStore
 from gateway.verdict import Edit
 from tests.hostile_hop import CLOSE, SILENT, Hop, Slow, per_recipient
 from tests.memory_store import MemoryStore
@@ -694,3 +697,44 @@ async def test_P13_content_that_could_smuggle_never_leaves(world: World) -> None
 
 def test_received_fields_are_counted_in_the_header_only() -> None:
     assert jobs.received_count(jobs.header_of(b"Received: a\r\nX: y\r\nRECEIVED: b\r\nX-Received: c\r\n\r\nReceived: d\r\n")) == 2
+
+
+# --- on the real store -----------------------------------------------------------------------------------------------
+
+
+async def test_the_relay_on_the_embedded_store_across_a_restart(told: Told, tmp_path: Path) -> None:
+    """Delivered, returned and deferred; then the keeper dies, and the next one delivers what was left, with an unbroken chain."""
+    unlisted = per_recipient({"no@nic.in": b"550 5.1.1 unknown\r\n", "later@nic.in": b"451 4.3.0 later\r\n"})
+    async with Hop(replies={"RCPT": unlisted}) as hop:
+        world = World(hop)
+        world.store = SqliteStore(tmp_path / "gateway.db")  # type: ignore[assignment]
+        chain = AuditChain("c1")
+        await world.store.open(chain)
+        world.relay = world.make()
+        await world.relay.start()
+        ids = await world.accept("yes@nic.in", "no@nic.in", "later@nic.in")
+        orphan = world.rows("never-offered@nic.in")
+        await world.commit(orphan)
+        while await world.store.open_delivery_count() > 2:  # the deferred one and the orphan; the report is delivered too
+            await asyncio.sleep(0.01)
+        states = [(await world.store.delivery(i)).state for i in ids]  # type: ignore[union-attr]
+        assert states == [S.DELIVERED, S.BOUNCED, S.DEFERRED]
+        await world.relay.stop()
+        await world.store.close()
+
+        hop.replies.clear()
+        world.store = SqliteStore(tmp_path / "gateway.db")  # type: ignore[assignment]
+        await world.store.open(AuditChain("c1"))
+        world.clock.advance(300)
+        world.relay = world.make()
+        await world.relay.start()
+        while await world.store.open_delivery_count():
+            await asyncio.sleep(0.01)
+        assert sorted(taken.rcpts[0] for taken in hop.taken) == [
+            "RCPT TO:<a@dept.gov.in>" + (" NOTIFY=NEVER" if "DSN" in hop.offer else ""), "RCPT TO:<later@nic.in>",
+            "RCPT TO:<never-offered@nic.in>", "RCPT TO:<yes@nic.in>",
+        ]  # fmt: skip
+        assert await world.store.body(orphan[0].body_id) is None, "nothing needs the content any more"
+        assert (await verify(world.store)).bad is None
+        await world.relay.stop()
+        await world.store.close()

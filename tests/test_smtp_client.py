@@ -457,6 +457,15 @@ async def test_O08_required_tls_is_verified_and_used(certificates: Path) -> None
         pool.close()
 
 
+async def test_large_content_arrives_over_tls(certificates: Path) -> None:
+    async with Hop(tls=server_context(certificates, "good")) as hop:
+        pool = pool_for(hop, tls="required", tls_ca=certificates / "ca.pem", tls_name="hop.test", limits={"relay_data_end": 10})
+        content = b"".join(b".line %d\r\n" % i for i in range(150_000))
+        assert (await once(pool, outgoing(content=content))).replies[0].code == 250
+        assert hop.taken[0].content == content
+        pool.close()
+
+
 @pytest.mark.parametrize(
     ("name", "route"),
     [
