@@ -229,6 +229,10 @@ class RecipientVerdict:
     require_aes256: bool = False
     """The next hop must be an AES-256 protected path."""
     edits: tuple[Edit, ...] = ()
+    archive: tuple[str, ...] = ()
+    """Journal copies that rules ask for, by name."""
+    notify: tuple[str, ...] = ()
+    """Who else is to be told, by name."""
 
 
 @dataclass(frozen=True, slots=True)

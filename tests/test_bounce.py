@@ -186,6 +186,12 @@ def test_heading_is_for_programs_and_threads() -> None:
     assert message["Content-Language"] == "en, hi"
 
 
+def test_the_subject_is_folded_and_reads_back_in_hindi() -> None:
+    octets = make("held", recipients=[NOTE], languages=("hi", "en"))
+    assert max(len(line) for line in octets.split(b"\r\n\r\n")[0].split(b"\r\n")) <= 100
+    assert parsed(octets)["Subject"] == f"समीक्षा की प्रतीक्षा में: आपका संदेश अभी नहीं भेजा गया ({COMMON['reference']})"
+
+
 def test_text_says_what_why_and_next_in_both_languages_english_first() -> None:
     text = text_of(parsed(CASES["held-attachment"]()))
     for words in (

@@ -380,6 +380,12 @@ def test_L08_a_file_that_all_may_write_is_refused(copied: Path) -> None:
         policy.load(copied, Config())
 
 
+def test_L08_a_folder_that_all_may_write_is_refused(copied: Path) -> None:
+    (copied / "policy").chmod(0o777)
+    with pytest.raises(PolicyError, match="may be written by everyone"):
+        policy.load(copied, Config())
+
+
 def test_L08_a_link_out_of_the_folder_is_refused_one_inside_is_not(copied: Path, tmp_path: Path) -> None:
     only(copied, ONE)
     outside = tmp_path / "outside.toml"

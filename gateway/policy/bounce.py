@@ -148,7 +148,7 @@ def _heading(report: _Report, reading: Reading, message_id: str, boundary: str) 
     return [
         f"From: Mail gateway <mailer-daemon@{report.hostname}>",
         f"To: <{report.sender}>",
-        f"Subject: {encoded(subject)}",
+        *_field("Subject", encoded(subject)),
         f"Date: {mail_date(report.now)}",
         f"Message-ID: <{report.kind}.{report.reference}.{int(report.now)}.{digest}@{report.hostname}>",
         *threads,
@@ -202,8 +202,8 @@ def _address(address: str, international: bool) -> tuple[str, str]:
 
 
 def _field(name: str, value: str) -> list[str]:
-    """``name: value`` folded into lines of at most 76 characters where there are blanks."""
-    return textwrap.wrap(f"{name}: {value}", 76, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
+    """``name: value`` folded into lines of at most 78 characters where there are blanks."""
+    return textwrap.wrap(f"{name}: {value}", 78, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
 
 
 def _unxtext(text: str) -> str:

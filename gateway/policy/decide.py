@@ -152,7 +152,7 @@ def _verdict(
 ) -> RecipientVerdict:  # fmt: skip
     return RecipientVerdict(
         address, tier, direction, decision.disposition, decision.status, decision.rule, decision.source, decision.explain, said,
-        decision.trace, decision.hits, decision.tags, covered, protect, edits,
+        decision.trace, decision.hits, decision.tags, covered, protect, edits, decision.archive, decision.notify,
     )  # fmt: skip
 
 

@@ -134,16 +134,17 @@ class RuleSet:
         *waived* rules are left out, except those that refuse or deliver: nobody can waive a refusal.
         """
         try:
-            key = (self._key(found), *(tuple(tuple(e.values()) for e in found[name]) for name in self._lists), waived)
+            scalars = self._key(found)
         except KeyError:
-            return self._decide(found, waived)
+            scalars = tuple(found.get(name) for name in self._scalars)  # None is no fact's value
+        lists = [tuple(tuple(e.values()) for e in found[name]) if name in found else None for name in self._lists]
+        key = (scalars, *lists, waived)
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._decide(found, waived)
-            if not decision.unknown:
-                if len(self._decisions) >= _CACHED:
-                    self._decisions.clear()
-                self._decisions[key] = decision
+            if len(self._decisions) >= _CACHED:
+                self._decisions.clear()
+            self._decisions[key] = decision
         return decision
 
     def hits(self, found: Mapping[str, Any]) -> tuple[bool | None, ...]:

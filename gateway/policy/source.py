@@ -62,8 +62,10 @@ class Source:
 
 
 def files(folder: Path) -> list[Path]:
-    """Every ``*.toml`` of *folder* in name order. Raises PolicyError when it is not a readable folder."""
+    """Every ``*.toml`` of *folder* in name order. Raises PolicyError when it is no readable folder, or all may write to it."""
     try:
+        if folder.stat().st_mode & stat.S_IWOTH:
+            raise PolicyError(f"{folder}: may be written by everyone; run chmod o-w")
         return sorted(entry for entry in folder.iterdir() if entry.suffix == ".toml" and not entry.name.startswith("."))
     except OSError as error:
         raise PolicyError(f"{folder}: cannot be read: {error.strerror or error}") from error
