@@ -201,6 +201,13 @@ class TestWalk:
         assert leaf(found, "mail.eml/2:note.docx").state is LeafState.INSPECTED
         assert any(one.level is Level.CONFIDENTIAL and one.path == "2:a.zip/mail.eml/2:note.docx" for one in found.findings)
 
+    def test_an_office_memo_is_text(self) -> None:
+        found = leaf(
+            attached(b"From: Section Officer\r\nTo: Under Secretary\r\nDate: 1 June\r\nSubject: leave\r\n\r\nwords\r\n", "memo.txt")
+        )
+        assert found.state is LeafState.INSPECTED
+        assert found.media_type == "text/plain"
+
     def test_D13_an_enclosed_message(self) -> None:
         inner = b"From: x@example.org\r\nSubject: SECRET: plans\r\nContent-Type: text/plain\r\n\r\ninner words\r\n"
         outer = (

@@ -9,6 +9,7 @@ Sources: design.md sections 3 and 4; reference/inspection.md; hostile-inputs cat
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -59,6 +60,10 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
 })  # fmt: skip
 """Kind (as ``sniff`` names it) to extractor."""
 
+
+for _name in ("pypdf", "pikepdf", "olefile", "msoffcrypto", "charset_normalizer"):
+    # What these libraries would warn about quotes the octets they read, and no text of a message may reach a log.
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 _OTHER_TYPE = re.compile(rb"^content-type:[ \t]*(?!text/plain)[a-z]", re.I | re.M)
 

@@ -25,6 +25,8 @@ _SILENT = frozenset(
 )
 """Keys whose strings are no words."""
 _RUNNING = frozenset(("/Metadata", "/XFA", "/JS", "/RC", "/RV"))
+"""Keys whose streams are text: metadata, XFA forms, scripts, rich text."""
+_SPEAKS = re.compile(rb"\(|<[0-9a-fA-F]|/(?:EF|JS|JavaScript|Launch|Metadata|EmbeddedFile|XFA|RC|RV|ByteRange)\b")
 _ACTIVE = {"/JavaScript": "JavaScript", "/JS": "JavaScript", "/Launch": "a command to start a program"}
 _TAGS = re.compile(r"<[^>]{0,2000}>")
 
@@ -45,6 +47,7 @@ class _Pass:
         self.budget = budget
         self.strings: list[str] = []
         self.files: list[tuple[str, pikepdf.Object]] = []
+        self.spoken: list[pikepdf.Object] = []
         self.active: set[str] = set()
 
     def walk(self, value: pikepdf.Object, key: str, depth: int) -> None:
@@ -68,6 +71,8 @@ class _Pass:
                 self.active.add(_ACTIVE.get(name) or _ACTIVE[str(item)])
             if signature and name == "/Contents":
                 continue
+            if name in _RUNNING:
+                self.spoken.extend(_streams(item))
             if name == "/EF" and isinstance(item, pikepdf.Dictionary):
                 label = str(value.get("/UF", value.get("/F", "embedded")))
                 self.files.extend((label, file) for file in item.values() if isinstance(file, pikepdf.Stream))
@@ -88,20 +93,22 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
     if len(pdf.objects) > _OBJECTS:
         raise OverLimit("it holds more objects than the limit")
     loose: list[tuple[str, pikepdf.Object]] = []
-    spoken: list[pikepdf.Object] = []
     for number, item in enumerate(pdf.objects):
         if number % 1000 == 0:
             budget.check_time()
-        if isinstance(item, pikepdf.Stream):
-            if item.get("/Type") == "/EmbeddedFile":
-                loose.append(("embedded", item))
-            elif item.get("/Type") == "/Metadata":
-                spoken.append(item)
-        if isinstance(item, pikepdf.Dictionary):
-            spoken.extend(_spoken(item))
+        if not isinstance(item, pikepdf.Object):
+            continue
+        is_stream = isinstance(item, pikepdf.Stream)
+        # Most objects (pages, fonts, pictures) hold no string and no key of ours: one look at them as text is enough.
+        if not _SPEAKS.search((item.stream_dict if is_stream else item).unparse(resolved=True)):
+            continue
+        if is_stream and item.get("/Type") == "/EmbeddedFile":
+            loose.append(("embedded", item))
+        elif is_stream and item.get("/Type") == "/Metadata":
+            state.spoken.append(item)
         state.walk(item, "", 0)
     segments = [Segment("\n".join(state.strings), Zone.BODY)] if state.strings else []
-    for stream in {item.objgen: item for item in spoken}.values():
+    for stream in {item.objgen: item for item in state.spoken}.values():
         segments += [Segment(text, Zone.PROPERTY)] if (text := _text_of(stream, budget)) else []
     children = _files(state.files + loose, budget)
     properties = _properties(pdf)
@@ -110,14 +117,12 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
     return Objects(tuple(segments), children, properties, note)
 
 
-def _spoken(item: pikepdf.Object) -> Iterator[pikepdf.Object]:
-    """Streams under keys whose content is text: XFA forms, rich text, scripts."""
-    for key in _RUNNING:
-        value = item.get(key)
-        if isinstance(value, pikepdf.Stream):
-            yield value
-        elif isinstance(value, pikepdf.Array):
-            yield from (part for part in value if isinstance(part, pikepdf.Stream))
+def _streams(value: pikepdf.Object) -> Iterator[pikepdf.Object]:
+    """The streams that a key of ``_RUNNING`` names: one, or several in an array."""
+    if isinstance(value, pikepdf.Stream):
+        yield value
+    elif isinstance(value, pikepdf.Array):
+        yield from (part for part in value if isinstance(part, pikepdf.Stream))
 
 
 def _text_of(stream: pikepdf.Object, budget: Budget) -> str:

@@ -236,7 +236,8 @@ class _Task:
         try:
             sequence, request, body = ipc.read_frame(connection, self._decoder, self._body_cap)
             # A library that hangs holds no lock of ours and obeys no deadline: the kernel ends the worker.
-            signal.setitimer(signal.ITIMER_REAL, 2 * self._limits.inspect_cpu)
+            # Three such ends, after which the door calls the message poison, fit into ``limits.pipeline``.
+            signal.setitimer(signal.ITIMER_REAL, 1.8 * self._limits.inspect_cpu)
             sandbox.allow_processor_time(self._limits.inspect_cpu * 1.5)
             ipc.write_frame(connection, sequence, self._answer(request, body))
         except (ipc.ChannelError, OSError):

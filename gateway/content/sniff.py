@@ -24,11 +24,12 @@ _HTML = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b", re.I
 )
 _MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
-_MAIL_FIELDS = re.compile(rb"^(?:From|Date|Message-ID|MIME-Version|Received|Return-Path|Content-Type)[ \t]*:", re.I | re.M)
+_MAIL_FIELDS = re.compile(rb"^(?:Message-ID|MIME-Version|Received|Return-Path|Content-Type|Content-Transfer-Encoding)[ \t]*:", re.I | re.M)
 _CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
 _CMS = re.compile(
     rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
 )
+_BLANK = b"\r\n\t \x00"
 _PAGES = (0, 9, 10, 11, 12, 13)
 _TAILS = ((b"Rar!\x1a\x07", "rar"), (b"7z\xbc\xaf\x27\x1c", "7z"))
 _MEDIA = ("image/", "audio/", "video/")
@@ -51,7 +52,7 @@ class Sniffed:
 def sniff(piece: Piece) -> Sniffed:
     """The kinds that *piece* is. Unknown content has the kind ``unknown``."""
     data = piece.data
-    if not data.strip(b"\r\n\t \x00"):
+    if not data[:1024].strip(_BLANK) and not data.strip(_BLANK):
         return Sniffed(("empty",), piece.declared or "text/plain")
     kind, media_type = _binary_kind(data)
     kinds = [kind] if kind else []
@@ -250,12 +251,10 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
     is_html = declared in ("text/html", "application/xhtml+xml") or name.endswith(_HTML_NAMES) or _HTML.match(head)
     if b"<svg" in head[:2048].lower() and (head[:1] == b"<" or declared == "image/svg+xml"):
         return [*kinds, "drawing"], "image/svg+xml"
-    if (
-        declared in ("message/rfc822", "message/global", "multipart/related")
-        or name.endswith(_MAIL_NAMES)
-        or (piece.is_attachment and _is_mail(head))
-    ):
+    if declared in ("message/rfc822", "message/global", "multipart/related") or name.endswith(_MAIL_NAMES):
         return [*kinds, "mail"], "message/rfc822"
+    if piece.is_attachment and _is_mail(head):
+        return [*kinds, "mail", "text"], "message/rfc822"
     if not piece.is_attachment and declared == "text/html":
         return [*kinds, "html"], "text/html"
     if is_html or (piece.is_attachment and _HTML.search(head)):
@@ -266,8 +265,9 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
 
 
 def _is_mail(head: bytes) -> bool:
+    """Whether text looks like a stored message; "From:", "To:" and "Date:" alone head many an office memo too."""
     match = _MAIL.match(head) or (len(head) == 4096 and re.match(rb"\A(?:From |Received:|Return-Path:)", head))
-    return bool(match) and len(_MAIL_FIELDS.findall(head)) >= 2
+    return bool(match) and _MAIL_FIELDS.search(head) is not None
 
 
 def _mismatch(declared: str, media_type: str, kind: str) -> bool:

@@ -190,7 +190,7 @@ class _Walk:
         return candidate
 
 
-_HARMLESS_PAIRS = frozenset(("text", "html", "xml", "script", "pgp", "age", "cms", "salted", "calendar", "drawing"))
+_HARMLESS_PAIRS = frozenset(("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "calendar", "drawing"))
 
 
 def _clean(name: str) -> str:
@@ -209,6 +209,8 @@ def _failed(error: Exception) -> Found:
             reason = "over a limit: it needs too much memory"
         case RecursionError():
             reason = "over a limit: it is nested too deep"
+        case OSError():
+            reason = "it is broken"  # the library for compound files says so in this way
         case _:
             reason = f"could not be read: {type(error).__name__}"
     return Found(state=LeafState.SUSPECT, reason=reason)
