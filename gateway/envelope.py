@@ -16,6 +16,8 @@ import uuid_utils
 from gateway.address import Path
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+"""Two digits for each ten bits: references are made several times a message."""
 
 
 def new_id() -> str:
@@ -26,7 +28,7 @@ def new_id() -> str:
 def reference_of(identifier: str) -> str:
     """The reference people read and quote for the UUID *identifier*: its 128 bits in 26 Crockford base-32 characters."""
     number = int(identifier.replace("-", ""), 16)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -10, -10)])
 
 
 class Door(enum.StrEnum):

@@ -311,6 +311,6 @@ async def test_a_real_decision_goes_through(room: Room) -> None:
     assert lines[0]["gateway"]["label"]["level"] == "CONFIDENTIAL"
     evidence = lines[0]["gateway"]["evidence"][0]
     assert evidence["confidence"] == Confidence.CERTAIN.value
-    assert evidence["words"].startswith("hmac-sha256:")
+    assert evidence["words"].startswith("blake2b-256:")
     assert "heron" not in str(lines)
     assert (await verify(room.store)).bad is None

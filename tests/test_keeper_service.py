@@ -208,7 +208,7 @@ async def test_held_mail_is_released_over_the_socket(keeper: Running, sink: Sink
     assert shown["leaves"][1]["name"] == "heron plan.docx"
     assert shown["approvals"][0]["user"] == "asha"
     assert "words" in shown["evidence"][0]
-    assert shown["evidence"][0]["words"].startswith("hmac-sha256:")
+    assert shown["evidence"][0]["words"].startswith("blake2b-256:")
     assert (await rows(keeper, requests.ReleaseHeld(held["id"], "yes", (), "bina")))[0]["message"].startswith("released")
     messages = await sink.take(2)
     assert messages[1][0] == ["desk@finance.nic.in"]

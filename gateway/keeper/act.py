@@ -10,7 +10,6 @@ Sources: design.md section 4; RFC 5321 section 6.1, RFC 3461 section 4.1; hostil
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from gateway.keeper.exceptions import Register
 from gateway.keeper.notices import Report
 from gateway.keeper.reports import About, Reports
 from gateway.keeper.sealing import Seal
-from gateway.keeper.vault import Vault
+from gateway.keeper.vault import Vault, content_hash
 from gateway.policy import Policy
 from gateway.reply import OUR_FAULT, Reply
 from gateway.requests import Commit, Committed, Deferred, Failed, Refused, Stale
@@ -96,7 +95,7 @@ class Actor:
     async def commit(self, request: Commit, content: bytes) -> Committed | Stale | Failed:
         """The answer to a decision, after it is durable. Raises StoreError and StoreFull (answered 4xx by the caller)."""
         tx, verdict = request.transaction, request.verdict
-        if len(content) != tx.size or hashlib.sha256(content).hexdigest() != tx.sha256:
+        if len(content) != tx.size or content_hash(content) != tx.sha256:
             return Failed("the content is not what was inspected", 3)
         current = self._register.current
         if verdict.exceptions_version != current.version:
