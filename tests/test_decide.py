@@ -217,7 +217,9 @@ MAYBE_DOCX = (finding(Level.CONFIDENTIAL, "2:note.docx", Confidence.PROBABLE, Zo
         ("x@ministry.gov.in", inspection(BODY, BROKEN), "hold", "suspect-content"),
         ("x@ministry.gov.in", inspection(ambiguity=("two Content-Type fields",)), "hold", "ambiguous-message"),
         ("x@gmail.com", inspection(ambiguity=("two Content-Type fields",)), "refuse", "outbound-to-private-provider"),
-        ("x@ministry.gov.in", inspection(from_addresses=("me@gmail.com",)), "refuse", "from-not-official"),
+        ("x@cert-in.org.in", inspection(from_addresses=("me@gmail.com",)), "refuse", "from-not-official"),
+        ("x@cert-in.org.in", inspection(from_addresses=("me@gmail.com",), is_list=True), "deliver", "ordinary-mail"),
+        ("x@ministry.gov.in", inspection(from_addresses=("me@gmail.com",)), "deliver", "ordinary-mail"),
     ],
 )  # fmt: skip
 def test_official_mail(to: str, seen: Inspection, disposition: str, rule: str) -> None:
