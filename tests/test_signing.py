@@ -79,7 +79,7 @@ def _verify(message: bytes, records: dict[bytes, bytes], index: int = 0) -> bool
 MESSAGE = (
     b"Received: from a by b; Thu, 1 Jan 2026 00:00:00 +0530\r\n"
     b"From: Section Officer <so@dept.gov.in>\r\nTo: a@nic.in,\r\n b@nic.in\r\nSubject: =?utf-8?q?Tour?= \r\n programme\r\n"
-    b"SIO-Label: marking=\"CONFIDENTIAL\"\r\nX-Protective-Marking: VER=2018.4, NS=gov.in, SEC=CONFIDENTIAL\r\n"
+    b'SIO-Label: marking="CONFIDENTIAL"\r\nX-Protective-Marking: VER=2018.4, NS=gov.in, SEC=CONFIDENTIAL\r\n'
     b"Message-ID: <1@dept.gov.in>\r\nDate: Thu, 1 Jan 2026 00:00:00 +0530\r\n\r\n"
     b"Dear Sir, \t\r\n  two  blanks\tand a tab\r\n.leading dot\r\n\r\n\r\n"
 )
@@ -98,7 +98,9 @@ def test_stock_dkimpy_verifies_rsa_and_ed25519(keys: tuple[Path, Path, dict[byte
     assert not _verify(changed, records, 1)
 
 
-@pytest.mark.parametrize("field", [b"From: x@evil.example", b"Subject: other", b"SIO-Label: marking=NONE", b"X-Protective-Marking: SEC=UNCLASSIFIED"])
+@pytest.mark.parametrize(
+    "field", [b"From: x@evil.example", b"Subject: other", b"SIO-Label: marking=NONE", b"X-Protective-Marking: SEC=UNCLASSIFIED"]
+)
 @pytest.mark.parametrize("bare", [False, True])
 def test_protected_fields_cannot_be_added(keys: tuple[Path, Path, dict[bytes, bytes]], field: bytes, bare: bool) -> None:
     """Oversigned also where the message has no such field."""
@@ -130,7 +132,9 @@ def test_no_length_tag_and_no_sha1(keys: tuple[Path, Path, dict[bytes, bytes]]) 
         (b"a@dept.gov.in, b@other.in", "", False),  # two domains in From: neither is chosen
     ],
 )
-def test_domain_is_chosen_by_from_then_sender(keys: tuple[Path, Path, dict[bytes, bytes]], header_from: bytes, sender: str, signed: bool) -> None:
+def test_domain_is_chosen_by_from_then_sender(
+    keys: tuple[Path, Path, dict[bytes, bytes]], header_from: bytes, sender: str, signed: bool
+) -> None:
     message = b"From: " + header_from + b"\r\nSubject: x\r\n\r\nhello\r\n"
     result = _signer(("dept.gov.in", "r", keys[0])).sign(message, sender)
     assert result.startswith(b"DKIM-Signature:") is signed
@@ -146,7 +150,9 @@ def test_relaxed_body_is_dkimpys_on_thousands_of_random_bodies() -> None:
         assert relaxed_body(body) == Relaxed.canonicalize_body(body), body
 
 
-@pytest.mark.parametrize("message", [b" leading blank\r\n\r\nx\r\n", b"no colon here\r\n\r\nx\r\n", b"N\xc3\xa4me: x\r\nFrom: so@dept.gov.in\r\n\r\n", b"x", b""])
+@pytest.mark.parametrize(
+    "message", [b" leading blank\r\n\r\nx\r\n", b"no colon here\r\n\r\nx\r\n", b"N\xc3\xa4me: x\r\nFrom: so@dept.gov.in\r\n\r\n", b"x", b""]
+)
 def test_unsignable_mail_goes_as_it_is(keys: tuple[Path, Path, dict[bytes, bytes]], message: bytes) -> None:
     assert _signer(("dept.gov.in", "r", keys[0])).sign(message, "so@dept.gov.in") == message
 
