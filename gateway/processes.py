@@ -1,6 +1,6 @@
 """One process of the gateway: how it is started, whether it listens, what it may know; and the word to systemd.
 
-What it is: ``Child``, ``command``, ``environment``, ``listens``, ``notify``.
+What it is: ``Child``, ``command``, ``environment``, ``listens``, ``notify``, ``store_in_use``.
 Who calls it: ``supervisor``; ``gateway demo`` for ``command``.
 Must never: put a secret in a child's arguments or environment.
 Sources: design.md section 2; proc(5); sd_notify(3).
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import sys
@@ -92,3 +93,18 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def store_in_use(state_dir: FilePath) -> bool:
+    """Whether some keeper holds the lock of the store."""
+    try:
+        lock = os.open(state_dir / "gateway.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -25,7 +25,7 @@ from typing import Any
 from gateway import config as config_file
 from gateway import ipc, logs, requests
 from gateway.config import Config, ConfigError
-from gateway.processes import Child, command, environment, has_terminal, listens, notify
+from gateway.processes import Child, command, environment, has_terminal, listens, notify, store_in_use
 
 QUICK = 5.0
 """Seconds of life below which a death counts towards a crash loop."""
@@ -53,21 +53,6 @@ def prepare(config: Config) -> None:
         raise CannotRun(f"{error.filename}: cannot be made: {error.strerror}", 2) from error
     if not os.access(config.run_dir, os.W_OK | os.X_OK):
         raise CannotRun(f"{config.run_dir}: this user may not write there", 2)
-
-
-def _in_use(config: Config) -> bool:
-    """Whether some keeper holds the lock of the store."""
-    try:
-        lock = os.open(config.state_dir / "gateway.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
@@ -168,7 +153,7 @@ class Supervisor:
         while time.monotonic() < deadline:
             if await self._healthy():
                 return
-            if keeper.state == "wrong" and not _in_use(self._config):
+            if keeper.state == "wrong" and not store_in_use(self._config.state_dir):
                 tried += 1
                 if tried > 1:
                     raise CannotRun("the keeper cannot start; its own message stands above", 2)

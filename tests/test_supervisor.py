@@ -64,7 +64,7 @@ class Running:
         )
 
     def ready(self) -> None:
-        wait_for(lambda: "gateway.ready" in self.log(), 20)
+        wait_for(lambda: "gateway.ready" in self.log(), 60)
 
     def events(self, what: str = "") -> list[list[str]]:
         with contextlib.suppress(FileNotFoundError):
@@ -137,7 +137,7 @@ def test_a_process_that_is_killed_is_replaced_within_two_seconds(running: Runnin
 def test_a_crash_loop_is_slowed_down_and_named_while_the_others_live(running: Running) -> None:
     (running.folder / "web-fails").write_text("7")
     running.start()
-    loop = wait_for(lambda: running.logged("process.crash_loop"), 20)
+    loop = wait_for(lambda: running.logged("process.crash_loop"), 60)
     assert (loop[0]["kind"], loop[0]["how"], loop[0]["next_start_in_s"]) == ("web", "exit code 7", 2.0)
     assert running.process is not None
     assert running.process.poll() is None
@@ -204,12 +204,12 @@ def test_O13_a_stop_during_the_start_leaves_nothing(running: Running) -> None:
 
 
 def test_when_the_supervisor_is_killed_its_processes_end(running: Running) -> None:
-    pytest.importorskip("ctypes")
     config = running.folder / "gateway.toml"
+    words = ["-m", "gateway", "run", "--only", "web", "--config", str(config), "--parent"]
     script = (
-        "import subprocess, sys, time\n"
-        f"p = subprocess.Popen([sys.executable, '-m', 'gateway', 'run', '--only', 'web', '--parent', str(__import__('os').getpid()), '--config', {str(config)!r}])\n"
-        "print(p.pid, flush=True); time.sleep(60)\n"
+        "import os, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, *{words!r}, str(os.getpid())])\n"
+        "print(child.pid, flush=True); time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
     assert parent.stdout is not None
