@@ -135,6 +135,7 @@ class Connection(asyncio.Protocol):
             self._door.count("tls_failures")
             _log.info("smtp.tls_failed", **{"client.ip": self._ip, "error.message": getattr(error, "reason", None) or type(error).__name__})
             self._abort()
+            self.connection_lost(error)  # asyncio's own loop forgets to say so when a handshake fails
             return
         if transport is None or self._transport is None:
             return
