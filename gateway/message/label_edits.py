@@ -55,6 +55,8 @@ def label_edits(
         edits.append(Edit("add", "SIO-Label", ours))
     marked = [value for name, value in old if name.lower() == "x-protective-marking"]
     if [" ".join(value.split()) for value in marked] != [protective]:
+        # RFC 7444 has a record for SIO-Label alone; its comment keeps what the other label said.
+        edits += [Edit("add", "SIO-Label-History", _comment(value, changed_by, changed_at)) for value in marked]
         edits.append(Edit("remove", "X-Protective-Marking"))
         edits.append(Edit("add", "X-Protective-Marking", protective))
     return tuple(edits)
@@ -92,6 +94,17 @@ def _history(value: str, ours: str, changed_by: str, changed_at: str) -> str:
         parts.append(written("changed-at", changed_at))
     if comment:
         parts.append(written("changed-comment", _clean(comment)))
+    return "; ".join(parts)
+
+
+def _comment(value: str, changed_by: str, changed_at: str) -> str:
+    """The record that an X-Protective-Marking was replaced."""
+    parts = ["change=replace"]
+    if changed_by:
+        parts.append(written("changed-by", changed_by))
+    if changed_at:
+        parts.append(written("changed-at", changed_at))
+    parts.append(written("changed-comment", f"X-Protective-Marking was {_clean(value)[:500]}"))
     return "; ".join(parts)
 
 

@@ -122,7 +122,7 @@ def own_line(context: Context, line: Line, zone: Zone) -> Confidence:
 def _heading_goes_on(context: Context, line: Line, place: int, following: str) -> bool:
     """Whether the next line makes the term the first word of a name ("RESTRICTED" / "HOLIDAY LIST"), written the same way."""
     words = tokens(following)
-    if not words or words[0] not in context.scheme.after or len(words) > 4:
+    if not words or words[0] not in context.scheme.after or len(words) > 4 or not context.scheme.rest(following):
         return False
     start = place + following.find(words[0])
     return shape(context.normal.slice(start, start + len(words[0])), "") is context.shape(line.hits[-1])

@@ -101,6 +101,8 @@ _BLOCKS = (
 def _fold_one(char: str, lookalikes: dict[str, str]) -> str:
     if char in _OTHER:
         return _OTHER[char]
+    if char in lookalikes:  # before decomposition, which makes a sigma of the lunate sigma that looks like C
+        return lookalikes[char]
     code = ord(char)
     category = unicodedata.category(char)
     if category == "Cn":
@@ -189,8 +191,11 @@ class Normal:
         if not self._shifting:
             return place
         places, ahead = self._steps
-        index = bisect_right(places, place) - 1
-        return min(place + (ahead[index] if index >= 0 else 0), len(self.original))
+        index = bisect_right(places, place)
+        source = place + (ahead[index - 1] if index else 0)
+        if index < len(places):  # inside of what the next shifting character became
+            source = min(source, places[index] + ahead[index] - 1)
+        return min(source, len(self.original))
 
     def slice(self, start: int, end: int) -> str:
         """The original words of ``text[start:end]``."""
