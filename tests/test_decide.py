@@ -341,6 +341,7 @@ def test_probable_secret_is_sealed_and_without_an_officer_refused() -> None:
 
 def test_refused_by_a_verified_originator_is_bounced_by_default() -> None:
     assert not decided("a@gmail.com").session_refusal
+    assert decided("a@gmail.com", door=Door.IMAP).session_refusal  # nobody is there to be sent a report: APPEND answers NO
     assert decided("a@gmail.com").recipients[0].disposition is Disposition.REFUSE
 
 

@@ -196,8 +196,8 @@ def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, .
         return Decision(Disposition.HOLD, NO_RULE, "4.7.1", "", NO_RULE, trace, (NO_RULE,), tags, archive, notify, unknown=names)
     return Decision(
         winner, first.id, first.status, first.source, first.explain, trace, hits, tags, archive, notify,
-        session=winner is Disposition.REFUSE and any(rule.session for rule, then in deciding if then is winner),
-        sealed=winner is Disposition.HOLD and any(rule.sealed for rule, then in deciding if then is winner),
+        session=any(rule.session for rule, then in deciding if then is winner),
+        sealed=any(rule.sealed for rule, then in deciding if then is winner),
         unknown=names,
     )  # fmt: skip
 
