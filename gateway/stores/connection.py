@@ -172,6 +172,11 @@ def translate(error: sqlite3.Error, path: FilePath) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another program holds the lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def breaks_trust(error: sqlite3.Error) -> bool:
     """Whether the connection has to be opened and probed again before anything more is written (rule: O02)."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -90,7 +90,7 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         # The reader goes first: the last connection that closes moves the log into the file.
         await loop.run_in_executor(self._pool, self._close_reader)
-        await loop.run_in_executor(self._pool, self._writer.stop)
+        await self._writer.stop()
         self._pool.shutdown()
         self._unlock()
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 
 from gateway.stores import connection, rows
@@ -31,10 +31,17 @@ from gateway.stores.base import (
 )
 from gateway.stores.schema import OPEN_DELIVERY_SQL
 
-_GROUP_BATCHES = 500
+_GROUP_BATCHES = 64
 _GROUP_OCTETS = 32 << 20
+_INLINE_OCTETS = 1 << 20
+"""Octets of content up to which a group is written on the event loop: about a millisecond."""
+_PATIENCE = 10.0  # seconds for another program that writes to the file
 _REOPEN_EVERY = 1.0  # seconds between two attempts to open a degraded store again
 _COUNT_OPEN = f"SELECT count(*) FROM deliveries WHERE {OPEN_DELIVERY_SQL}"  # noqa: S608
+
+
+class _NotHereError(Exception):
+    """What has to be done may wait: not on the event loop."""
 
 
 class Job:
@@ -59,13 +66,16 @@ class Writer:
         self._path = path
         self._connect = connect
         self._reopen_reader = reopen_reader
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._busy = False
+        self._idle: asyncio.Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._db: sqlite3.Connection | None = None
         self._chain: Chain | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self._applier = Applier()
         self._tried = 0.0
+        self._register_before = ""
         self.open_deliveries = 0
         self.degraded = ""
         """Why nothing is accepted now; empty when all is well."""
@@ -80,25 +90,82 @@ class Writer:
     # --- the event loop's side ----------------------------------------------------------------------------------------
 
     def start(self, chain: Chain, loop: asyncio.AbstractEventLoop) -> None:
-        """Opens and checks the file (blocking), then starts the thread. Raises StoreError."""
+        """Opens and checks the file (blocking; called in a thread). Raises StoreError."""
         self._chain = chain
         self._loop = loop
         self._open(full_check=True)
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queues *job*; its future is set from the thread."""
-        self._jobs.put(job)
+        """Takes *job*; its future is set when it is durable."""
+        self._waiting.append(job)
+        if not self._busy:
+            self._busy = True
+            # After the callbacks that are ready now: what they bring shares this transaction.
+            assert self._loop is not None
+            self._loop.call_soon(self._next_group)
 
-    def stop(self) -> None:
-        """Ends the thread after all jobs before this call (blocking)."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
+    async def stop(self) -> None:
+        """Ends after all jobs before this call, and closes the file."""
+        if self._loop is not None:
+            if self._busy:
+                self._idle = self._loop.create_future()
+                await self._idle
+            await self._loop.run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
 
-    # --- the thread's side --------------------------------------------------------------------------------------------
+    def _next_group(self) -> None:
+        jobs, size = [self._waiting.popleft()], 0
+        size = _octets(jobs[0])
+        while self._waiting and len(jobs) < _GROUP_BATCHES and size < _GROUP_OCTETS:
+            jobs.append(self._waiting.popleft())
+            size += _octets(jobs[-1])
+        assert self._loop is not None
+        work: Callable[[], None] = lambda: self._do(jobs)  # noqa: E731
+        if size < _INLINE_OCTETS and self._db is not None and not self.degraded and all(job.batch is not None for job in jobs):
+            # The statements run here, where nobody waits for the interpreter lock; the COMMIT, which waits for the disk and
+            # needs no lock, in the thread. Measured: twice the messages for the same processor time.
+            try:
+                if not self._write(jobs, patience=0.0):
+                    self._settle(jobs)
+                    return
+                work = lambda: self._commit(jobs)  # noqa: E731
+            except _NotHereError:
+                pass
+        self._loop.run_in_executor(self._thread, self._guarded, work, jobs)
+
+    def _guarded(self, work: Callable[[], None], jobs: list[Job]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            for job in jobs:
+                job.error = job.error or error
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, jobs)
+
+    def _settle(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            if job.future.done():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        assert self._loop is not None
+        if self._waiting:
+            self._loop.call_soon(self._next_group)
+        else:
+            self._busy = False
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
+
+    # --- on either side, never on both at once ------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
 
     def _open(self, *, full_check: bool) -> None:
         db = connection.connect_writer(self._path, self._connect)
@@ -106,6 +173,7 @@ class Writer:
             if full_check:
                 connection.check(db, self._path)
             connection.drain_log(db)
+            db.execute("PRAGMA busy_timeout=0")  # waiting for other programs is ours: never on the event loop
             self._refresh(db)
         except sqlite3.Error as error:
             db.close()
@@ -122,47 +190,15 @@ class Writer:
         last = db.execute(rows.SELECT_AUDIT + " WHERE chain = ? ORDER BY seq DESC LIMIT 1", (self._chain.id,)).fetchone()
         self._chain.resume(rows.audit_row(last) if last else None)
 
-    def _run(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                break
-            jobs, size, ending = [job], _octets(job), False
-            while len(jobs) < _GROUP_BATCHES and size < _GROUP_OCTETS:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    ending = True
-                    break
-                jobs.append(job)
-                size += _octets(job)
-            self._do(jobs)
-            if ending:
-                break
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
-
     def _do(self, jobs: list[Job]) -> None:
-        try:
-            self._revive()
-            batches = [job for job in jobs if job.batch is not None]
-            if batches:
-                self._commit(batches)
-            for job in jobs:
-                if job.work is not None:
-                    self._work(job)
-        except BaseException as error:
-            for job in jobs:
-                job.error = job.error or error
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(_settle, jobs)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+        """All of it in the thread: large content, work outside of transactions, and whatever follows a fault."""
+        self._revive()
+        batches = [job for job in jobs if job.batch is not None]
+        if batches:
+            self._transaction(batches)
+        for job in jobs:
+            if job.work is not None:
+                self._work(job)
 
     def _work(self, job: Job) -> None:
         assert self._db is not None
@@ -173,42 +209,89 @@ class Writer:
             self._failed(error)
             job.error = connection.translate(error, self._path)
 
-    def _commit(self, jobs: list[Job], *, apart: bool = False) -> None:
-        """One transaction for all *jobs*; sets their errors. *apart*: each in its own savepoint."""
+    def _transaction(self, jobs: list[Job], *, apart: bool = False) -> None:
+        if self._write(jobs, patience=_PATIENCE, apart=apart):
+            self._commit(jobs)
+
+    def _write(self, jobs: list[Job], *, patience: float, apart: bool = False) -> bool:
+        """Begins a transaction with the batches of *jobs*; sets their errors. Returns whether there is something to commit.
+        *apart*: each in its own savepoint. Without *patience* (seconds for other programs) it raises _NotHereError instead of
+        waiting."""
         db, chain = self._db, self._chain
         assert db is not None
         assert chain is not None
-        self._applier.delta, register = 0, self._applier.register
+        self._applier.delta, self._register_before = 0, self._applier.register
         try:
-            db.execute("BEGIN IMMEDIATE")
+            self._begin(db, patience)
             if apart:
                 for job in jobs:
                     self._apply_apart(db, chain, job)
             else:
                 self._applier.apply(db, chain, jobs)
-            db.execute("COMMIT")
+        except _NotHereError:
+            raise
         except BaseException as error:
-            chain.discarded()
-            self._applier.register = register
-            with contextlib.suppress(sqlite3.Error):
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            self._take_back(db, chain)
             if not apart and isinstance(error, (Again, sqlite3.IntegrityError)):
                 for job in jobs:
                     job.error = None
-                self._commit(jobs, apart=True)
-                return
-            if not isinstance(error, sqlite3.Error):
-                if len(jobs) == 1 or isinstance(error, StoreError):
+                return self._write(jobs, patience=patience, apart=True)
+            if isinstance(error, sqlite3.Error):
+                self._failed(error)
+                failure: BaseException = connection.translate(error, self._path)
+            else:
+                failure = error
+                if len(jobs) > 1 and not isinstance(error, StoreError):
+                    if not patience:
+                        raise _NotHereError from error
+                    self._alone(jobs)  # one of them is not what it should be: it must not take the others with it
+                    return False
+            for job in jobs:
+                job.error = failure
+            return False
+        return True
+
+    def _begin(self, db: sqlite3.Connection, patience: float) -> None:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not connection.is_busy(error):
                     raise
-                self._commit_alone(jobs)  # one of them is not what it should be: it must not take the others with it
+                if not patience:
+                    raise _NotHereError from error
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.02)
+            else:
                 return
+
+    def _commit(self, jobs: list[Job]) -> None:
+        """Makes the open transaction durable; after a failure nothing of it stands and nothing is trusted."""
+        db, chain = self._db, self._chain
+        assert db is not None
+        assert chain is not None
+        try:
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._take_back(db, chain)
             self._failed(error)
-            raise connection.translate(error, self._path) from error
+            failure = connection.translate(error, self._path)
+            for job in jobs:
+                job.error = job.error or failure
+            return
         chain.written()
         self.open_deliveries += self._applier.delta
         self.groups += 1
         self.batches += len(jobs)
+
+    def _take_back(self, db: sqlite3.Connection, chain: Chain) -> None:
+        chain.discarded()
+        self._applier.register = self._register_before
+        with contextlib.suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     def _apply_apart(self, db: sqlite3.Connection, chain: Chain, job: Job) -> None:
         db.execute("SAVEPOINT batch")
@@ -224,11 +307,11 @@ class Writer:
             job.error = error if isinstance(error, Conflict) else Conflict(str(error))
         db.execute("RELEASE batch")
 
-    def _commit_alone(self, jobs: list[Job]) -> None:
+    def _alone(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.error = None
             try:
-                self._commit([job])
+                self._transaction([job])
             except Exception as error:
                 job.error = error
 
@@ -240,7 +323,7 @@ class Writer:
             self._tried = 0.0
 
     def _revive(self) -> None:
-        """Opens a degraded store again, at most once a second. Raises StoreError while it cannot be trusted."""
+        """Opens a degraded store again, at most once a second (in the thread). Raises StoreError while it cannot be trusted."""
         if not self.degraded and self._db is not None:
             return
         now = time.monotonic()
@@ -262,13 +345,3 @@ class Writer:
 
 def _octets(job: Job) -> int:
     return sum(len(body.ciphertext) for body in job.batch.bodies) if job.batch is not None else 0
-
-
-def _settle(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
