@@ -53,6 +53,12 @@ def arrived(hop: Hop, reference: str, recipient: str) -> tuple[dict[str, Any], b
     return found
 
 
+def words_of(content: bytes) -> str:
+    """All the plain text of a message, decoded."""
+    parts = email.message_from_bytes(content).walk()
+    return "".join(part.get_payload(decode=True).decode("utf-8", "replace") for part in parts if part.get_content_type() == "text/plain")
+
+
 def reference_of(reply: str) -> str:
     """The reference at the end of ``2.0.0 accepted <reference>``."""
     return reply.rsplit(" ", 1)[-1]
@@ -84,6 +90,7 @@ def test_a_marked_message_is_labelled(gateway: Gateway, hop: Hop) -> None:
 def test_an_outside_label_is_evidence_and_then_replaced(gateway: Gateway, hop: Hop) -> None:
     message = note("Statement", "Please keep.")
     message["X-Protective-Marking"] = "VER=2018.4, NS=gov.au, SEC=RESTRICTED, ORIGIN=a@b.example"
+    message["SIO-Label"] = 'marking="RESTRICTED"; fgcolor=black; bgcolor=teal'
     code, reply = send(gateway, message.as_bytes(), [DESK])
     assert code == 250, reply
     _, out = arrived(hop, reference_of(reply), DESK)
@@ -92,7 +99,9 @@ def test_an_outside_label_is_evidence_and_then_replaced(gateway: Gateway, hop: H
     assert len(labels) == 1
     assert "NS=gov.in" in labels[0]
     assert "SEC=RESTRICTED" in labels[0]
-    assert "SIO-Label-History" in out.decode()
+    history = " ".join(email.message_from_bytes(out).get_all("SIO-Label-History") or [])
+    assert "bgcolor=teal" in history.replace('"', "")
+    assert "gov.au" in history, "the other label that was replaced is recorded too"
 
 
 def test_A29_the_allowed_get_it_and_the_refused_stand_in_one_bounce(gateway: Gateway, hop: Hop) -> None:
@@ -200,7 +209,7 @@ def test_a_refused_item_gives_the_officer_the_note(gateway: Gateway, hop: Hop) -
 
     def bounced() -> bool:
         reports = [hop.content(e) for e in hop.received() if e["recipients"] == [OFFICER] and reference.encode() in hop.content(e)]
-        return any(b"Action: failed" in report and b"e-Office" in report for report in reports)
+        return any(b"Action: failed" in report and "send it by e-Office" in words_of(report) for report in reports)
 
     wait_for(bounced, 15, "the bounce with the reviewer's note")
 
