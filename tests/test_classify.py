@@ -97,7 +97,8 @@ def test_only_what_was_read_is_complete() -> None:
 
 def test_evidence_begins_with_the_surest_and_highest() -> None:
     findings = (f(R, confidence=POSSIBLE), f(R), f(TS, confidence=PROBABLE), f(S))
-    assert [(e.confidence, e.level) for e in classify(of(*findings))[0].evidence] == [
+    evidence = classify(of(*findings))[0].evidence
+    assert [(e.confidence, e.level) for e in evidence] == [
         (CERTAIN, S),
         (CERTAIN, R),
         (PROBABLE, TS),

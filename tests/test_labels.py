@@ -52,7 +52,7 @@ def level(name: str, value: str) -> Level | None:
         ("X-Protective-Marking", "VER=2018.4, NOTE=a\\, b, SEC=SECRET", Level.SECRET),
         (
             "msip_labels",
-            "MSIP_Label_1a2b-3c_Enabled=true; MSIP_Label_1a2b-3c_Name=Confidential; MSIP_Label_1a2b-3c_ContentBits=3",
+            "MSIP_Label_1-a_Enabled=true; MSIP_Label_1-a_Name=Confidential; MSIP_Label_1-a_ContentBits=3",
             Level.CONFIDENTIAL,
         ),
         ("msip_labels", "MSIP_Label_1_Enabled=true; MSIP_Label_1_Name=Highly Confidential", Level.CONFIDENTIAL),
