@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,14 @@ tls = "none"
 [limits]
 free_disk = 0
 drain = 3
+"""
+
+
+START = """
+import pathlib, sys
+from gateway import config
+from gateway.keeper import service
+service.run(config.load(pathlib.Path(sys.argv[1])))
 """
 
 
@@ -93,18 +101,23 @@ class Running:
         self.log = (folder / "keeper.log").open("ab")
         self.channels: list[Channel] = []
 
-    async def start(self) -> None:
-        code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(self.file)!r})))"
-        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=self.log)
+    def launch(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", START, str(self.file)], cwd=ROOT, stderr=self.log)
+
+    async def connect(self) -> None:
         async with asyncio.timeout(20):
             while self.process.poll() is None:
                 try:
                     self.door = await self.channel("doors")
                     break
                 except ChannelError:
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.02)
         assert self.process.poll() is None, self.words()
         self.admin = await self.channel("admin")
+
+    async def start(self) -> None:
+        self.launch()
+        await self.connect()
 
     async def channel(self, kind: str) -> Channel:
         made = await Channel.connect(self.folder / "state" / "run" / f"keeper-{kind}.sock", requests.KeeperAnswer)
@@ -137,6 +150,25 @@ async def keeper(tmp_path: Path, sink: Sink) -> AsyncIterator[Running]:
     if made.process.poll() is None:
         made.process.kill()
         made.process.wait()
+
+
+@pytest.fixture(scope="module")
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One keeper for the tests that leave it whole; its next hop is not there, so nothing leaves."""
+    made = Running(tmp_path_factory.mktemp("keeper"), 1)
+    made.launch()
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+@pytest.fixture
+async def shared(long_lived: Running) -> AsyncIterator[Running]:
+    await long_lived.connect()
+    yield long_lived
+    for channel in long_lived.channels:
+        channel.close()
+    long_lived.channels.clear()
 
 
 async def register(keeper: Running) -> Exceptions:
@@ -217,20 +249,20 @@ async def test_held_mail_is_released_over_the_socket(keeper: Running, sink: Sink
     assert body == b""
 
 
-async def test_P20_a_socket_takes_only_what_its_peers_may_ask(keeper: Running) -> None:
-    door, web = await keeper.channel("doors"), await keeper.channel("web")
+async def test_P20_a_socket_takes_only_what_its_peers_may_ask(shared: Running) -> None:
+    door, web = await shared.channel("doors"), await shared.channel("web")
     with pytest.raises(ChannelError):
         await door.call(requests.ListHeld())
     with pytest.raises(ChannelError):
         await web.call(requests.ReleaseHeld("x", "y"))
-    answer, _ = await keeper.admin.call(requests.Health())
+    answer, _ = await shared.admin.call(requests.Health())
     assert isinstance(answer, Rows)
     assert answer.rows[0]["state"] == "ok"
 
 
-async def test_a_one_time_login_is_made_by_an_administrator_and_redeemed_once_by_the_web(keeper: Running) -> None:
-    web = await keeper.channel("web")
-    (made,) = await rows(keeper, requests.OneTimeLogin())
+async def test_a_one_time_login_is_made_by_an_administrator_and_redeemed_once_by_the_web(shared: Running) -> None:
+    web = await shared.channel("web")
+    (made,) = await rows(shared, requests.OneTimeLogin())
     assert made["user"] == accounts.system_name(os.geteuid())
     first, _ = await web.call(requests.OneTimeLogin(token=made["token"]))
     assert first == Rows(({"user": made["user"]},))
@@ -239,7 +271,7 @@ async def test_a_one_time_login_is_made_by_an_administrator_and_redeemed_once_by
         assert again == Rows(())
 
 
-async def test_mistakes_of_people_are_plain_sentences(keeper: Running) -> None:
+async def test_mistakes_of_people_are_plain_sentences(shared: Running) -> None:
     for request, code in (
         (AddException("a@b", "c@d", "why", "x", "x", 9e9), 1),
         (AddException("a@b", "c@d", "", "x", "y", 9e9), 2),
@@ -250,23 +282,24 @@ async def test_mistakes_of_people_are_plain_sentences(keeper: Running) -> None:
         (requests.AddUser("two words"), 2),
         (requests.RefuseHeld("x", "y"), 1),
     ):
-        answer, _ = await keeper.admin.call(request)
+        answer, _ = await shared.admin.call(request)
         assert isinstance(answer, Failed), request
         assert answer.code == code, answer
         assert "Traceback" not in answer.message
-    assert await rows(keeper, requests.ShowHeld("nothing")) == []
-    done, _ = await keeper.door.call(Deferred(transaction("desk@finance.nic.in"), Reply(451, "4.3.0", "x"), "why"))
+    assert await rows(shared, requests.ShowHeld("nothing")) == []
+    done, _ = await shared.door.call(Deferred(transaction("desk@finance.nic.in"), Reply(451, "4.3.0", "x"), "why"))
     assert done == Done()
 
 
-async def test_O16_a_second_keeper_ends_with_a_sentence(keeper: Running, sink: Sink) -> None:
-    second = Running(keeper.folder, sink.port)
-    code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(second.file)!r})))"
-    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+async def test_O16_a_second_keeper_ends_with_a_sentence(shared: Running) -> None:
+    second = Running(shared.folder, 1)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", START, str(second.file)], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 2
     assert "in use by another keeper" in done.stderr
     assert "Traceback" not in done.stderr
-    assert isinstance((await keeper.admin.call(requests.Health()))[0], Rows), "the first one goes on"
+    assert isinstance((await shared.admin.call(requests.Health()))[0], Rows), "the first one goes on"
 
 
 async def test_O13_a_stop_under_load_loses_nothing(keeper: Running, sink: Sink) -> None:
@@ -323,8 +356,9 @@ async def test_O17_a_bad_rule_folder_or_key_ends_the_start_with_a_sentence(tmp_p
         if not change:
             (folder / "state" / "keys").mkdir()
             (folder / "state" / "keys" / "vault.key").write_text("short")
-        code = f"from gateway import config; from gateway.keeper import service; service.run(config.load(__import__('pathlib').Path({str(made.file)!r})))"
-        done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", START, str(made.file)], cwd=ROOT, capture_output=True, text=True, timeout=30
+        )
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr
