@@ -108,12 +108,12 @@ class Running:
         async with asyncio.timeout(20):
             while self.process.poll() is None:
                 try:
-                    self.door = await self.channel("doors")
+                    self.admin = await self.channel("admin")  # the socket that is made last
                     break
                 except ChannelError:
                     await asyncio.sleep(0.02)
         assert self.process.poll() is None, self.words()
-        self.admin = await self.channel("admin")
+        self.door = await self.channel("doors")
 
     async def start(self) -> None:
         self.launch()
