@@ -157,8 +157,10 @@ class Housekeeping:
         return len(over)
 
     async def _compact(self) -> None:
-        while await self._store.compact():
+        given = await self._store.compact()
+        while given:
             await asyncio.sleep(0.2)  # mail goes first
+            given = await self._store.compact()
 
     async def _expire_exceptions(self) -> None:
         await self._register.expire()
