@@ -24,6 +24,9 @@ class Reply:
 
     def encode(self) -> bytes:
         """The reply as sent: ASCII, lines of at most 512 octets with CRLF, long text folded into a multi-line reply."""
+        if len(self.text) < 400 and self.text.isascii() and self.text.isprintable():
+            head = f"{self.code} {self.enhanced} " if self.enhanced else f"{self.code} "
+            return f"{head}{self.text}".rstrip(" ").encode("ascii") + b"\r\n"
         lines: list[str] = []
         room = _LINE - len(f"{self.code}-{self.enhanced} ")
         for paragraph in self.text.split("\n"):

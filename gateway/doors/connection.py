@@ -172,6 +172,9 @@ class Connection(asyncio.Protocol):
                 self._no_memory()
         elif phase is Phase.TEXT:
             self._check_text(now, quiet)
+        elif phase is Phase.CLOSED:
+            if quiet > _LINGER:
+                self._abort()  # it does not even read our last words
         elif phase is Phase.COMMAND:
             if now - self._born > limits.session:
                 self._close("session limit", _OVERTIME)

@@ -168,6 +168,8 @@ class Server:
             if phase is Phase.COMMAND:
                 if self.errors >= self.offer.errors_hard:
                     return self._violation("too many errors", say.TOO_MANY_ERRORS)
+                if self._position >= len(self._buffer):
+                    return None
                 end = self._buffer.find(b"\n", self._position)
                 event = self._command(end) if end >= 0 else self._part_of_a_command()
                 if event is not None or end < 0:
