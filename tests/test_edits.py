@@ -119,3 +119,16 @@ def test_what_no_edit_names_stays_octet_for_octet(lines: list[bytes], body: byte
     if content[:1] not in (b" ", b"\t"):
         assert added == b"Not-There: x\r\n" + content
     assert edits.apply((Edit("remove", "Not-There"),), added) == content
+
+
+def test_a_removal_with_a_word_takes_only_fields_that_speak_as_it() -> None:
+    content = (
+        b"Authentication-Results: other.example; dkim=pass\r\n"
+        b"Authentication-Results: (c) GW.dept.gov.in 1; spf=pass\r\n"
+        b"Authentication-Results: gw.dept.gov.in.evil.example; spf=pass\r\n"
+        b"Authentication-Results:\r\n gw.dept.gov.in;\r\n dkim=pass\r\n\r\nx\r\n"
+    )
+    left = edits.apply([Edit("remove", "Authentication-Results", "gw.dept.gov.in")], content)
+    assert left.count(b"Authentication-Results") == 2
+    assert b"other.example" in left
+    assert b"evil.example" in left

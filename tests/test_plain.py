@@ -168,3 +168,8 @@ def test_the_door_never_fails_and_never_answers_what_is_ambiguous(head: list[byt
         view = views.strict(content, prescan(content, LIMITS), LIMITS)
         assert view.ambiguity == ()
         assert len(view.parts) == 1
+
+
+def test_a_broken_label_is_not_for_the_door() -> None:
+    content = b"From: <a@dept.gov.in>\r\nSubject: x\r\nX-Protective-Marking: VER=2018.4, NS=gov.in\r\n\r\ntext\r\n"
+    assert plain.inspect(content, "0" * 64, LIMITS, SCHEME) is None

@@ -164,7 +164,7 @@ def record(
         if not key:
             return {}
         said = {lang: policy.explanations.sentence(key, lang, dict(facts)) for lang in languages}
-        return {lang: " ".join((one.what, one.why, *one.next)) for lang, one in said.items()}
+        return {lang: " ".join((one.what, one.why[:1].upper() + one.why[1:], *one.next)) for lang, one in said.items()}
 
     return {
         "file": str(file),

@@ -37,7 +37,7 @@ def read_message(
     scan = prescan.prescan(content, limits)
     view = views.strict(content, scan, limits)
     walk = _Walk(limits, scheme, table, want_text=want_text)
-    ambiguity = dict.fromkeys(view.ambiguity)
+    ambiguity = dict.fromkeys((*view.ambiguity, *labels.broken(view.headers, scheme)))
     if not scan.over_limit:
         second = views.lenient(content, view.parts)
         differences = views.disagreements(view, second)

@@ -26,7 +26,8 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
     """*content* after *edits*, which are made in order; all other octets are identical.
 
     ``add`` puts a field above all others, so the last of several additions is the topmost line. ``remove`` takes every field of
-    that name, with its folded lines, out of the message's own header section. ``replace`` gives the first field of that name a
+    that name, with its folded lines, out of the message's own header section; with a value only those whose value begins with
+    that word (an authserv-id, RFC 8601 section 5). ``replace`` gives the first field of that name a
     new value where it stands, takes others of that name away, and adds it on top when there was none.
     Raises ValueError for an unknown action, a name that is none, and a value that is no printable ASCII or cannot be folded.
     """
@@ -39,7 +40,7 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
         if edit.action == "add":
             fields.insert(_top(fields), (wanted, _written(edit)))
         elif edit.action == "remove":
-            fields = [field for field in fields if field[0] != wanted]
+            fields = [field for field in fields if field[0] != wanted or not _speaks_as(field[1], edit.value)]
         elif edit.action == "replace":
             fields = _replaced(fields, wanted, _written(edit))
         else:
@@ -69,6 +70,15 @@ def _split(section: bytes) -> list[tuple[bytes, bytes]]:
     if octets != b"\r\n":
         fields.append((name, octets[:-2]))
     return fields
+
+
+def _speaks_as(octets: bytes, word: str) -> bool:
+    """Whether the field *octets* begins its value with *word*, comments and case aside; any does for the empty word."""
+    if not word:
+        return True
+    value = re.sub(rb"\([^()]*\)", b" ", octets.partition(b":")[2]).strip().lower()
+    first = re.split(rb"[\s;/]", value, maxsplit=1)[0].strip(b'"')
+    return first == word.lower().encode()
 
 
 def _replaced(fields: Iterable[tuple[bytes, bytes]], wanted: bytes, written: bytes) -> list[tuple[bytes, bytes]]:

@@ -60,6 +60,8 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
     headers = summary_of(fields, scan)
     if not headers.from_addresses and "from" in fields.by_name:
         return None
+    if headers.labels and labels.broken(fields.items, scheme):
+        return None
     findings = root_findings(fields.items, scheme)
     if text and not text.isspace():
         findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme)

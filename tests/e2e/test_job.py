@@ -218,7 +218,8 @@ def test_an_exception_is_in_force_at_once_and_never_for_classified_mail(gateway:
     citizen = "petitioner@gmail.com"
     send(gateway, note("Before", "About your petition.", citizen).as_bytes(), [citizen])
     same = gateway.cli(
-        "exceptions", "add", "--from", OFFICER, "--to", citizen, "--reason", "grievance", "--requester", "a", "--approver", "a", "--for", "1h",
+        "exceptions", "add", "--from", OFFICER, "--to", citizen, "--reason", "grievance",
+        "--requester", "a", "--approver", "a", "--for", "1h",
         check=False,
     )  # fmt: skip
     assert same.returncode in (1, 2), "the approver is not the requester"
