@@ -186,3 +186,15 @@ async def test_a_stranger_who_guesses_addresses_is_sent_away() -> None:
         codes = [(await client.reply())[:3] for _ in range(21)]
         assert codes == ["550"] * 20 + ["421"]
         assert await client.closed()
+
+
+async def test_A28_recipients_are_those_of_the_envelope() -> None:
+    async with running() as door:
+        client = await greeted(door)
+        assert (await client.ask("RCPT TO:<x@gmail.com>")).startswith("250")
+        assert (await client.ask("DATA")).startswith("354")
+        content = b"From: a@dept.gov.in\r\nTo: minister@gov.in, y@gov.in\r\nBcc: z@gov.in\r\n\r\nhello\r\n"
+        assert (await client.ask(content + b".")).startswith("250")
+        ((tx, kept),) = door.memory.messages
+        assert [r.path.text for r in tx.envelope.recipients] == ["x@gmail.com"]
+        assert kept == content

@@ -464,3 +464,33 @@ async def test_a_client_that_does_not_read_is_not_served_on() -> None:
         assert session._codec.pending < 2_000_000  # type: ignore[attr-defined]
         assert session._transport.get_write_buffer_size() < 5_000_000  # type: ignore[attr-defined]
         client.writer.transport.abort()
+
+
+async def test_a_stranger_cannot_reserve_memory_by_claiming_a_size() -> None:
+    async with running(make_config(listed=False, limits={"max_inflight": 1_000_000})) as door:
+        client = await door.connect()
+        await client.ask("EHLO client.example")
+        await client.ask("MAIL FROM:<a@gmail.com> SIZE=999999")
+        await client.ask(f"RCPT TO:<b@{OURS}>")
+        assert (await client.ask("DATA")).startswith("354")
+        assert door.door.budget.used < 100_000
+
+
+async def test_octets_during_a_wait_for_memory_end_the_session() -> None:
+    async with running(make_config(limits={"max_inflight": 20_000})) as door:
+        door.memory.hold = asyncio.Event()
+        first, second = await door.connect(), await door.connect()
+        await first.start()
+        first.write(MESSAGE + b".\r\n")
+        await door.memory.begun.wait()
+        await second.ask("EHLO client.example")
+        await second.ask(f"MAIL FROM:<a@{OURS}>")
+        await second.ask(f"RCPT TO:<b@{OURS}>")
+        second.write(b"DATA\r\n")
+        await asyncio.sleep(0.05)
+        second.write(MESSAGE)
+        assert (await second.reply()).startswith("421 4.5.0")
+        door.memory.hold.set()
+        assert (await first.reply()).startswith("250")
+        await asyncio.sleep(0.05)
+        assert door.door.budget.used == 0

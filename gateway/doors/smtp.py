@@ -76,7 +76,7 @@ class Session(Connection):
                 self._pause_reading()
         elif self._end_of_input:
             self._finish("")
-        elif self._read_paused and not self._write_paused and not self._waiting_since:
+        elif self._read_paused and not self._write_paused and not self._waiting_since and codec.phase is not Phase.TLS:
             self._resume_reading()
 
     def _dispatch(self, event: Event) -> None:
@@ -223,7 +223,7 @@ class Session(Connection):
         self._loop.call_soon(self._go_on, waited)
 
     def _go_on(self, waited: float) -> None:
-        if self._transport is None:
+        if self._transport is None or self._codec.phase is Phase.CLOSED:
             self._give_memory()
             return
         self._last = self._loop.time()

@@ -106,8 +106,7 @@ class Server:
     def accept_mail(self, mail: Mail) -> None:
         """Answers the event *mail* with 250: a transaction begins."""
         if self.phase is Phase.ASKED:
-            self.phase = Phase.COMMAND
-            self.mail = mail
+            self.phase, self.mail = Phase.COMMAND, mail
             self._out.append(b"250 2.1.0 Sender ok\r\n")
 
     def accept_recipient(self, recipient: Recipient) -> None:
