@@ -21,7 +21,9 @@ HOP = {"domains": [OURS], "local": True, "next_hop": "127.0.0.1:26", "tls": "non
 OUT = {"domains": ["*"], "next_hop": "127.0.0.1:26", "tls": "none"}
 
 
-def make_config(*, listed: bool = True, limits: dict[str, Any] | None = None, originators: dict[str, Any] | None = None, **more: Any) -> Config:
+def make_config(
+    *, listed: bool = True, limits: dict[str, Any] | None = None, originators: dict[str, Any] | None = None, **more: Any
+) -> Config:
     """A config under which 127.0.0.1 and ::1 are (not) in a listed network."""
     networks = ["127.0.0.0/8", "::1/128"] if listed else ["192.0.2.0/24"]
     given = {
