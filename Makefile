@@ -28,7 +28,7 @@ define install
 		$(PYTHON) -m venv .venv || { echo "make: $(PYTHON) has no venv; on Debian: apt install python3-venv" >&2; exit 2; }; \
 	fi; \
 	echo "Setting up .venv from $(2) (once; this downloads from the package index)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $(2); \
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes -r $(2); \
 	site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
 	pwd > "$$site/gateway-source.pth"; \
 	printf '%s\n' '#!/bin/sh' 'exec "$$(dirname "$$(readlink -f "$$0")")/python" -P -m gateway "$$@"' > $(BIN)/gateway; \

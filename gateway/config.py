@@ -276,7 +276,7 @@ class Config(BaseSettings):
     vault: Vault = Vault()
     sealed: Sealed = Sealed()
     dkim: tuple[Dkim, ...] = ()
-    listen: tuple[Listen, ...] = (Listen(door="smtp", address="127.0.0.1:10025"), Listen(door="web", address="127.0.0.1:10080"))
+    listen: tuple[Listen, ...] = (Listen(door="smtp", address="127.0.0.1:10025"), Listen(door="web", address="127.0.0.1:18080"))
     tls: Tls = Tls()
     originators: Originators = Originators()
     route: tuple[Route, ...] = ()

@@ -1,6 +1,6 @@
 """``gateway demo``: a whole gateway on this machine's loopback, with a stand-in next hop, fed with the samples.
 
-What it is: what ``make run`` starts: config, gateway, samples through real SMTP, one table, then it serves until Ctrl-C.
+What it is: what ``make run`` starts: config, gateway, samples through real SMTP, what was decided, then it serves until Ctrl-C.
 Who calls it: people who want to see it work in a minute.
 Must never: listen beyond loopback; wipe a folder that it did not make; send mail anywhere but to its own stand-in.
 Source: contract.md, "Set-up".
@@ -21,8 +21,10 @@ import time
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import output, samples
+from gateway import policy
+from gateway.cli import demo_report, output, samples
 from gateway.cli.options import Stop, load_config
+from gateway.cli.users import page_address
 
 if TYPE_CHECKING:
     from gateway.cli.next_hop import NextHop
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 MARK = ".made-by-gateway-demo"
 _STRANGER = "127.0.0.9"
-_READY = 60.0  # seconds until the gateway must take mail
+_READY = 120.0  # seconds until the gateway must take mail
+_SMTP, _WEB, _HOP = 10025, 18080, 10026  # where it listens, if free; 10080 would not do: browsers refuse to open it
 
 
 def _port(preferred: int) -> int:
@@ -123,12 +126,12 @@ class Demo:
             loop.add_signal_handler(number, self._stop.set)
         state = _fresh(self._folder)
         hop = NextHop(self._folder / "delivered")
-        hop_port = await hop.start(_port(10026))
+        hop_port = await hop.start(_port(_HOP))
         path = self._folder / "gateway.toml"
-        path.write_text(_config_text(state, _port(10025), _port(10080), hop_port), "utf-8")
+        path.write_text(_config_text(state, _port(_SMTP), _port(_WEB), hop_port), "utf-8")
         config = load_config(path)
         log = os.open(self._folder / "gateway.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        output.write(f"Starting the gateway; its log is {self._folder / 'gateway.log'}")
+        output.write(f"Starting the gateway; its log is {_near(self._folder / 'gateway.log')}")
         flush()
         try:
             self._gateway = await asyncio.create_subprocess_exec(
@@ -178,31 +181,24 @@ class Demo:
         output.write(f"Sending the samples to {host}:{port}")
         flush()
         sent = [await asyncio.to_thread(samples.send, one, host, port, source=_STRANGER if one.stranger else "") for one in samples.load()]
-        rows = await _decisions(config, sent)
+        logged = await _logged(config, sent)
         await _settled(config)
-        output.table(
-            rows,
-            [
-                ("sample", "sample"),
-                ("recipient", "recipient"),
-                ("decision", "decided"),
-                ("why", "rule and source"),
-                ("went", "where it went"),
-            ],
-            empty="Nothing was sent.",
-            title="What was decided",
-        )
-        reports = sum(1 for one in hop.received if not one["sender"])
-        count = len(hop.received)
-        output.write(f"\nThe stand-in next hop has {count} messages, {reports} of them reports and notices to the originator: {hop.folder}")
+        demo_report.write(sent, logged, policy.load(config.rules_dir, config).rules.rules)
         login = await _ask(config, "OneTimeLogin", user="reviewer")
-        from gateway.cli.users import page_address
-
-        output.write(f"Held mail:   {page_address(config)}/login?token={login[0]['token'] if login else ''}")
-        output.write("             (works once; another: gateway users login)")
-        output.write(f"By command:  {_own_name()} quarantine list --config {path}")
-        output.write(f"Send more:   swaks --server {host}:{port} --from asha.verma@dept.gov.in --to so.budget@finance.nic.in")
-        output.write("Ctrl-C stops it.")
+        gateway, given = _own_name(), f"--config {_near(path)}"
+        reports = sum(1 for one in hop.received if not one["sender"])
+        output.write(
+            f"\nThe stand-in next hop took {len(hop.received)} messages, {reports} of them reports and notices to the originators:"
+            f"\n  {_near(hop.folder)}/*.eml"
+            "\nHeld mail, in a browser (the link works once):"
+            f"\n  {page_address(config)}/login?token={login[0]['token'] if login else ''}"
+            "\nFrom another terminal:"
+            f"\n  {gateway} quarantine list {given}"
+            f"\n  {gateway} audit search {given}"
+            f"\n  {gateway} users login {given}    # another link"
+            f"\n  {gateway} send-samples {given}   # or any SMTP client, to {host}:{port}"
+            "\n\nServing; Ctrl-C stops it."
+        )
         flush()
 
     async def _until_ready(self, config: Config) -> None:
@@ -257,48 +253,15 @@ async def _settled(config: Config) -> None:
         await asyncio.sleep(0.1)
 
 
-_COLUMNS = [
-    ("sample", "sample"),
-    ("recipient", "recipient"),
-    ("decision", "decided"),
-    ("why", "rule and source"),
-    ("went", "where it went"),
-]
-_WENT = {"deliver": "to the next hop", "hold": "held for review", "refuse": "nowhere; the originator has a report"}
-
-
-async def _decisions(config: Config, sent: list[samples.Sent]) -> list[dict[str, Any]]:
-    """One row a recipient: what the decision log says."""
-    from gateway import policy
-
-    loaded = policy.load(config.rules_dir, config)
-    rules = {rule.id: rule for rule in loaded.rules.rules}
-    rows = []
+async def _logged(config: Config, sent: list[samples.Sent]) -> list[dict[str, tuple[str, str]]]:
+    """Per sample what the decision log says: recipient to disposition and rule."""
+    found: list[dict[str, tuple[str, str]]] = []
     for one in sent:
         logged: dict[str, tuple[str, str]] = {}
         for document in await _ask(config, "ShowAudit", id=one.reference) if one.reference else ():
             logged |= decided(document)
-        first = True
-        for recipient in one.recipients:
-            disposition, rule = logged.get(recipient, ("", ""))
-            refused = next((text for address, text in one.refused if address == recipient), "")
-            if refused or one.code != 250:
-                disposition, went = "refuse" if (refused or str(one.code))[0] == "5" else "defer", f"refused in the session ({one.code})"
-            else:
-                went = _WENT.get(disposition, "")
-            source = rules[rule].source if rule in rules else ""
-            why = f"{rule}\n{source}" if rule else refused or one.text
-            rows.append(
-                {
-                    "sample": one.sample.title if first else "",
-                    "recipient": recipient,
-                    "decision": disposition,
-                    "why": why.split("\n"),
-                    "went": went,
-                }
-            )
-            first = False
-    return rows
+        found.append(logged)
+    return found
 
 
 def decided(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -322,6 +285,12 @@ def _own_name() -> str:
     if shutil.which("gateway") or not beside.exists():
         return "gateway"
     return os.path.relpath(beside)
+
+
+def _near(path: FilePath) -> str:
+    """*path* as a person in this folder would write it."""
+    here = FilePath.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def flush() -> None:
