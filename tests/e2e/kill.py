@@ -35,6 +35,7 @@ INSIDE = "desk@finance.nic.in"
 INSIDE_TOO = "section@home.gov.in"
 OUTSIDE = "someone@gmail.com"
 DRAIN = 90.0  # seconds until the queue must be empty after the last kill
+PAUSE = 0.06  # seconds between two messages of a sender, on average: a run lasts long enough for several kills
 CLOCK_SLACK = 2.0  # seconds around a kill in which a duplicate is explained by it
 
 
@@ -50,6 +51,7 @@ class Load:
     tried: int = 0
     accepted: dict[str, list[str]] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)
+    given_up: list[int] = field(default_factory=list)
 
     def message(self, number: int, identity: str) -> tuple[list[str], bytes]:
         """Message *number*: four in five plain to one or two officials, the rest partly refused or held."""
@@ -80,7 +82,9 @@ class Load:
                     break
                 self.tried += 1
                 number = self.tried
-            for attempt in range(400):
+                pause = self.rng.uniform(0, 2 * PAUSE)
+            time.sleep(pause)
+            for attempt in range(2000):
                 # A repeat is another message to the proof: what was never answered 250 may have been delivered or not.
                 identity = f"{number}-{attempt}-{self.rng.getrandbits(64):016x}"
                 with self.lock:
@@ -97,6 +101,8 @@ class Load:
                         client.close()
                     client = None
                     time.sleep(0.05)
+            else:
+                self.given_up.append(number)
         if client is not None:
             client.close()
 
@@ -142,7 +148,7 @@ class Count:
 def kill_some(gateway: Gateway, rng: random.Random, busy: threading.Event, kills: list[tuple[float, str]], number: signal.Signals) -> None:
     """Signals a random process at random moments while the load is on; restarts the whole when the supervisor was hit."""
     while busy.is_set():
-        time.sleep(rng.uniform(0.05, 1.2))
+        time.sleep(rng.uniform(0, 3))
         if not busy.is_set():
             return
         processes = gateway.processes()
@@ -243,6 +249,7 @@ def one_run(folder: Path, seed: int, messages: int, early: bool, number: signal.
             print(gateway.cli("queue", "list", check=False).stdout, file=sys.stderr)
         bad = gateway.cli("audit", "verify", check=False)
         result = count(load, hop, gateway, kills)
+        result.lost += [f"message {number} was never taken" for number in load.given_up]
         if bad.returncode:
             result.lost.append(f"audit verify: {bad.stdout}{bad.stderr}")
         return result
