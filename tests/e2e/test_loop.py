@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import smtplib
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.parts import Gateway, Hop, free_port, running, wait_for
 
@@ -36,7 +37,7 @@ def test_L01_two_gateways_that_point_at_each_other(tmp_path: Path) -> None:
         report = email.message_from_bytes(told[0])
         assert report.get_content_type() == "multipart/report"
         parts = list(report.walk())
-        status = next(part for part in parts if part.get_content_type() == "message/delivery-status").get_payload()
+        status: Any = next(part for part in parts if part.get_content_type() == "message/delivery-status").get_payload()
         assert [str(block["Final-Recipient"]) for block in status if block.get("Action") == "failed"] == [f"rfc822; {DESK}"]
         assert any("5.4.6" in str(block.get("Status", "")) + str(block.get("Diagnostic-Code", "")) for block in status)
         headers = next(part for part in parts if part.get_content_type() in ("text/rfc822-headers", "message/rfc822-headers"))
