@@ -1,9 +1,9 @@
 """The classification ladder.
 
-What it is: one ordered enumeration, and its numbers in the other schemes that a label or a log may name.
+What it is: one ordered enumeration, and its spelling in the headers that name it.
 Who calls it: everything that speaks of a level.
 Must never: know terms, languages or rules (those are data in rules/scheme.toml).
-Sources: J&K Circular 26-JK(GAD) of 2024 (four grades); RFC 2634 section 3.2 (ESS); OCSF 1.x file.confidentiality_id.
+Sources: J&K Circular 26-JK(GAD) of 2024 (four grades); PSPF Email Protective Marking Standard (X-Protective-Marking).
 """
 
 from __future__ import annotations
@@ -30,16 +30,6 @@ class Level(enum.IntEnum):
     def epms(self) -> str:
         """The level as X-Protective-Marking writes it: ``TOP-SECRET``."""
         return self.name.replace("_", "-")
-
-    @property
-    def ess(self) -> int:
-        """The RFC 2634 SecurityClassification integer (0 is "unmarked" there)."""
-        return self.value + 1
-
-    @property
-    def ocsf(self) -> int:
-        """OCSF confidentiality_id: 1 Not Confidential, 6 Restricted, 2 Confidential, 3 Secret, 4 Top Secret."""
-        return (1, 6, 2, 3, 4)[self.value]
 
     @classmethod
     def parse(cls, text: str) -> Level:

@@ -20,10 +20,6 @@ _MINIMUM_KEY = 1024
 _silent = logging.Logger("dkim", level=logging.CRITICAL + 1)  # its words may quote the message
 
 
-class _Unreachable(Exception):
-    """The key could not be fetched."""
-
-
 def check(content: bytes, headers: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> tuple[Authentication, ...]:
     """One result for each of the first signatures of *content*; *keys* as ``doors.resolver`` gives them."""
     names = signatures.key_names(headers)

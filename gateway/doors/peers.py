@@ -71,11 +71,6 @@ class KeeperLink:
         if self._channel is not None:
             self._channel.close()
 
-    @property
-    def connected(self) -> bool:
-        """Whether the keeper can be asked now."""
-        return self._channel is not None and self._channel.open and self._exceptions is not None
-
     async def _keep_connected(self) -> None:
         tries = 0
         while True:
