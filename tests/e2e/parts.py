@@ -110,7 +110,7 @@ tls = "none"
 {self.extra if self.extra.lstrip().startswith("[") else ""}
 """)
 
-    def start(self, seconds: float = 40) -> None:
+    def start(self, seconds: float = 120) -> None:
         """Starts it and waits until the SMTP door takes connections."""
         if not self.config.exists():
             self.write_config()
@@ -163,7 +163,7 @@ tls = "none"
         """One ``gateway`` command with this config."""
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *words, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120, cwd=ROOT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert not check or done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
         return done
@@ -187,7 +187,7 @@ class Hop:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "hop.py"), str(self.port), str(self.folder)], stdin=subprocess.DEVNULL
         )
-        wait_for(lambda: port_open(self.port), 20, "the next hop listens")
+        wait_for(lambda: port_open(self.port), 60, "the next hop listens")
 
     def stop(self) -> None:
         """Ends it."""
@@ -277,7 +277,7 @@ postlog unix-dgram n - n - 1 postlogd
             [str(POSTFIX_MASTER), "-c", str(self.folder), "-d"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        wait_for(lambda: port_open(self.port), 20, f"Postfix {self.name} listens")
+        wait_for(lambda: port_open(self.port), 60, f"Postfix {self.name} listens")
 
     def stop(self) -> None:
         """Ends master and with it the rest."""

@@ -49,7 +49,7 @@ def arrived(hop: Hop, reference: str, recipient: str) -> tuple[dict[str, Any], b
                 return entry, content
         return None
 
-    found: tuple[dict[str, Any], bytes] = wait_for(find, 15, f"{reference} reaches {recipient}")
+    found: tuple[dict[str, Any], bytes] = wait_for(find, 60, f"{reference} reaches {recipient}")
     return found
 
 
@@ -211,7 +211,7 @@ def test_a_refused_item_gives_the_officer_the_note(gateway: Gateway, hop: Hop) -
         reports = [hop.content(e) for e in hop.received() if e["recipients"] == [OFFICER] and reference.encode() in hop.content(e)]
         return any(b"Action: failed" in report and "send it by e-Office" in words_of(report) for report in reports)
 
-    wait_for(bounced, 15, "the bounce with the reviewer's note")
+    wait_for(bounced, 60, "the bounce with the reviewer's note")
 
 
 def test_an_exception_is_in_force_at_once_and_never_for_classified_mail(gateway: Gateway, hop: Hop) -> None:
@@ -271,7 +271,7 @@ def test_every_decision_is_in_the_log_and_the_chain_holds(gateway: Gateway) -> N
     def exported() -> bool:
         return log.exists() and any(reference in line for line in log.read_text().splitlines())
 
-    wait_for(exported, 15, "the decision stands in decisions.jsonl")
+    wait_for(exported, 60, "the decision stands in decisions.jsonl")
     assert "Plain text." not in log.read_text()
 
 
