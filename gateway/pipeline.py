@@ -102,8 +102,7 @@ class Pipeline:
     async def _inspect(self, tx: Transaction, content: bytes) -> Inspection:
         """Our own reading where the message is plain text, the inspector's for all others."""
         limits = self.config.limits
-        scan = prescan.prescan(content, limits)
-        if scan.received > limits.received:
+        if prescan.hops(content, limits) > limits.received:
             raise ReplyError(_LOOP, "too many Received fields")
         keys = await self._keys(tx, content)
         inspection = None if keys else plain.inspect(content, tx.sha256, limits, self.policy.scheme)

@@ -66,7 +66,7 @@ def _skeleton(content: bytes, known: Sequence[Part]) -> tuple[bytes, dict[bytes,
         size = len(part.raw)
         if part.encoding != "base64" or size < SHORT or part.offset < end or part.others or part.data is None:
             continue
-        if content.find(b"\r\n\r\n", part.offset, part.offset + size - 4) >= 0:
+        if content.find(b"\r\n\r\n", part.offset + max(0, part.dense - 2), part.offset + size - 4) >= 0:
             continue
         token = b"stand-in %d %d" % (index, part.offset)
         stand_ins[token] = part

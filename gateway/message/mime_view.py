@@ -9,8 +9,10 @@ Sources: RFC 2046 sections 5.1 and 5.2; hostile-inputs catalogue M02-M10, M17, M
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from gateway.config import Limits
+from gateway.message.dense import Stretch
 from gateway.message.entity import IDENTITY, Entity, describe
 from gateway.message.headers import Fields, read
 from gateway.message.parts import Part
@@ -33,7 +35,7 @@ TEXT_BODIES = frozenset(("text/plain", "text/html"))
 class Walk:
     """One walk over one message; its results are ``parts`` and ``reasons``."""
 
-    __slots__ = ("content", "limits", "parts", "reasons", "view")
+    __slots__ = ("content", "dense", "ends", "limits", "parts", "reasons", "view")
 
     def __init__(self, content: bytes, limits: Limits) -> None:
         self.content = content
@@ -41,9 +43,13 @@ class Walk:
         self.limits = limits
         self.parts: list[Part] = []
         self.reasons: dict[str, None] = {}
+        self.dense: tuple[Stretch, ...] = ()
+        self.ends: list[int] = []
 
     def root(self, scan: Prescan) -> Fields:
         """Walk the whole message; returns its header fields."""
+        self.dense = scan.dense
+        self.ends = [stretch.end for stretch in scan.dense]
         fields = read(self.content[: scan.header_end])
         for problem in (*scan.problems, *fields.problems):
             self.reasons[problem] = None
@@ -81,8 +87,9 @@ class Walk:
         raw = self.view[start:end]
         data: bytes | None = None
         others: tuple[bytes, ...] = ()
+        dense = self.stretch(start, end) if described.encoding == "base64" else None
         if described.encoding not in IDENTITY:
-            decoded = decode(raw, described.encoding)
+            decoded = decode(raw, described.encoding, dense)
             data, others = decoded.data, decoded.others
             for problem in decoded.problems:
                 self.say(number, problem)
@@ -100,8 +107,31 @@ class Walk:
                 data,
                 others,
                 start,
+                dense.end - dense.start if dense is not None else 0,
             )
         )
+
+    def stretch(self, start: int, end: int) -> Stretch | None:
+        """The stretch of base64 lines that begins at *start* and ends within *end*."""
+        index = bisect_right(self.ends, start)
+        if index < len(self.dense) and self.dense[index].start == start and self.dense[index].end <= end:
+            return self.dense[index]
+        return None
+
+    def find(self, delimiter: bytes, at: int, end: int) -> int:
+        """Where *delimiter* (CRLF, two hyphens and a boundary) stands in ``content[at:end]`` first; -1 for nowhere.
+
+        No stretch of base64 can hold it but from its last CRLF on, nor its beginning, which stands behind a CRLF.
+        """
+        index = bisect_right(self.ends, at + 2) if b"\r" not in delimiter[2:] else len(self.dense)
+        while index < len(self.dense) and self.dense[index].start < end:
+            stretch = self.dense[index]
+            found = self.content.find(delimiter, at, stretch.start)
+            if found >= 0:
+                return found
+            at = max(at, min(stretch.end - 2, end))
+            index += 1
+        return self.content.find(delimiter, at, end)
 
     def aside(self, start: int, end: int, number: str, where: str) -> None:
         """Text before the first boundary or after the last: shown by readers that know no MIME, so it is read as text."""
@@ -190,7 +220,7 @@ class Walk:
         spans: list[tuple[int, int]] = []
         open_at = -1
         first, last, closed = end, end, False
-        at = start - 2 if content.startswith(delimiter[2:], start, end) else content.find(delimiter, start, end)
+        at = start - 2 if content.startswith(delimiter[2:], start, end) else self.find(delimiter, start, end)
         while at >= 0:
             line = at + len(delimiter)
             line_end = content.find(b"\r\n", line, end)
@@ -219,7 +249,7 @@ class Walk:
                 if len(spans) > self.limits.mime_parts:
                     self.reasons[f"over the limit of {self.limits.mime_parts} parts"] = None
                     return spans, first, last, closed
-            at = content.find(delimiter, max(line_end, line), end)
+            at = self.find(delimiter, max(line_end, line), end)
         if open_at >= 0:
             spans.append((open_at, end))
         return spans, first, last, closed

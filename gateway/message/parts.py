@@ -36,6 +36,8 @@ class Part:
     """Other readings of the encoded content, where readers disagree; to be inspected beside ``decoded()``."""
     offset: int = -1
     """Octets from the start of the message to *raw*; -1 where it is no slice of it."""
+    dense: int = 0
+    """Octets at the start of *raw* that are proved to be nothing but lines of base64."""
 
     def decoded(self) -> bytes:
         """The content. Never raises."""

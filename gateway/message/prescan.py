@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.config import Limits
+from gateway.message.dense import Stretch, stretches
 
 BOUNDARY_LINES_PER_PART = 20
 """Lines that begin with "--" allowed for each allowed part: patches and signatures have many, no honest multipart has so many."""
@@ -36,6 +37,8 @@ class Prescan:
     """Empty, or the limit that was passed: then nothing else may parse the message."""
     body_start: int = 0
     """Octets from the start to the first octet of the body: after the empty line."""
+    dense: tuple[Stretch, ...] = ()
+    """Long stretches of plain base64, in their order: nothing but base64 and CRLF stands in them."""
 
 
 def canonical(content: bytes) -> bytes:
@@ -64,6 +67,32 @@ def sections(content: bytes, start: int, end: int) -> tuple[int, int]:
 def prescan(content: bytes, limits: Limits) -> Prescan:
     """Find the header section of *content* and hold *limits*. Linear; never raises."""
     header_end, body_start = sections(content, 0, len(content))
+    dense = stretches(content)
+    rest = _without(content, dense)
+    over, lines, received = _header(content, header_end, rest, limits)
+    return Prescan(header_end, lines, received, _line_problems(rest), over, body_start, dense)
+
+
+def hops(content: bytes, limits: Limits) -> int:
+    """The Received fields of the header section, as ``prescan`` counts them, without a look at the body."""
+    header_end, _ = sections(content, 0, len(content))
+    return _header(content, header_end, b"", limits)[2]
+
+
+def _without(content: bytes, dense: tuple[Stretch, ...]) -> bytes:
+    """*content* without *dense*, each of which begins and ends with a line."""
+    if not dense:
+        return content
+    view = memoryview(content)
+    starts, ends = [one.start for one in dense], [one.end for one in dense]
+    return b"".join([view[start:end] for start, end in zip([0, *ends], [*starts, len(content)], strict=True)])
+
+
+def _header(content: bytes, header_end: int, rest: bytes, limits: Limits) -> tuple[str, int, int]:
+    """The limit that was passed or nothing, and the lines and the Received fields of the header section.
+
+    *rest*: where lines that look like a boundary are counted.
+    """
     lines = content.count(b"\n", 0, header_end)
     over = ""
     received = 0
@@ -78,9 +107,9 @@ def prescan(content: bytes, limits: Limits) -> Prescan:
             over = f"over the limit of {limits.received} Received fields"
         elif b"boundary" in section or b"message/" in section:
             most = BOUNDARY_LINES_PER_PART * limits.mime_parts
-            if content.count(b"\n--") > most:
+            if rest.count(b"\n--") > most:
                 over = f"over the limit of {most} lines that look like a boundary"
-    return Prescan(header_end, lines, received, _line_problems(content), over, body_start)
+    return over, lines, received
 
 
 def _line_problems(content: bytes) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from gateway.message.dense import Stretch
+
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _BAD_QUOTED = re.compile(rb"=(?!\r\n|[0-9A-Fa-f]{2})(?!\Z)")
@@ -37,9 +39,17 @@ class Decoded:
     """Other readings that some reader shows, for inspection."""
 
 
-def decode(raw: bytes | memoryview, encoding: str) -> Decoded:
-    """The content of *raw* in the known *encoding* (a value of ``entity.ENCODINGS``). Linear; never raises."""
+def decode(raw: bytes | memoryview, encoding: str, dense: Stretch | None = None) -> Decoded:
+    """The content of *raw* in the known *encoding* (a value of ``entity.ENCODINGS``). Linear; never raises.
+
+    *dense*: the stretch that *raw* begins with, where there is one.
+    """
     if encoding == "base64":
+        if dense is not None:
+            last = _base64(raw[dense.end - dense.start :])
+            # Whole groups, then a plain end: plain altogether. Anything else is read from the beginning.
+            if not last.problems and not last.others:
+                return Decoded(dense.data + last.data)
         return _base64(raw)
     if encoding == "quoted-printable":
         return _quoted(bytes(raw))
