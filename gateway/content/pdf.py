@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import io
 import re
+from array import array
 
 import pikepdf
 import pypdfium2 as pdfium
@@ -19,6 +20,7 @@ import pypdfium2.raw as raw
 
 from gateway.content import pdf_objects, pdf_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
+from gateway.content.needle import Needle
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
@@ -28,9 +30,12 @@ _PAGES = 20_000
 _TEXT_CAP = 64_000_000  # characters
 _REVISIONS = 10
 _CLAIMS_ENCRYPTION = re.compile(rb"/Encrypt\s*(?:\d+\s+\d+\s+R|<<)")
+_ENCRYPT, _END = Needle(b"/Encrypt"), Needle(b"startxref")
 _STARTXREF = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]*")
 _STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
 _FORM_DEPTH = 4
+_PAGE = (raw.FPDFPage_CountObjects, raw.FPDFPage_GetObject)
+_FORM = (raw.FPDFFormObj_CountObjects, raw.FPDFFormObj_GetObject)
 
 
 def extract(piece: Piece, budget: Budget) -> Found:
@@ -45,7 +50,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
         raise Unreadable("a PDF that is broken") from error
     with pdf:
         encrypted = pdf.is_encrypted
-        if not encrypted and b"/Encrypt" in data and _CLAIMS_ENCRYPTION.search(data):
+        if not encrypted and _ENCRYPT.within(data) and _CLAIMS_ENCRYPTION.search(data):
             raise Unreadable("a PDF whose encryption entry is broken")
         if document is None:
             document = _open_pdfium(_without_encryption(pdf, budget)) if encrypted else None
@@ -97,10 +102,28 @@ def _half_open(data: bytes, document: pdfium.PdfDocument, budget: Budget) -> Fou
     )
 
 
+class _Buffer:
+    """Room for the text that the library hands out, used again for each page."""
+
+    def __init__(self) -> None:
+        self._units = array("H", bytes(16_384))
+
+    def of(self, units: int) -> tuple[ctypes.Array[ctypes.c_ushort], int]:
+        """The buffer and its size, which is *units* of UTF-16 at least."""
+        if len(self._units) < units:
+            self._units = array("H", bytes(2 * units))
+        return (ctypes.c_ushort * len(self._units)).from_buffer(self._units), len(self._units)
+
+    def text(self, units: int) -> str:
+        """The first *units* as text."""
+        return memoryview(self._units)[: max(0, units)].tobytes().decode("utf-16-le", "replace").replace("\r\n", "\n")
+
+
 class _Pages:
     """What the pages gave."""
 
     def __init__(self) -> None:
+        self.buffer = _Buffer()
         self.parts: list[Segment] = []
         self.pictured: list[int] = []
         self.reason = ""
@@ -149,12 +172,11 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: _Pages) -> int:
         count = raw.FPDFText_CountChars(textpage)
         text = ""
         if count > 0:
-            buffer = (ctypes.c_ushort * (2 * count + 2))()
-            written = raw.FPDFText_GetText(textpage, 0, count, buffer)
-            text = bytes(buffer)[: max(0, 2 * (written - 1))].decode("utf-16-le", "replace").replace("\r\n", "\n")
+            buffer, _ = found.buffer.of(2 * count + 2)
+            text = found.buffer.text(raw.FPDFText_GetText(textpage, 0, count, buffer) - 1)
         if text.strip():
             found.parts.append(Segment(text, Zone.BODY, number, total))
-            _edges(page, textpage, number, total, found)
+            _edges(page, textpage, number, total, found, 2 * count)
     finally:
         raw.FPDFText_ClosePage(textpage)
     if _has_picture(page, 0) or (not text.strip() and raw.FPDFPage_CountObjects(page) > 0):
@@ -162,38 +184,39 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: _Pages) -> int:
     return int(count)
 
 
-def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: _Pages) -> None:
-    """What stands in the top and bottom tenth of the page."""
+def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: _Pages, most: int) -> None:
+    """What stands in the top and bottom tenth of the page; *most*: about the UTF-16 units to expect."""
     width, height = raw.FPDF_GetPageWidthF(page), raw.FPDF_GetPageHeightF(page)
     for zone, top, bottom in (
         (Zone.PAGE_HEADER, height, height * (1 - _EDGE)),
         (Zone.PAGE_FOOTER, height * _EDGE, 0.0),
     ):
-        count = raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, None, 0)
-        if count > 1:
-            buffer = (ctypes.c_ushort * (count + 1))()
-            raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, buffer, count)
-            text = bytes(buffer)[: 2 * count].decode("utf-16-le", "replace").rstrip("\x00").replace("\r\n", "\n")
-            if text.strip():
-                found.parts.append(Segment(text, zone, number, total))
+        buffer, size = found.buffer.of(most)
+        # The library searches the page at each call: it is asked once, unless what it found fills the buffer.
+        while (count := raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, buffer, size)) >= size:
+            buffer, size = found.buffer.of(2 * size)
+        text = found.buffer.text(count).rstrip("\x00")
+        if len(text) > 1 and text.strip():
+            found.parts.append(Segment(text, zone, number, total))
 
 
 def _has_picture(container: ctypes.c_void_p, depth: int) -> bool:
     """Whether a page, or a form on it, shows a picture. Forms nested deeper than the limit count as pictures."""
     if depth > _FORM_DEPTH:
         return True
-    count = raw.FPDFFormObj_CountObjects(container) if depth else raw.FPDFPage_CountObjects(container)
+    count, item_of = (_FORM if depth else _PAGE)[0](container), (_FORM if depth else _PAGE)[1]
+    kind_of, image, form = raw.FPDFPageObj_GetType, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM
     for index in range(count):
-        item = raw.FPDFFormObj_GetObject(container, index) if depth else raw.FPDFPage_GetObject(container, index)
-        kind = raw.FPDFPageObj_GetType(item)
-        if kind == raw.FPDF_PAGEOBJ_IMAGE or (kind == raw.FPDF_PAGEOBJ_FORM and _has_picture(item, depth + 1)):
+        item = item_of(container, index)
+        kind = kind_of(item)
+        if kind == image or (kind == form and _has_picture(item, depth + 1)):
             return True
     return False
 
 
 def _older_revisions(data: bytes, budget: Budget) -> tuple[Segment, ...]:
     """The page text of the file as it was before each incremental update."""
-    ends = [match.end() for match in _STARTXREF.finditer(data)]
+    ends = [match.end() for at in _END.places(data) if (match := _STARTXREF.match(data, at))]
     if data.find(b"/Linearized", 0, 2048) >= 0:
         ends = ends[1:]  # the first end of a linearized file is not a revision
     if len(ends) > _REVISIONS:

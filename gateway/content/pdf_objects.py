@@ -90,10 +90,11 @@ def _items(array: pikepdf.Object) -> Iterator[pikepdf.Object]:
 def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
     """Everything that is not page content. Raises OverLimit for too many or too deep objects."""
     state = _Pass(budget)
-    if len(pdf.objects) > _OBJECTS:
+    objects = pdf.objects  # each look at the property makes the list anew
+    if len(objects) > _OBJECTS:
         raise OverLimit("it holds more objects than the limit")
     loose: list[tuple[str, pikepdf.Object]] = []
-    for number, item in enumerate(pdf.objects):
+    for number, item in enumerate(objects):
         if number % 1000 == 0:
             budget.check_time()
         if not isinstance(item, pikepdf.Object):

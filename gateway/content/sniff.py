@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from gateway.content import signatures
 from gateway.content.base import Piece
+from gateway.content.needle import Needle
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
 
 _BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
@@ -31,7 +32,7 @@ _CMS = re.compile(
 )
 _BLANK = b"\r\n\t \x00"
 _PAGES = (0, 9, 10, 11, 12, 13)
-_TAILS = ((b"Rar!\x1a\x07", "rar"), (b"7z\xbc\xaf\x27\x1c", "7z"))
+_TAILS = ((Needle(b"Rar!\x1a\x07"), "rar"), (Needle(b"7z\xbc\xaf\x27\x1c"), "7z"))
 _MEDIA = ("image/", "audio/", "video/")
 _ALIKE = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "application/x-pdf": "application/pdf"}
 _VAGUE = frozenset(
@@ -216,7 +217,7 @@ def _appended(data: bytes, kind: str) -> list[str]:
     if kind == "pdf" and data.find(b"%PDF-", 0, 1024) > 0 and data[:1] not in b"\r\n \t\xef" and data[: data.find(b"%PDF-")].strip():
         found.append("prefixed")
     if kind == "pdf" or kind.startswith(_MEDIA) or kind == "executable":
-        found += [other for signature, other in _TAILS if signature in data]
+        found += [other for signature, other in _TAILS if signature.within(data)]
     return found
 
 

@@ -1,0 +1,28 @@
+"""The fast search for one literal agrees with the plain one."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from gateway.content import needle
+from gateway.content.needle import Needle
+
+
+@pytest.mark.parametrize("literal", [b"startxref", b"/Encrypt", b"Rar!\x1a\x07", b"aa", b"aba"])
+@pytest.mark.parametrize("window", [16, 23, 64, 1 << 20])
+def test_all_places(literal: bytes, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needle, "_WINDOW", window)
+    rng = random.Random(window)
+    for _ in range(200):
+        data = b"".join(rng.choice((literal, literal[:3], b"a", b"\0", literal[-2:])) for _ in range(rng.randrange(60)))
+        assert list(Needle(literal).places(data)) == [match.start() for match in re.finditer(re.escape(literal), data)]
+        assert Needle(literal).within(data) == (literal in data)
+
+
+def test_across_the_border_of_two_windows() -> None:
+    edge = needle._WINDOW
+    for at in range(edge - 9, edge + 2):
+        assert list(Needle(b"startxref").places(bytes(at) + b"startxref" + bytes(40))) == [at]
