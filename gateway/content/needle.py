@@ -16,23 +16,23 @@ _WINDOW = 1 << 20
 
 
 class Needle:
-    """The literal, compiled."""
+    """The literal, compiled. One whose end is its beginning, too, is refused: its places would depend on where a search starts."""
 
     __slots__ = ("_automaton", "_literal")
 
     def __init__(self, literal: bytes) -> None:
+        if any(literal.startswith(literal[at:]) for at in range(1, len(literal))):
+            raise ValueError("a literal that overlaps itself")
         self._literal = literal
         self._automaton = BytesAhoCorasick([literal])
 
     def places(self, data: bytes) -> Iterator[int]:
-        """Where the literal stands in *data*, in order; one that overlaps the one before it is left out."""
-        beyond, free = len(self._literal) - 1, 0
+        """Where the literal stands in *data*, in order."""
+        beyond = len(self._literal) - 1
         for window in range(0, len(data), _WINDOW):
             piece = data if len(data) <= _WINDOW else data[window : window + _WINDOW + beyond]
-            for _, start, end in self._automaton.find_matches_as_indexes(piece):
-                if window + start >= free:
-                    yield window + start
-                    free = window + end
+            for _, start, _ in self._automaton.find_matches_as_indexes(piece):
+                yield window + start
 
     def within(self, data: bytes) -> bool:
         """Whether *data* holds the literal."""
