@@ -12,9 +12,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
 
 import idna
+import msgspec
 
 _PATH = 254  # octets of a mailbox: 256 of a path less its brackets, RFC 5321 4.5.3.1.3
 _LOCAL = 64
@@ -45,8 +45,7 @@ class AddressError(ValueError):
         self.enhanced = enhanced
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """A mailbox, or the null reverse-path (both parts empty). ``<postmaster>`` has an empty domain."""
 
     local: str

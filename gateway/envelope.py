@@ -9,8 +9,8 @@ Sources: RFC 5321 section 2.3.1, RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT),
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+import msgspec
 import uuid_utils
 
 from gateway.address import Path
@@ -40,8 +40,7 @@ class Door(enum.StrEnum):
     IMAP = "imap"
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """The other end of a session, as far as it was proved."""
 
     ip: str
@@ -58,8 +57,7 @@ class Peer:
     """The address is in ``originators.networks``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """One RCPT TO, with its RFC 3461 parameters."""
 
     path: Path
@@ -69,8 +67,7 @@ class Recipient:
     """``addr-type;xtext`` as given, still in xtext."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """MAIL FROM with its parameters and all the recipients that were accepted."""
 
     sender: Path
@@ -83,8 +80,7 @@ class Envelope:
     smtputf8: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """One message as received. Its content travels beside it as bytes; *sha256* binds the two."""
 
     id: str

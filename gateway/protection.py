@@ -9,7 +9,8 @@ Sources: J&K Circular 26-JK(GAD) of 2024 (AES-256); contract.md, ``protection.st
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class ProtectionState(enum.StrEnum):
@@ -25,8 +26,7 @@ class ProtectionState(enum.StrEnum):
     """Claims encryption, and the claim cannot be proved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(msgspec.Struct, frozen=True):
     """State, scheme (``pdf``, ``ooxml``, ``zip`` …), cipher (``AES-256-CBC`` …), key bits and the reason in plain English."""
 
     state: ProtectionState = ProtectionState.NONE

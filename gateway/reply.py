@@ -9,13 +9,12 @@ Sources: RFC 5321 section 4.2, RFC 2034, RFC 3463, RFC 5248.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 _LINE = 510  # octets of a reply line without CRLF, RFC 5321 4.5.3.1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """One SMTP reply; *enhanced* is empty for replies that carry none (greeting, EHLO, 354)."""
 
     code: int

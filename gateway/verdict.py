@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.levels import Level
 from gateway.protection import UNPROTECTED, Protection
@@ -44,8 +45,7 @@ class Zone(enum.StrEnum):
     FILE_NAME = "file-name"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One marking or label: what level, where, how sure, and which detector said so."""
 
     level: Level
@@ -72,8 +72,7 @@ class LeafState(enum.StrEnum):
     SUSPECT = "suspect"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """One piece of content: a body, an attachment, a container or a member of one."""
 
     path: str
@@ -90,8 +89,7 @@ class Leaf:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(msgspec.Struct, frozen=True):
     """What a decision may know of the header section; parsed strictly, empty where it was not plainly well-formed."""
 
     subject: str = ""
@@ -108,8 +106,7 @@ class Headers:
     """A DKIM-Signature is there, or the content is S/MIME or PGP signed: subject must stay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authentication:
+class Authentication(msgspec.Struct, frozen=True):
     """One result of a check made here, in the words of RFC 8601: ``dkim``, ``pass``, the signing domain, why."""
 
     method: str
@@ -118,8 +115,7 @@ class Authentication:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True):
     """Everything inspection says about one message; *sha256* is of the bytes that were inspected."""
 
     sha256: str
@@ -134,8 +130,7 @@ class Inspection:
     """What was checked of strangers' mail."""
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(msgspec.Struct, frozen=True):
     """The level of a message and what it rests on."""
 
     level: Level | None
@@ -185,8 +180,7 @@ class Tier(enum.StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """One change of the header section. ``add`` puts a field on top, ``remove`` takes every field of that name away,
     ``replace`` gives the field of that name a new value where it stands (``message.edits`` has the details)."""
 
@@ -195,8 +189,7 @@ class Edit:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleTrace:
+class RuleTrace(msgspec.Struct, frozen=True):
     """One rule that was evaluated for one recipient."""
 
     rule: str
@@ -205,8 +198,7 @@ class RuleTrace:
     then: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientVerdict:
+class RecipientVerdict(msgspec.Struct, frozen=True):
     """The decision for one recipient."""
 
     address: str
@@ -235,8 +227,7 @@ class RecipientVerdict:
     """Who else is to be told, by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The decision about one message for all of its recipients, with everything needed to repeat it."""
 
     classification: Classification
@@ -250,7 +241,7 @@ class Verdict:
     """Held content must be sealed to the security officer's certificate."""
     session_refusal: bool = False
     """Answer 550 for all recipients and store nothing but the decision and hashes."""
-    message_facts: dict[str, object] = field(default_factory=dict)
+    message_facts: dict[str, object] = msgspec.field(default_factory=dict)
     """The typed facts snapshot, without any text of the message."""
     recipient_facts: tuple[dict[str, object], ...] = ()
     """The same for each recipient, in order."""

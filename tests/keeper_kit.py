@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
+from msgspec import structs
+
 from gateway import policy
 from gateway.address import Path
 from gateway.config import Config, Contacts, Limits, Originators
@@ -141,7 +143,7 @@ def transaction(
         new_id(), Door.SMTP, Peer("10.0.0.1", 40000, "client.dept.gov.in", listed=verified), envelope, NOW, len(content),
         hashlib.sha256(content).hexdigest(), verified, domain,
     )  # fmt: skip
-    return replace(row, **changes)
+    return structs.replace(row, **changes)
 
 
 def recipient(address: str, disposition: Disposition = Disposition.DELIVER, **changes: Any) -> RecipientVerdict:
@@ -150,7 +152,7 @@ def recipient(address: str, disposition: Disposition = Disposition.DELIVER, **ch
         address, Tier.GOVERNMENT, Direction.INTERNAL, disposition, status, "rule-x", "J&K Circular", "refused-by-rule",
         (("recipient", address),), hits=("rule-x",), edits=(Edit("add", "X-Gateway-Reference", "R"),),
     )  # fmt: skip
-    return replace(row, **changes)
+    return structs.replace(row, **changes)
 
 
 def verdict(version: str, *recipients: RecipientVerdict, level: Level | None = None, **changes: Any) -> Verdict:
@@ -161,7 +163,7 @@ def verdict(version: str, *recipients: RecipientVerdict, level: Level | None = N
         Headers(subject="the heron flies", message_id="<a@b>", from_addresses=("so@dept.gov.in",)), "sha256:rules", version,
         message_facts={"message.level": -1}, recipient_facts=tuple({"recipient.tier": "government"} for _ in recipients),
     )  # fmt: skip
-    return replace(row, **changes)
+    return structs.replace(row, **changes)
 
 
 def random_vault() -> Vault:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import email
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
 from gateway.config import Relay

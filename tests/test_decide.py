@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway import address, policy
 from gateway.address import Path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.config import Relay
 from gateway.keeper.audit import verify
@@ -38,7 +39,7 @@ async def held(room: Room, *recipients: str, level: Level = Level.CONFIDENTIAL, 
     tx = transaction(*(recipients or (DESK,)), **changes)
     read = inspection(attached=level)
     if suspect:
-        read = replace(read, leaves=tuple(replace(leaf, state=LeafState.SUSPECT) for leaf in read.leaves))
+        read = structs.replace(read, leaves=tuple(structs.replace(leaf, state=LeafState.SUSPECT) for leaf in read.leaves))
     made = decide.decide(tx, read, room.policy, room.register.current, room.config)
     assert (await room.commit(tx, made)).reply.code == 250
     room.relay.offered.clear()
@@ -91,7 +92,7 @@ async def test_the_sender_never_releases_its_own_mail(room: Room) -> None:
     sender = UserRow("so", "", "SO@dept.gov.in", "", NOW)
     with pytest.raises(Wrong, match="sender"):
         await room.quarantine.release(reference, "mine", (), sender)
-    peer = replace(transaction().peer, user="asha")
+    peer = structs.replace(transaction().peer, user="asha")
     mine = await held(room, level=Level.RESTRICTED, peer=peer)
     with pytest.raises(Wrong, match="sender"):
         await room.quarantine.release(mine, "mine", (), ASHA)

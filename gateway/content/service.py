@@ -18,7 +18,7 @@ import resource
 import signal
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import msgspec
@@ -248,7 +248,7 @@ class _Task:
             return Failed("the content is not what the request says", 2)
         inspection = content.unpack(body, sha256=request.sha256, limits=self._limits, scheme=self._scheme, want_text=request.want_text)
         if request.keys:
-            inspection = replace(inspection, authentication=self._authentication(body, dict(request.keys)))
+            inspection = msgspec.structs.replace(inspection, authentication=self._authentication(body, dict(request.keys)))
         return Inspected(request.nonce, inspection)
 
     def _authentication(self, body: bytes, keys: dict[str, str]) -> tuple[Authentication, ...]:

@@ -13,6 +13,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from msgspec import structs
+
 from gateway.config import Limits
 from gateway.content import libmagic
 from gateway.content.base import Budget, Child, Extractor, Found, OverLimit, Piece, Unreadable, join_reasons, worst
@@ -96,7 +98,7 @@ class _Walk:
         path = self._unique(part.number.removesuffix(".header"))
         self.leaves.append(Leaf(path, "", "message/rfc822", len(part.raw), LeafState.INSPECTED, container=True))
         self._scan(path, header_segments(part.headers), {})
-        self.findings.extend(replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
+        self.findings.extend(structs.replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
 
     def unseen(self, view: View, second: View) -> None:
         """What only the second reader sees, for its evidence; the message is ambiguous anyhow."""
@@ -118,7 +120,7 @@ class _Walk:
             if name:
                 self._scan(path, (Segment(name, Zone.FILE_NAME),), {})
         if child.state is not None and not child.data:
-            leaf = replace(
+            leaf = structs.replace(
                 leaf,
                 media_type=child.declared or "application/octet-stream",
                 state=child.state,
@@ -135,7 +137,7 @@ class _Walk:
         state, reason = found.state, found.reason
         if child.state is not None:
             state, reason = worst(state, child.state), join_reasons(child.reason, reason)
-        leaf = replace(
+        leaf = structs.replace(
             leaf,
             media_type=found.media_type or sniffed.media_type,
             state=state,
@@ -235,5 +237,5 @@ def _of_container(found: Found, members: list[Leaf]) -> Protection:
     if found.protection.state is ProtectionState.NONE and found.container and not found.segments and members:
         full = [member for member in members if member.size]
         if full and all(member.protection.state is ProtectionState.STRONG for member in full):
-            return replace(full[0].protection, reason="everything in it is encrypted")
+            return structs.replace(full[0].protection, reason="everything in it is encrypted")
     return found.protection

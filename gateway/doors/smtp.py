@@ -12,7 +12,8 @@ Sources: RFC 5321 section 4; RFC 3207; design.md section 4; hostile-inputs catal
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway import logs
 from gateway.doors.connection import Connection

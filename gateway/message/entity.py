@@ -10,7 +10,8 @@ Sources: RFC 2045 sections 4-6, RFC 2046 section 5.1.1, RFC 2183; hostile-inputs
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.config import Limits
 from gateway.message.headers import Fields
@@ -28,8 +29,7 @@ _CHARSET = re.compile(r"[0-9A-Za-z_.:+\-]{1,40}")
 _VERSION = re.compile(r"1\.0(?:[ \t]*\([^()\\]*\))?|1 ?\. ?0")
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(msgspec.Struct, frozen=True):
     """One entity as its header section describes it."""
 
     media_type: str

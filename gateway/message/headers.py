@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _FIELD = re.compile(r"^([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.M)
 _NAME = re.compile(r"[!-9;-~]+")
@@ -33,8 +34,7 @@ ODD_NAME = "a field name with odd characters"
 MBOX_LINE = "a mailbox separator line in the header section"
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(msgspec.Struct, frozen=True):
     """The fields of one header section, in order."""
 
     items: tuple[tuple[str, str], ...]

@@ -10,7 +10,8 @@ Sources: RFC 5322 sections 2.1 and 2.2; hostile-inputs catalogue 4.4 (limits), M
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.config import Limits
 from gateway.message.dense import Stretch, stretches
@@ -22,8 +23,7 @@ _RECEIVED = re.compile(rb"\nreceived[ \t]*:")
 _NOT_A_LINE_END = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
 
 
-@dataclass(frozen=True, slots=True)
-class Prescan:
+class Prescan(msgspec.Struct, frozen=True):
     """What one pass over the octets says."""
 
     header_end: int

@@ -14,7 +14,8 @@ thread is exactly what that rule forbids. Other probable evidence needs a person
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.levels import Level, highest
 from gateway.verdict import Classification, Confidence, Finding, Inspection, Leaf, LeafState, Zone
@@ -26,24 +27,30 @@ _NOT_SAID = frozenset((Zone.QUOTED, Zone.FILE_NAME, Zone.PROPERTY))
 
 def classify(inspection: Inspection) -> tuple[Classification, tuple[Leaf, ...]]:
     """The classification of the message, and its leaves with their levels."""
-    certain = [finding for finding in inspection.findings if finding.confidence is Confidence.CERTAIN]
+    findings = inspection.findings
+    certain = [finding for finding in findings if finding.confidence is Confidence.CERTAIN]
     own = {leaf.path for leaf in inspection.leaves if not leaf.is_attachment and not leaf.container}
     outer = [finding for finding in certain if finding.path.startswith("header:")]
     said = [finding for finding in certain if finding.path in own and finding.zone not in _NOT_SAID]
-    declared = highest(finding.level for finding in (*outer, *said))
-    found = highest(finding.level for finding in certain)
+    declared = highest([finding.level for finding in (*outer, *said)])
+    found = highest([finding.level for finding in certain])
     level = _stated(declared, found)
-    likely = highest(finding.level for finding in inspection.findings if finding.confidence is Confidence.PROBABLE)
+    likely = highest([finding.level for finding in findings if finding.confidence is Confidence.PROBABLE])
     classification = Classification(
         level=level,
         declared=declared,
         found=found,
         probable=_stated(level, likely),
-        conflict=_conflict(outer, certain, inspection.findings),
+        conflict=bool(outer) and _conflict(outer, certain, findings),
         complete=not inspection.ambiguity and all(leaf.state is LeafState.INSPECTED for leaf in inspection.leaves),
-        evidence=tuple(sorted(inspection.findings, key=lambda finding: (_ORDER[finding.confidence], -finding.level))),
+        evidence=findings if len(findings) < 2 else tuple(sorted(findings, key=_rank)),
     )
     return classification, _leaves(inspection.leaves, certain, declared)
+
+
+def _rank(finding: Finding) -> tuple[int, int]:
+    """The surest first, then the highest."""
+    return _ORDER[finding.confidence], -finding.level
 
 
 def _stated(declared: Level | None, other: Level | None) -> Level | None:
@@ -72,7 +79,7 @@ def _leaves(leaves: tuple[Leaf, ...], certain: Iterable[Finding], declared: Leve
     containers |= {leaf.path.partition(":")[0]: leaf.path for leaf in leaves if leaf.container and "/" not in leaf.path}
     result = []
     for leaf in leaves:
-        around = (evidence.get(path) for path in _around(leaf.path, containers))
+        around = [evidence.get(path) for path in _around(leaf.path, containers)] if containers else ()
         level = highest((declared, evidence.get(leaf.path), *around))
         result.append(leaf if level is leaf.level else replace(leaf, level=level))
     return tuple(result)

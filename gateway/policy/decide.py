@@ -9,8 +9,9 @@ Source: design.md section 4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.address import Path
 from gateway.config import Config

@@ -16,6 +16,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 from cel_expr_python import cel
 
 from gateway.policy import facts
@@ -80,8 +81,7 @@ class Example:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What the rules add up to for one set of facts."""
 
     disposition: Disposition

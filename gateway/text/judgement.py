@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.text.matcher import Hit
 from gateway.text.negatives import Shape, box, delimited, enclosed, in_address, list_item, names_a_thing, shape
@@ -33,8 +34,7 @@ _KEY_SIGNS = frozenset(":=-|\u2010\u2011\u2012\u2013\u2014")
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "«": "»"}
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """What one hit proves where it stands, before caps and quoting."""
 
     hit: Hit
@@ -46,8 +46,7 @@ class Draft:
     """Where the marking ends when it holds more than the hit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """One segment's text with what is known of it."""
 
     normal: Normal

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.levels import Level
 from gateway.text.judgement import CERTAIN, POSSIBLE, PROBABLE, Context, Draft, alone, body_line, min_confidence, subject
@@ -39,8 +40,7 @@ _MOST_IN_LINE = 200
 _PAGE_ZONES = (Zone.PAGE_HEADER, Zone.PAGE_FOOTER, Zone.WATERMARK)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A piece of the text of one leaf and where it stands."""
 
     text: str
@@ -52,8 +52,7 @@ class Segment:
     """Pages of the leaf; 0 where unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True):
     """A draft with everything a Finding needs, still to be weighed against the other pages."""
 
     draft: Draft

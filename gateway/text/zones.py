@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+
+import msgspec
 
 from gateway.text.matcher import Hit
 from gateway.text.scheme import Scheme
@@ -25,8 +25,7 @@ _INK = re.compile(r"\S")
 _BLOCK = 400  # characters within which three sender fields make the head of quoted mail
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One line with the hits in it; a hit that runs over a line break makes one Line of the lines that it touches."""
 
     start: int
@@ -65,6 +64,7 @@ class Layout:
     def __init__(self, folded: str, scheme: Scheme) -> None:
         self._scheme = scheme
         self._read = 0
+        self._head = self._tail = -1  # not looked for yet
         self._disclaimers: list[int] = []
         self._quoted_from = 0
         """Where quoted or forwarded mail begins that is not marked line by line, as far as was read."""
@@ -86,8 +86,7 @@ class Layout:
             stop += 1
         return Line(start, end, text[start:end], tuple(hits[index:stop]))
 
-    @cached_property
-    def _head(self) -> int:
+    def _find_head(self) -> int:
         """Where the fifth line that is not blank ends."""
         text, place = self.text, 0
         for _ in range(_EDGE_LINES):
@@ -98,8 +97,7 @@ class Layout:
             place = len(text) if newline < 0 else newline
         return place
 
-    @cached_property
-    def _tail(self) -> int:
+    def _find_tail(self) -> int:
         """Where the last line but four that is not blank begins."""
         text = self.text
         tail = len(text)
@@ -114,8 +112,12 @@ class Layout:
 
     def zone(self, line: Line) -> Zone:
         """BODY_FIRST, BODY_LAST or BODY."""
+        if self._head < 0:
+            self._head = self._find_head()
         if line.start < self._head:
             return Zone.BODY_FIRST
+        if self._tail < 0:
+            self._tail = self._find_tail()
         return Zone.BODY_LAST if line.start >= self._tail else Zone.BODY
 
     def is_first(self, line: Line) -> bool:
