@@ -43,4 +43,8 @@ class Level(enum.IntEnum):
 
 def highest(levels: Iterable[Level | None]) -> Level | None:
     """The highest of *levels*; ``None`` when none of them is set."""
-    return max((level for level in levels if level is not None), default=None)
+    top: Level | None = None
+    for level in levels:
+        if level is not None and (top is None or level > top):
+            top = level
+    return top

@@ -82,8 +82,7 @@ class Pipeline:
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         """The reply to *content*, after the commit. Raises ReplyError: 4xx for our faults, 5xx for a loop."""
         try:
-            async with asyncio.timeout(self.config.limits.pipeline):
-                inspection = await self._inspect(tx, content)
+            inspection = await self._inspect(tx, content)
         except TimeoutError:
             await self._memory.deferred(tx, OUR_FAULT, "inspection took longer than limits.pipeline")
             raise ReplyError(OUR_FAULT, "inspection took too long") from None
@@ -104,8 +103,21 @@ class Pipeline:
         limits = self.config.limits
         if prescan.hops(content, limits) > limits.received:
             raise ReplyError(_LOOP, "too many Received fields")
-        keys = await self._keys(tx, content)
-        inspection = None if keys else plain.inspect(content, tx.sha256, limits, self.policy.scheme)
+        signed = self._is_to_be_checked(tx, content)
+        # Our own reading waits for nothing: only what waits needs the deadline.
+        inspection = None if signed else plain.inspect(content, tx.sha256, limits, self.policy.scheme)
+        if inspection is None:
+            async with asyncio.timeout(limits.pipeline):
+                keys = await self._keys(content) if signed else ()
+                if signed and not keys:
+                    inspection = plain.inspect(content, tx.sha256, limits, self.policy.scheme)
+                if inspection is None:
+                    inspection = await self._asked(tx, content, keys)
+        return inspection
+
+    async def _asked(self, tx: Transaction, content: bytes, keys: Keys) -> Inspection:
+        """The inspector's reading; a message that stops it again and again is poison."""
+        inspection = None
         deaths = 0
         while inspection is None:
             try:
@@ -117,16 +129,16 @@ class Pipeline:
                     inspection = self._poison(tx, content, deaths)
         return inspection
 
-    async def _keys(self, tx: Transaction, content: bytes) -> Keys:
-        """The keys of the signatures on a stranger's mail; our own officers' mail is not checked here."""
-        if (
-            self._records is None
-            or tx.verified_originator
-            or b"\ndkim-signature:" not in content[: self.config.limits.header_bytes].lower()
-        ):
-            return ()
+    def _is_to_be_checked(self, tx: Transaction, content: bytes) -> bool:
+        """Whether *content* is a stranger's and may be signed; our own officers' mail is not checked here."""
+        if self._records is None or tx.verified_originator:
+            return False
+        return b"\ndkim-signature:" in content[: self.config.limits.header_bytes].lower()
+
+    async def _keys(self, content: bytes) -> Keys:
+        """The keys of the signatures on *content*."""
         scan = prescan.prescan(content, self.config.limits)
-        if scan.over_limit:
+        if self._records is None or scan.over_limit:
             return ()
         names = signatures.key_names(views.strict(content[: scan.header_end], scan, self.config.limits).headers)
         return await self._records.keys(names)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from pathlib import Path as FilePath
@@ -91,6 +92,8 @@ class _Service:
         loop.add_signal_handler(signal.SIGHUP, self._hup)
         await self._keeper.start()
         servers = [await loop.create_server(lambda: Session(self._door), sock=sock, backlog=1024) for sock in sockets]
+        gc.collect()
+        gc.freeze()  # what is here now stays: full collections need not walk it
         _log.info("doors.ready", worker=self._worker, listeners=len(servers), rules_version=rules.version)
         await stop.wait()
         for server in servers:

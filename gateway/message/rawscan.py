@@ -31,7 +31,7 @@ _CLASSES = bytes(0x41 if octet in _ALPHABET else octet if octet in b"\r\n=" else
 """Translates the base64 alphabet to "A" and all else but line ends to a space: then runs are found at memory speed."""
 _LONG = b"A" * SHORTEST
 _SHORT_LINES = re.compile(rb"\n(?:A+={0,2}\r\n){3}")
-_THREE_EMPTY = b"\r\n\r\n\r\n\r\n"
+_THREE_EMPTY = b"\n\r\n\r\n\r\n"
 """Three lines that hold nothing but base64 are empty when the alphabet is taken away."""
 _RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:[ \t]*\r\n[A-Za-z0-9+/]{2,}={0,2}(?=[ \t]*(?:\r\n|\Z)))*")
 _LINES = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}(?:\r\n|\Z)){3,}")
@@ -81,7 +81,7 @@ def suspicious(data: bytes) -> bool:
     if b"=" in data and _QUOTED.search(data):
         return True
     classes = data.translate(_CLASSES)
-    if _LONG not in classes and _THREE_EMPTY not in b"\r\n" + data.translate(None, _ALPHABET + b"="):
+    if _LONG not in classes and not _may_have_short_lines(data):
         return False
     return any(True for _ in _runs(data, classes))
 
@@ -201,6 +201,8 @@ def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:
             yield match.start(), octets
         seen = match.end()
         at = classes.find(_LONG, seen)
+    if not _may_have_short_lines(data):
+        return
     for lines in _SHORT_LINES.finditer(b"\n" + classes):
         if lines.start() < seen:
             continue
@@ -210,6 +212,11 @@ def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:
         seen = match.end()
         if len(match[0]) >= SHORTEST and (octets := _meaning(match[0], _within(match.start(), benign))) is not None:
             yield match.start(), octets
+
+
+def _may_have_short_lines(data: bytes) -> bool:
+    """Whether ``_SHORT_LINES`` may match: four times as quick a question as the pattern itself."""
+    return _THREE_EMPTY in b"\n" + data.translate(None, _ALPHABET + b"=")
 
 
 def _within(at: int, spans: list[tuple[int, int]]) -> bool:
