@@ -15,7 +15,6 @@ from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway import address
 
@@ -252,10 +251,10 @@ class Limits(Section):
     drain: Seconds = Field(30.0, description="Time that sessions get to end at a stop.")
 
 
-class Config(BaseSettings):
-    """The whole of gateway.toml."""
+class Config(BaseModel):
+    """The whole of gateway.toml, and only that: no environment variable may change the policy of a mail gateway."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     hostname: str = Field("localhost", description="The name in greeting, Received and reports.")
     state_dir: FilePath = Field(FilePath("/var/lib/gateway"), description="Store, keys, logs and sockets.")
@@ -282,18 +281,6 @@ class Config(BaseSettings):
     web: Web = Web()
     limits: Limits = Limits()
     archive: tuple[Archive, ...] = ()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the file: no environment variable may change the policy of a mail gateway."""
-        return (init_settings,)
 
     @property
     def run_dir(self) -> FilePath:

@@ -137,8 +137,9 @@ class Matcher:
         self._forms = list(forms.items())
         ascii_only = [i for i, (literal, _) in enumerate(self._forms) if literal.isascii()]
         self._ascii_forms = [self._forms[i] for i in ascii_only]
-        self._ascii = _automaton(self._ascii_forms)
-        self._any = _automaton(self._forms)
+        # Nearly all text is ASCII. With the Indic scripts the full table takes 5 MB in each process and saves 5 of 17 µs for 6 KB.
+        self._ascii = _automaton(self._ascii_forms, Implementation.DFA)
+        self._any = _automaton(self._forms, Implementation.ContiguousNFA)
 
     def search(self, normal: Normal) -> list[Hit]:
         """Every term in *normal*, in order, not overlapping."""
@@ -223,6 +224,6 @@ def _spaced_word(word: str) -> re.Pattern[str]:
     return re.compile(f"{middle}(?P<gap>{_LETTER_GAP}{{1,4}}){re.escape(word[-1])}(?!(?P=gap)[^\\W\\d_](?![^\\W_]))")
 
 
-def _automaton(forms: list[tuple[str, tuple[str, int]]]) -> BytesAhoCorasick:
+def _automaton(forms: list[tuple[str, tuple[str, int]]], implementation: Implementation) -> BytesAhoCorasick:
     literals = [encode(literal) for literal, _ in forms] or [b"\xff"]
-    return BytesAhoCorasick(literals, matchkind=MATCHKIND_LEFTMOST_LONGEST, implementation=Implementation.DFA)
+    return BytesAhoCorasick(literals, matchkind=MATCHKIND_LEFTMOST_LONGEST, implementation=implementation)
