@@ -646,3 +646,15 @@ def test_words_for_the_sentences() -> None:
     weak = replace(BROKEN, name="b.zip", protection=Protection(ProtectionState.WEAK, "zip", "ZipCrypto", 96))
     words = dict(one("x@ministry.gov.in", seen=inspection(BODY, BROKEN, weak)).facts)
     assert (words["file"], words["protection"]) == ("b.zip", "ZipCrypto")
+
+
+def test_the_words_name_the_marked_document_and_not_a_picture_in_it() -> None:
+    marked = replace(DOCX, path="3:plan.docx", name="plan.docx", container=True)
+    picture = replace(PICTURE, path="3:plan.docx/word/media/image1.png", name="word/media/image1.png")
+    seen = inspection(BODY, PICTURE, marked, picture, found=(finding(Level.CONFIDENTIAL, "3:plan.docx"),))
+    said = one("x@ministry.gov.in", seen=seen)
+    assert (said.rule, dict(said.facts)["file"]) == ("classified-attachment-unencrypted", "plan.docx")
+    zipped = replace(DOCX, path="2:a.zip", name="a.zip", media_type="application/zip", container=True)
+    member = replace(DOCX, path="2:a.zip/plan.docx", name="plan.docx")
+    said = one("x@ministry.gov.in", seen=inspection(BODY, zipped, member, found=(finding(Level.CONFIDENTIAL, member.path),)))
+    assert dict(said.facts)["file"] == "plan.docx"

@@ -16,20 +16,20 @@ from gateway.envelope import Transaction
 from gateway.levels import Level, highest
 from gateway.policy.domains import DomainInfo
 from gateway.protection import ProtectionState
-from gateway.verdict import Classification, Leaf, LeafState
+from gateway.verdict import Classification, Confidence, Leaf, LeafState
 
 Words = tuple[tuple[str, str], ...]
 
 
 def _unprotected(leaf: Leaf) -> bool:
     classified = leaf.level is not None and leaf.level >= Level.RESTRICTED
-    return leaf.is_attachment and classified and leaf.protection.state is ProtectionState.NONE and leaf.state is LeafState.INSPECTED
+    return leaf.is_attachment and classified and leaf.protection.state is ProtectionState.NONE
 
 
 _TESTS: Mapping[str, Callable[[Leaf], bool]] = {
     "weak": lambda leaf: leaf.protection.state is ProtectionState.WEAK,
     "unverifiable": lambda leaf: leaf.protection.state is ProtectionState.UNVERIFIABLE,
-    "unencrypted": lambda leaf: _unprotected(leaf) and not leaf.container,
+    "unencrypted": _unprotected,
     "suspect": lambda leaf: leaf.state is LeafState.SUSPECT,
     "opaque": lambda leaf: leaf.state is LeafState.OPAQUE,
     "uninspectable": lambda leaf: leaf.state is LeafState.UNINSPECTABLE,
@@ -44,6 +44,8 @@ class MessageWords:
     sender: str
     common: Words
     leaves: Sequence[Leaf]
+    marked: frozenset[str]
+    """Paths of the parts that bear a marking themselves."""
     secret: bool
 
     def for_recipient(self, path: Path, info: DomainInfo, exception: str, explain: str) -> Words:
@@ -51,7 +53,7 @@ class MessageWords:
         own = _envelope(self.sender, path, info, exception) + self.common
         if not explain or self.secret or not self.leaves:
             return own
-        leaf = _leaf(self.leaves, explain)
+        leaf = _leaf(self.leaves, self.marked, explain)
         return own if leaf is None else (*own, ("file", _name(leaf)), ("protection", _protection(leaf)))
 
 
@@ -64,7 +66,10 @@ def of_message(tx: Transaction, classification: Classification, leaves: Sequence
         ("probable", _text(classification.probable)),
         ("count", str(len(tx.envelope.recipients))),
     )
-    return MessageWords(tx.envelope.sender.text or "<>", common, leaves, top is not None and top >= Level.SECRET)
+    marked = frozenset(
+        one.path for one in classification.evidence if one.confidence is Confidence.CERTAIN and one.level is classification.level
+    )
+    return MessageWords(tx.envelope.sender.text or "<>", common, leaves, marked, top is not None and top >= Level.SECRET)
 
 
 def of_envelope(sender: Path, recipient: Path, info: DomainInfo, exception: str, level: Level | None = None) -> Words:
@@ -83,13 +88,14 @@ def _envelope(sender: str, path: Path, info: DomainInfo, exception: str) -> Word
     )
 
 
-def _leaf(leaves: Sequence[Leaf], explain: str) -> Leaf | None:
-    """The part that *explain* is about, else the first that any test finds."""
+def _leaf(leaves: Sequence[Leaf], marked: frozenset[str], explain: str) -> Leaf | None:
+    """The part that *explain* is about, else the first that any test finds; of several, the first that bears the marking itself:
+    an officer has to be told of the document, not of a picture in it."""
     order = sorted(_TESTS, key=lambda name: name not in explain)
     for name in order:
-        for leaf in leaves:
-            if _TESTS[name](leaf):
-                return leaf
+        found = [leaf for leaf in leaves if _TESTS[name](leaf)]
+        if found:
+            return next((leaf for leaf in found if leaf.path in marked), found[0])
     return None
 
 
