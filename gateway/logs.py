@@ -8,14 +8,33 @@ Sources: Elastic Common Schema; hostile-inputs catalogue L06, O18.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+
+@contextlib.contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """Imports inside see no module *name*."""
+    there = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python itself marks what must not be imported
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if there is not None:
+            sys.modules[name] = there
+
+
+# structlog takes rich for tracebacks wherever it is installed: 4 MB in each process, none of which shows it to anybody.
+with _absent("rich"):
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 _CUT = 1000  # characters of one value
 
