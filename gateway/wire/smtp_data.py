@@ -18,6 +18,7 @@ _END = b"\r\n.\r\n"
 _ALL_BUT_TELLING = bytes(octet for octet in range(256) if octet not in b"\r\n\0.")
 _OFFENCE = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 _NAMES = {b"\0": "NUL", b"\r": "bare CR", b"\n": "bare LF"}
+_WORTH = 16  # octets of a line from which looking at line ends is quicker than counting them
 _DRAIN = 4  # times the size limit that is read and thrown away before the session is closed
 
 
@@ -92,7 +93,9 @@ class Scanner:
             telling = telling.translate(None, b".")
         # CR, text, LF leaves the same as CRLF: only the count of real pairs tells them apart.
         lines = len(telling) >> 1
-        if telling != b"\r\n" * lines or piece.count(b"\r\n") != lines:
+        equal, step, after = _equal_lines(piece)
+        paired = equal + piece.count(b"\r\n", after) == lines or piece.count(b"\r\n") == lines
+        if not paired or telling != b"\r\n" * lines:
             offence = _OFFENCE.search(piece)
             assert offence is not None
             self.offence = _NAMES[offence[0]]
@@ -101,13 +104,15 @@ class Scanner:
             return
         if stuffed:
             piece = piece.replace(b"\r\n.", b"\r\n")
+            equal = 0
         if self._skip:
             piece = piece[2:]
+            after -= 2
             self._skip = 0
         if not piece:
             return
         if not self.too_long:
-            self._measure(piece)
+            self._measure(piece, equal, step, after)
         self.held += len(piece)
         if self.held > self._size:
             self.too_large = True
@@ -119,10 +124,15 @@ class Scanner:
             self._parts.append(piece)
             self._digest.update(piece)
 
-    def _measure(self, piece: bytes) -> None:
-        """Looks for a line over the limit in jumps of nearly the limit: each ends at the last line end within it."""
+    def _measure(self, piece: bytes, equal: int, step: int, after: int) -> None:
+        """Looks for a line over the limit in jumps of nearly the limit: each ends at the last line end within it.
+
+        *equal* lines end before *after*, all but the first of them of *step* octets or fewer.
+        """
         limit, length = self._line, len(piece)
         start = -self._column  # of the current line
+        if equal and step <= limit and after - (equal - 1) * step - start <= limit:
+            start = after
         while length - start >= limit:
             newline = piece.rfind(b"\n", max(start, 0), start + limit) if start + limit > 0 else -1
             if newline < 0:
@@ -131,6 +141,20 @@ class Scanner:
             start = newline + 1
         last = piece.rfind(b"\n", max(start, 0))
         self._column = length - max(start, last + 1) if last >= 0 else length - start
+
+
+def _equal_lines(piece: bytes) -> tuple[int, int, int]:
+    """How many CRLF follow each other at equal distance from the first one on, that distance, and the place behind the last.
+
+    The lines of base64 are told by a look at their ends alone. There may be more line ends between these.
+    """
+    first = piece.find(b"\n")
+    step = piece.find(b"\n", first + 1) - first
+    if first < 1 or step < _WORTH:
+        return 0, 0, 0
+    feeds, returns = piece[first::step], piece[first - 1 :: step]
+    equal = min(len(feeds) - len(feeds.lstrip(b"\n")), len(returns) - len(returns.lstrip(b"\r")))
+    return (equal, step, first + (equal - 1) * step + 1) if equal else (0, 0, 0)
 
 
 def _held_back(text: bytes) -> int:
