@@ -239,6 +239,9 @@ async def test_held_mail_is_released_over_the_socket(keeper: Running, sink: Sink
     (shown,) = await rows(keeper, requests.ShowHeld(tx.reference))
     assert shown["leaves"][1]["name"] == "heron plan.docx"
     assert shown["approvals"][0]["user"] == "asha"
+    searched = await rows(keeper, requests.ShowAudit(tx.reference))
+    approved = next(row for row in searched if row["event"]["action"] == "held-approved")
+    assert approved["gateway"]["act"]["system_user"], "who acted as asha is recorded"
     assert "words" in shown["evidence"][0]
     assert shown["evidence"][0]["words"].startswith("blake2b-256:")
     assert (await rows(keeper, requests.ReleaseHeld(held["id"], "yes", (), "bina")))[0]["message"].startswith("released")

@@ -20,7 +20,7 @@ from gateway.levels import Level
 from gateway.policy import decide
 from gateway.requests import AddException
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, HoldState, UserRow
-from gateway.verdict import LeafState
+from gateway.verdict import Leaf, LeafState
 from tests.keeper_kit import CONTENT, NOW, Room, hold, inspection, message, transaction
 
 DESK, HEAD = "desk@finance.nic.in", "head@home.gov.in"
@@ -126,6 +126,26 @@ async def test_an_approval_counts_for_its_recipients_only(room: Room) -> None:
 
 
 BINA_OTHER = UserRow("chand", "", "", "", NOW)
+
+
+async def test_what_is_waived_for_one_recipient_is_not_for_another(room: Room) -> None:
+    """Two recipients are held by different rules; later the facts of the second are those of the first."""
+    outside = "desk@rbi.org.in"
+    tx = transaction(outside, HEAD)
+    read = inspection(attached=Level.UNCLASSIFIED)
+    broken = Leaf("3:x.bin", "x.bin", "application/octet-stream", 9, LeafState.SUSPECT)
+    leaves = (read.leaves[0], structs.replace(read.leaves[1], state=LeafState.OPAQUE), broken)
+    made = decide.decide(tx, structs.replace(read, leaves=leaves), room.policy, room.register.current, room.config)
+    assert "opaque-to-non-government" in made.recipients[0].hits
+    assert "opaque-to-non-government" not in made.recipients[1].hits
+    assert (await room.commit(tx, made)).reply.code == 250
+    db = sqlite3.connect(room.config.state_dir / "gateway.db", timeout=5)
+    db.execute("UPDATE messages SET facts = replace(facts, ?, 'head@cdac.in') WHERE id = ?", (HEAD, tx.id))
+    db.commit()
+    db.close()
+    with pytest.raises(Wrong, match=f"opaque-to-non-government holds this message for {HEAD}"):
+        await room.quarantine.release(tx.reference, "seen", (), ASHA)
+    assert (await room.quarantine.release(tx.reference, "seen", (outside,), ASHA)).startswith("released")
 
 
 async def test_what_a_rule_refuses_no_reviewer_releases(room: Room) -> None:

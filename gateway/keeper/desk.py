@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway import requests
 from gateway.ipc import Credentials
 from gateway.keeper import records
-from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.accounts import Accounts, Logins, system_name
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.vault import Vault, VaultError
@@ -98,15 +98,17 @@ class Desk:
 
     async def _release(self, request: requests.ReleaseHeld, peer: Credentials) -> Rows:
         user = await self._accounts.reviewer(peer, request.user)
-        return _said(await self._quarantine.release(request.id, request.reason, request.recipients, user), request.id)
+        return _said(
+            await self._quarantine.release(request.id, request.reason, request.recipients, user, system_name(peer.uid)), request.id
+        )
 
     async def _refuse(self, request: requests.RefuseHeld, peer: Credentials) -> Rows:
         user = await self._accounts.reviewer(peer, request.user)
-        return _said(await self._quarantine.refuse(request.id, request.reason, user), request.id)
+        return _said(await self._quarantine.refuse(request.id, request.reason, user, system_name(peer.uid)), request.id)
 
     async def _export(self, request: requests.ExportHeld, peer: Credentials) -> tuple[Done, bytes]:
         user = await self._accounts.reviewer(peer, request.user)
-        return Done(), await self._quarantine.export(request.id, request.reason, user)
+        return Done(), await self._quarantine.export(request.id, request.reason, user, system_name(peer.uid))
 
     # --- queue and log ------------------------------------------------------------------------------------------------
 

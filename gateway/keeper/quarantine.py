@@ -88,9 +88,9 @@ class Quarantine:
 
     # --- releasing ----------------------------------------------------------------------------------------------------
 
-    async def release(self, id: str, reason: str, recipients: Sequence[str], user: UserRow) -> str:
-        """Releases to *recipients* (all that wait, when empty), or records the first of two approvals. Returns what was done as a
-        plain sentence. Raises Wrong, StoreError."""
+    async def release(self, id: str, reason: str, recipients: Sequence[str], user: UserRow, by: str = "") -> str:
+        """Releases to *recipients* (all that wait, when empty), or records the first of two approvals. *by* is the system user who
+        acts as *user*. Returns what was done as a plain sentence. Raises Wrong, StoreError."""
         reason = _needed(reason)
         async with self._one:
             item = await self._item(id)
@@ -98,14 +98,16 @@ class Quarantine:
                 raise Wrong("this message is sealed to the security officer; the gateway cannot open it, so it cannot release it", 1)
             chosen = self._chosen(item, recipients)
             self._not_the_sender(item, user)
-            waived = tuple(sorted({rule for address in chosen for rule in self._waived(item, address)}))
-            verdicts = {address: self._again(item, address, frozenset(waived)) for address in chosen}
+            # What was looked at and waived for one recipient is not waived for another.
+            each = {address: frozenset(self._waived(item, address)) for address in chosen}
+            verdicts = {address: self._again(item, address, rules) for address, rules in each.items()}
+            waived = tuple(sorted(frozenset().union(*each.values())))
             approval = ApprovalRow(
                 new_id(), item.hold.id, self._clock(), user.name, reason, item.hold.sha256, tuple(chosen), waived, item.hold.department
             )
             if self._two_needed(item.hold) and not await self._other_approval(item, approval):
-                return await self._first(item, approval)
-            return await self._second(item, approval, verdicts)
+                return await self._first(item, approval, by)
+            return await self._second(item, approval, verdicts, by)
 
     def _chosen(self, item: _Item, recipients: Sequence[str]) -> list[str]:
         if item.hold.state not in OPEN:
@@ -155,21 +157,21 @@ class Quarantine:
             if one.user != mine.user
         )
 
-    async def _first(self, item: _Item, approval: ApprovalRow) -> str:
+    async def _first(self, item: _Item, approval: ApprovalRow, by: str) -> str:
         hold = item.hold
-        log = self._events("held-approved", item, approval.recipients, approval.user, approval.reason, rules=list(approval.waived))
+        log = self._events("held-approved", item, approval.recipients, approval.user, approval.reason, rules=list(approval.waived), by=by)
         change = HoldUpdate(hold.id, (hold.state,), HoldState.APPROVED, approval.created)
         await self._write(Batch(approvals=[approval], hold_updates=[change], audit=log))
         return "approved 1 of 2"
 
-    async def _second(self, item: _Item, approval: ApprovalRow, protected: dict[str, bool]) -> str:
+    async def _second(self, item: _Item, approval: ApprovalRow, protected: dict[str, bool], by: str) -> str:
         hold, now = item.hold, approval.created
         content = await self._content(item)
         rows = [self._delivery(item, address, now, needs) for address, needs in protected.items()]
         released = (*hold.released, *approval.recipients)
         rest = [one for one in hold.recipients if one not in released]
         change = HoldUpdate(hold.id, (hold.state,), HoldState.HELD if rest else HoldState.RELEASED, now, released)
-        log = self._events("held-released", item, approval.recipients, approval.user, approval.reason, rules=list(approval.waived))
+        log = self._events("held-released", item, approval.recipients, approval.user, approval.reason, rules=list(approval.waived), by=by)
         await self._write(Batch(approvals=[approval], hold_updates=[change], deliveries=rows, audit=log))
         self._relay.offer(rows, content)
         count = len(approval.recipients)
@@ -190,14 +192,15 @@ class Quarantine:
 
     # --- refusing and expiring ----------------------------------------------------------------------------------------
 
-    async def refuse(self, id: str, reason: str, user: UserRow) -> str:
-        """Refuses what waits; the originator gets a report with *reason*. Returns what was done. Raises Wrong, StoreError."""
+    async def refuse(self, id: str, reason: str, user: UserRow, by: str = "") -> str:
+        """Refuses what waits; the originator gets a report with *reason*. *by* as in ``release``. Returns what was done. Raises
+        Wrong, StoreError."""
         reason = _needed(reason)
         async with self._one:
             item = await self._item(id)
             if item.hold.state not in OPEN:
                 raise Wrong(f"this message is {item.hold.state.value} already", 1)
-            told = await self._end(item, HoldState.REFUSED, "held-refused", "refused-by-reviewer", user.name, reason)
+            told = await self._end(item, HoldState.REFUSED, "held-refused", "refused-by-reviewer", user.name, reason, by)
         return f"refused {item.hold.reference}" + ("; the sender is told" if told else "; nobody may be told")
 
     async def expire(self, hold: HoldRow) -> None:
@@ -207,7 +210,7 @@ class Quarantine:
             if item.hold.state in OPEN:
                 await self._end(item, HoldState.EXPIRED, "held-expired", "hold-expired", "", "")
 
-    async def _end(self, item: _Item, state: HoldState, action: str, explain: str, user: str, note: str) -> bool:
+    async def _end(self, item: _Item, state: HoldState, action: str, explain: str, user: str, note: str, by: str = "") -> bool:
         hold, now = item.hold, self._clock()
         about = []
         for address in item.waiting:
@@ -232,14 +235,14 @@ class Quarantine:
                 bodies=[report.body for report in reports],
                 messages=[report.message for report in reports],
                 deliveries=[report.delivery for report in reports],
-                audit=self._events(action, item, item.waiting, user, note, told=bool(reports)),
+                audit=self._events(action, item, item.waiting, user, note, by=by, told=bool(reports)),
             )
         )
         for report in reports:
             self._relay.offer([report.delivery], report.content)
         return bool(reports)
 
-    async def export(self, id: str, reason: str, user: UserRow) -> bytes:
+    async def export(self, id: str, reason: str, user: UserRow, by: str = "") -> bytes:
         """The content (of sealed mail: the CMS structure); the access is recorded before it is given. Raises Wrong, StoreError."""
         reason = _needed(reason)
         item = await self._item(id)
@@ -247,7 +250,8 @@ class Quarantine:
         if row is None:
             raise Wrong("the content was destroyed when the message was finished", 1)
         content = row.ciphertext if row.sealed else await self._content(item)
-        await self._store.write(Batch(audit=self._events("held-exported", item, item.hold.recipients, user.name, reason, kind="access")))
+        log = self._events("held-exported", item, item.hold.recipients, user.name, reason, kind="access", by=by)
+        await self._store.write(Batch(audit=log))
         return content
 
     # --- the parts ----------------------------------------------------------------------------------------------------
@@ -277,9 +281,20 @@ class Quarantine:
             raise Wrong(str(error), 3) from error
 
     def _events(
-        self, action: str, item: _Item, recipients: Sequence[str], user: str, reason: str, *, kind: str = "change", **more: object
+        self,
+        action: str,
+        item: _Item,
+        recipients: Sequence[str],
+        user: str,
+        reason: str,
+        *,
+        kind: str = "change",
+        by: str = "",
+        **more: object,
     ) -> list[AuditEvent]:
         hold = item.hold
+        if by:  # an administrator may act as any reviewer: that one person did so twice can be seen
+            more["system_user"] = by
         return [
             events.act(
                 action, self._clock(), user, reason, reference=hold.reference, department=hold.department, sender=hold.sender,
