@@ -12,6 +12,7 @@ import re
 
 from gateway.content import ooxml_text, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
+from gateway.content.needle import Needle
 from gateway.content.zip_directory import Entry
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
@@ -21,6 +22,7 @@ _XML_CAP = 64_000_000
 _SILENT = re.compile(
     r"(?:^|/)(?:styles\w*|stylesWithEffects|theme\d*|fontTable|webSettings|tableStyles|_rels/[^/]*\.rels|\[Content_Types\])(?:\.xml)?$|\.rels$"
 )
+_EXTERNAL = Needle(b"External")
 _OUTSIDE = re.compile(rb"<Relationship\s[^>]{0,4000}TargetMode\s*=\s*[\"']External[\"'][^>]{0,4000}>")
 _LOADED = re.compile(rb"/(?:attachedTemplate|oleObject|frame|subDocument|image|externalLinkPath)[\"']")
 _TYPES = (
@@ -83,7 +85,7 @@ class _Reading:
             raise OverLimit("it holds more XML than the limit")
         if name == "[Content_Types].xml":
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
-        if b'"External"' in data or b"'External'" in data:
+        if _EXTERNAL.within(data):
             self._relationships(data)
         if _SILENT.search(name) and ooxml_text.is_silent(data):
             return

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from gateway.content.base import OverLimit, Unreadable
+from gateway.content.needle import Needle
 from gateway.content.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -23,8 +24,7 @@ _HEADER_PART = re.compile(r"(?:^|/)header\d*\.xml$", re.I)
 _FOOTER_PART = re.compile(r"(?:^|/)footer\d*\.xml$", re.I)
 _PROPERTY_PART = re.compile(r"(?:^|/)docProps/|(?:^|/)customXml/|(?:^|/)docMetadata/", re.I)
 _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
-_BLANK_LINES = re.compile(r"[ \r\n]*\n[ \r\n]*")
-_SPEAKING = (b"!", b"textpath", b"lvlText", b"docVar")
+_SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
     rb"^(?:\xef\xbb\xbf)?<(?!\?xml[^>]{0,200}encoding\s*=\s*[\"'](?![Uu][Tt][Ff]-8[\"']|[Uu][Ss]-[Aa][Ss][Cc][Ii][Ii][\"']))"
@@ -37,7 +37,7 @@ def is_silent(data: bytes) -> bool:
     Blanks aside, each ``>`` of such a part is followed by the next tag. Style parts are nine tenths of a small document: this
     is what keeps them cheap.
     """
-    if not _ASCII_SUPERSET.match(data) or any(word in data for word in _SPEAKING):
+    if not _ASCII_SUPERSET.match(data) or b"!" in data or any(word.within(data) for word in _SPEAKING):
         return False
     return _LOOSE.search(data.translate(None, b" \t\r\n")) is None
 
@@ -82,6 +82,12 @@ class _Locals(dict[str, str]):
         if len(self) < 10_000:
             self[qualified] = local
         return local
+
+
+def _tidy(text: str) -> str:
+    """*text* without the blanks around its line ends, and without empty lines."""
+    lines = (line.strip(" \r") for line in text.split("\n"))
+    return "\n".join([line for line in lines if line]).strip()
 
 
 class _Reader:
@@ -208,5 +214,5 @@ class _Reader:
 
     def result(self) -> PartText:
         texts = ("".join(self._main), *self._boxes, "".join(self._hidden))
-        parts = [Segment(text, self._zone) for text in (_BLANK_LINES.sub("\n", text).strip() for text in texts) if text]
+        parts = [Segment(text, self._zone) for text in map(_tidy, texts) if text]
         return PartText(tuple(parts) + tuple(self._others), self.properties)
