@@ -239,6 +239,10 @@ class ListExceptions(Message, frozen=True):
     """The register; *all* includes what has expired."""
 
     all: bool = False
+    limit: int = 0
+    """At most so many; 0 is all of them, in their order."""
+    after: str = ""
+    """Page on from this id."""
 
 
 class AddException(Message, frozen=True):

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -475,3 +476,12 @@ async def test_O15_a_jump_of_the_clock_expires_no_held_mail(tmp_path: Path) -> N
     room.now = clock.wall
     assert await house.expire() == 1
     await room.close()
+
+
+async def test_the_register_is_listed_by_pages(keeper: Running) -> None:
+    for number in range(3):
+        await rows(keeper, AddException("officer@dept.gov.in", f"c{number}@gmail.com", "grievance", "a", "b", time.time() + 60))
+    every = await rows(keeper, requests.ListExceptions())
+    assert len(every) == 3
+    assert await rows(keeper, requests.ListExceptions(limit=2)) == every[:2]
+    assert await rows(keeper, requests.ListExceptions(limit=2, after=every[1]["id"])) == every[2:]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.options import All, AsUser, ConfigFile, Json, Stop, config_path, load_config, moment, span
+from gateway.cli.options import After, All, AsUser, ConfigFile, Json, Limit, Stop, config_path, load_config, moment, span
 
 COLUMNS = [
     ("id", "id"), ("state", "state"), ("sender", "from"), ("recipient", "to"), ("reason", "reason"), ("requester", "requester"),
@@ -21,13 +21,15 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def _list(context: typer.Context, every: All = False, json: Json = False, config: ConfigFile = "") -> None:
+def _list(
+    context: typer.Context, every: All = False, limit: Limit = 1000, after: After = "", json: Json = False, config: ConfigFile = ""
+) -> None:
     """The entries in force; with --all also what has ended."""
     from gateway import requests
     from gateway.cli.link import rows
 
     path = config_path(context, config)
-    output.show(rows(load_config(path), path, requests.ListExceptions(every)), json, COLUMNS, empty="There is no exception.")
+    output.show(rows(load_config(path), path, requests.ListExceptions(every, limit, after)), json, COLUMNS, empty="There is no exception.")
 
 
 def _add(

@@ -153,7 +153,8 @@ class Desk:
 
     async def _list_exceptions(self, request: requests.ListExceptions, _: Credentials) -> Rows:
         found = await self._store.exceptions(all=True) if request.all else self._register.current.rows
-        return Rows(tuple(records.exception(row) for row in found))
+        page = [row for row in found if row.id > request.after]
+        return Rows(tuple(records.exception(row) for row in page[: request.limit or None]))
 
     async def _add_exception(self, request: requests.AddException, peer: Credentials) -> Rows:
         return Rows((records.exception(await self._register.add(request, await self._accounts.actor(peer, ""))),))
