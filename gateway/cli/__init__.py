@@ -18,6 +18,7 @@ import typer
 from gateway import __version__
 from gateway.cli import audit, check, demo, exceptions, explain, keys, quarantine, queue, rules, run, samples, users
 from gateway.cli.options import Stop
+from gateway.serving import failed, sentence
 
 
 def _version(asked: bool) -> None:
@@ -49,13 +50,6 @@ def application() -> typer.Typer:
     return app
 
 
-def _sentence(text: str) -> None:
-    one_line = " ".join(text.split())
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"gateway: {one_line}\n")
-        sys.stderr.flush()
-
-
 def _forget_stdout() -> None:
     """The reader of our pipe has gone: what is left goes nowhere, and the interpreter's last flush does not complain."""
     with contextlib.suppress(OSError, ValueError):
@@ -65,7 +59,7 @@ def _forget_stdout() -> None:
 def invoke(arguments: list[str]) -> int:
     """Runs the command line *arguments* (without the program's name) and returns the exit code; errors are on stderr."""
     if sys.flags.optimize:
-        _sentence("Python runs with -O, which takes the checks out of the code: start it without -O and PYTHONOPTIMIZE.")
+        sentence("Python runs with -O, which takes the checks out of the code: start it without -O and PYTHONOPTIMIZE.")
         return 2
     try:
         result = application()(args=arguments, prog_name="gateway", standalone_mode=False)
@@ -77,25 +71,18 @@ def invoke(arguments: list[str]) -> int:
             return 2  # the help is printed
         if name and name not in message:
             message = f"{'/'.join(parameter.opts) if parameter and parameter.opts else name}: {message}"
-        _sentence(f"{message.rstrip('.')}. See: gateway --help")
+        sentence(f"{message.rstrip('.')}. See: gateway --help")
         return 2
     except Stop as stop:
-        _sentence(str(stop))
+        sentence(str(stop))
         return stop.code
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         _forget_stdout()
         return 0
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _sentence(f"{where}{error.strerror or error}")
-        return 2
     except Exception as error:
-        if os.environ.get("GATEWAY_TRACEBACK"):
-            raise
-        _sentence(f"this should not happen: {type(error).__name__}: {error} (GATEWAY_TRACEBACK=1 shows where)")
-        return 1
+        return failed(error)
     return result if isinstance(result, int) else 0
 
 

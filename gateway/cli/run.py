@@ -2,13 +2,11 @@
 
 Who calls it: people, systemd, and the supervisor for each of its processes (``--only``).
 Must never: keep a process alive whose supervisor has gone.
-Sources: contract.md, "Commands"; prctl(2) PR_SET_PDEATHSIG.
+Source: contract.md, "Commands".
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,61 +19,26 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 if TYPE_CHECKING:
     from gateway.config import Config
 
-_PR_SET_PDEATHSIG = 1
-KINDS = ("keeper", "inspector", "doors", "web")
-
-
-def _die_with(parent: int) -> None:
-    """SIGTERM for us when the supervisor *parent* dies; ends at once when it is gone already."""
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
-        raise Stop(f"prctl: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != parent:
-        raise Stop("the supervisor has gone")
-
-
-def _serve(kind: str, worker: int, config: Config) -> None:
-    """Runs one kind of process until SIGTERM. Its modules are imported here only: a door never loads the store."""
-    if kind == "keeper":
-        from gateway.keeper import service as keeper
-
-        keeper.run(config)
-    elif kind == "inspector":
-        from gateway.content import service as inspector
-
-        inspector.run(config)
-    elif kind == "doors":
-        from gateway.doors import service as doors
-
-        doors.run(config, worker)
-    else:
-        from gateway.web import service as web
-
-        web.run(config)
-
 
 def _run(
     context: typer.Context,
-    only: Annotated[str, typer.Option("--only", help=f"Run one kind of process: {', '.join(KINDS)}.", metavar="KIND")] = "",
+    only: Annotated[str, typer.Option("--only", help="Run one kind of process: keeper, inspector, doors, web.", metavar="KIND")] = "",
     worker: Annotated[int, typer.Option("--worker", min=0, help="Number of this door process, from 0.", metavar="N")] = 0,
     parent: Annotated[int, typer.Option("--parent", hidden=True)] = 0,
     config: ConfigFile = "",
 ) -> None:
     """Run the gateway: keeper, inspectors, doors and web, until SIGTERM or Ctrl-C. SIGHUP reloads."""
-    if only and only not in KINDS:
-        raise Stop(f"--only: {only!r} is none of {', '.join(KINDS)}", 2)
-    if parent:
-        _die_with(parent)
-    path = config_path(context, config)
-    loaded = load_config(path)
-    from gateway import supervisor
+    from gateway import serving, supervisor
 
+    if only and only not in serving.KINDS:
+        raise Stop(f"--only: {only!r} is none of {', '.join(serving.KINDS)}", 2)
+    path = config_path(context, config)
     try:
+        if parent:
+            serving.die_with(parent)
+        loaded = load_config(path)
         if only:
-            os.umask(0o077)
-            supervisor.prepare(loaded)
-            _serve(only, worker, loaded)
+            serving.serve(only, worker, loaded)
         else:
             supervisor.run(path, loaded)
     except supervisor.CannotRun as error:
