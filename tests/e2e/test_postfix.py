@@ -6,6 +6,7 @@ import email
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,14 +31,15 @@ class Line(NamedTuple):
     nic: Postfix
 
 
-def mailboxes(domains: str, folder: Path) -> str:
-    """Postfix settings that keep mail for *domains* in Maildirs by address; an address that begins with nobody does not exist."""
-    (folder).mkdir(parents=True, exist_ok=True)
-    table = folder / "boxes.regexp"
-    table.write_text("if !/^nobody/\n/^([^@]+)@(.+)$/ $2/$1/\nendif\n")
-    return f"""virtual_mailbox_domains = {domains}
+def mailboxes(addresses: str, folder: Path) -> str:
+    """Postfix settings that keep mail for *addresses* in Maildirs, domain/name; no other address of these domains exists."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = [address.split("@") for address in addresses.split()]
+    table = folder / "boxes"
+    table.write_text("".join(f"{name}@{domain} {domain}/{name}/\n" for name, domain in pairs))
+    return f"""virtual_mailbox_domains = {" ".join(sorted({domain for _, domain in pairs}))}
 virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = regexp:{table}
+virtual_mailbox_maps = texthash:{table}
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_minimum_uid = 100
@@ -45,19 +47,18 @@ virtual_minimum_uid = 100
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """All three, running."""
-    base = tmp_path_factory.mktemp("line")
-    nic = Postfix(base / "nic", "mail.nic.example.nic.in", mailboxes("finance.nic.in home.gov.in", base / "nic"))
-    gateway_port = free_port()
-    front = Postfix(
-        base / "front",
-        "mail.dept.gov.in",
-        mailboxes("dept.gov.in", base / "front") + f"relayhost = [127.0.0.1]:{gateway_port}\n",
-    )
-    gateway = Gateway(base / "gw", nic.port, local_hop=front.port, extra="[limits]\nfree_disk = 0\n", port=gateway_port)
-    with running(nic, front, gateway):
-        yield Line(front, gateway, nic)
+def line() -> Iterator[Line]:
+    """All three, running. Not below pytest's own folder, which every new run of pytest closes to other users, Postfix's among them."""
+    with tempfile.TemporaryDirectory(prefix="line-", ignore_cleanup_errors=True) as folder:
+        base = Path(folder)
+        boxes = mailboxes("desk@finance.nic.in chief@finance.nic.in section@home.gov.in", base / "nic")
+        nic = Postfix(base / "nic", "mail.nic.example.nic.in", boxes)
+        gateway_port = free_port()
+        boxes = mailboxes("officer@dept.gov.in clerk@dept.gov.in head@dept.gov.in deputy@dept.gov.in", base / "front")
+        front = Postfix(base / "front", "mail.dept.gov.in", f"{boxes}relayhost = [127.0.0.1]:{gateway_port}\n")
+        gateway = Gateway(base / "gw", nic.port, local_hop=front.port, extra="[limits]\nfree_disk = 0\n", port=gateway_port)
+        with running(nic, front, gateway):
+            yield Line(front, gateway, nic)
 
 
 def swaks(port: int, *words: str) -> str:
