@@ -25,6 +25,9 @@ _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
 _LANDLOCK_FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
 _LANDLOCK_FILES_NEWEST = 0xFFFF  # from version 5 on: IOCTL_DEV
 _FILES_OPEN = 64
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_LARGE = 32 << 20  # octets from which a single piece of memory is always given back
+_KEPT = 64 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
@@ -88,6 +91,17 @@ def allow_processor_time(seconds: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def keep_freed_memory() -> None:
+    """Memory that one message has used stays for the next one, up to ``_KEPT`` octets.
+
+    Else the C library hands the pages of a large attachment back, and the kernel clears them again for each message.
+    """
+    mallopt = getattr(_libc, "mallopt", None)  # not every C library has it
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def _limit(which: int, value: int) -> None:

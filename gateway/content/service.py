@@ -181,6 +181,7 @@ def _work(config: Config, scheme: Scheme, sock: socket.socket, parent: int) -> N
         worker = _Task(config, scheme, sock)
         signal.signal(signal.SIGTERM, worker.asked_to_end)
         sandbox.enter(config.limits.inspect_memory)
+        sandbox.keep_freed_memory()
         worker.serve()
         code = _EXIT_RETIRED
     except sandbox.SandboxError as error:
