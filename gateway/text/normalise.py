@@ -16,7 +16,7 @@ import unicodedata
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _KEEP_CONTROLS = frozenset(b"\t\n\v\f\r")
 _CONTROL_BYTES = bytes(n for n in (*range(32), 127) if n not in _KEEP_CONTROLS)
@@ -140,7 +140,12 @@ def _table() -> dict[str, str]:
 
 
 _FOLD = _table()
-_FOLD_POINTS = {ord(char): folded for char, folded in _FOLD.items()}
+
+
+@lru_cache(maxsize=1)
+def _fold_points() -> dict[int, str]:
+    """The table as ``str.translate`` takes it: a megabyte that most processes never need."""
+    return {ord(char): folded for char, folded in _FOLD.items()}
 
 
 def _char_class(chars: Iterable[str]) -> str:
@@ -213,7 +218,7 @@ def normalise(text: str) -> Normal:
     odd = set(_ODD.findall(text))
     odd.update(char for char in set(_ASTRAL.findall(text)) if char in _FOLD)
     if len(odd) > _FEW:
-        folded = text.translate(_FOLD_POINTS)
+        folded = text.translate(_fold_points())
     else:
         folded = text
         for char in odd:
