@@ -24,6 +24,8 @@ import msgspec
 _PREFIX = struct.Struct("!QII")  # sequence, header length, body length
 HEADER_CAP = 16_000_000
 BODY_CAP = 600_000_000
+_PIECES = 4096
+"""Pieces of one frame that are kept apart: each has its own few octets beside its content."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -79,7 +81,8 @@ class _Frames(asyncio.Protocol):
     """Cuts a stream into frames. Subclasses take ``frame_received`` and ``closed``."""
 
     def __init__(self, body_cap: int) -> None:
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._have = 0
         self._body_cap = body_cap
         self._need = _PREFIX.size
         self.transport: asyncio.Transport | None = None
@@ -89,8 +92,16 @@ class _Frames(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
+        # Pieces of a large frame are joined once, when it is whole: a buffer that grows copies them several times.
+        pieces = self._pieces
+        pieces.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            if len(pieces) > _PIECES:
+                pieces[:] = [b"".join(pieces)]
+            return
+        buffer = data if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         start = 0
         while len(buffer) - start >= self._need:
             sequence, header_length, body_length = _PREFIX.unpack_from(buffer, start)
@@ -102,13 +113,12 @@ class _Frames(asyncio.Protocol):
                 self._need = end - start
                 break
             middle = start + _PREFIX.size + header_length
-            view = memoryview(buffer)
-            header, body = bytes(view[start + _PREFIX.size : middle]), bytes(view[middle:end])
-            view.release()
+            header, body = buffer[start + _PREFIX.size : middle], buffer[middle:end]
             start, self._need = end, _PREFIX.size
             self.frame_received(sequence, header, body)
-        if start:
-            del buffer[:start]
+        self._have = len(buffer) - start
+        if self._have:
+            pieces.append(buffer[start:] if start else buffer)
 
     def send(self, sequence: int, message: Any, body: bytes | memoryview = b"") -> None:
         """Queues one frame; a connection that is gone swallows it."""
