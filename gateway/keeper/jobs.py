@@ -8,13 +8,13 @@ Sources: design.md section 4 ("Bytes"); RFC 5321 section 6.3; hostile-inputs cat
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.keeper.routes import NextHop, Routes, domain_of
 from gateway.keeper.signing import Signer
 from gateway.keeper.smtp_client import Outgoing, OutgoingRecipient
+from gateway.keeper.vault import content_hash
 from gateway.message import edits
 from gateway.reply import Reply
 from gateway.stores.base import DeliveryRow
@@ -118,7 +118,7 @@ def received_count(header: bytes) -> int:
 def prepare(rows: Sequence[DeliveryRow], content: bytes, signer: Signer, max_received: int) -> Prepared | Reply:
     """What leaves for *rows*, or a refusal when the message is in a loop. Raises Damaged."""
     row = rows[0]
-    if len(content) != row.size or hashlib.sha256(content).hexdigest() != row.sha256:
+    if len(content) != row.size or content_hash(content) != row.sha256:
         raise Damaged("the content is not what was inspected")
     header = header_of(content)
     if received_count(header) > max_received:
@@ -139,4 +139,4 @@ def prepare(rows: Sequence[DeliveryRow], content: bytes, signer: Signer, max_rec
     if row.smtputf8 and eight_bit and not smtputf8:
         smtputf8 = not header_of(final).isascii()
     mail = Outgoing(row.sender, recipients, stuffed, len(final), eight_bit, smtputf8, row.ret, row.envid)
-    return Prepared(mail, row.sha256 if final is content else hashlib.sha256(final).hexdigest())
+    return Prepared(mail, row.sha256 if final is content else content_hash(final))

@@ -20,6 +20,7 @@ LONGEST_LINE = 998
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _VALUE = re.compile(r"[\t -~]*")
+_FOLD = re.compile(r"(?<=[^ \t])(?=[ \t])")
 
 
 def apply(edits: Sequence[Edit], content: bytes) -> bytes:
@@ -110,7 +111,10 @@ def _written(edit: Edit) -> bytes:
     """The field of *edit* with CRLF, folded where it can be."""
     if not _VALUE.fullmatch(edit.value):
         raise ValueError(f"the value of {edit.header} holds more than printable ASCII")
-    words = re.split(r"(?<=[^ \t])(?=[ \t])", f"{edit.header}: {edit.value.strip()}")
+    whole = f"{edit.header}: {edit.value.strip()}"
+    if len(whole) <= FOLD_AT:
+        return whole.encode("ascii") + b"\r\n"
+    words = _FOLD.split(whole)
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + len(word) <= FOLD_AT or not word.strip() or lines[-1].endswith(":"):
