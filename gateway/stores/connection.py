@@ -18,8 +18,9 @@ from pathlib import Path as FilePath
 from gateway.stores import schema
 from gateway.stores.base import StoreError, StoreFull
 
-PAGE_SIZE = 4096
-CHECKPOINT_PAGES = 4000
+PAGE_SIZE = 16_384
+"""Four times SQLite's own: a large body is written in a quarter of the calls, and small rows cost the same."""
+CHECKPOINT_PAGES = 1000
 CHECK_UP_TO = 4 << 30
 """Octets of a file up to which its whole structure is checked at start."""
 

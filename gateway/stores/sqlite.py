@@ -37,8 +37,8 @@ from gateway.stores.schema import OPEN_HOLD_SQL
 from gateway.stores.writer import Job, Writer
 
 _T = TypeVar("_T")
-_VACUUM_PAGES = 2000
-_VACUUM_LEAST = 100
+_VACUUM_PAGES = 500
+_VACUUM_LEAST = 25
 _LIST_OPEN = (
     " WHERE d.id IN (SELECT id FROM deliveries WHERE state IN ('scheduled', 'deferred')"
     " UNION ALL SELECT id FROM deliveries WHERE state IN ('leased', 'on-hold')) AND d.id > ? ORDER BY d.id LIMIT ?"
@@ -130,7 +130,7 @@ class SqliteStore:
         return int(await self._submit(work=work))
 
     async def compact(self) -> int:
-        """See ``Store.compact``: at most 2,000 pages a call."""
+        """See ``Store.compact``: at most 500 pages a call."""
 
         def work(db: sqlite3.Connection) -> int:
             before = db.execute("PRAGMA freelist_count").fetchone()[0]
