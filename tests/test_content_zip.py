@@ -329,3 +329,31 @@ def test_E24_an_encrypted_archive_inside_a_plain_one() -> None:
     assert leaf(found, "locked.zip/long.txt").state is LeafState.OPAQUE
     assert leaf(found).protection.state is ProtectionState.STRONG
     assert leaf(found).state is LeafState.INSPECTED
+
+
+ODT = (
+    b'<?xml version="1.0"?><office:document-content xmlns:office="o" xmlns:text="t" xmlns:style="s" xmlns:table="x">'
+    b"<style:style/><table:table/><text:p>CONF<text:span>IDENT</text:span>IAL</text:p></office:document-content>"
+)
+MANIFEST = ("META-INF/manifest.xml", b'<?xml version="1.0"?><manifest:manifest xmlns:manifest="m"/>')
+MIMETYPE = ("mimetype", b"application/vnd.oasis.opendocument.text")
+
+
+@pytest.mark.parametrize("members", [(MIMETYPE, ("content.xml", ODT), MANIFEST), (("content.xml", ODT), MANIFEST)], ids=["packed", "bare"])
+@pytest.mark.parametrize("name", ["note.odt", "note.zip"])
+def test_an_opendocument_file_that_was_packed_anew_is_no_plain_archive(members: tuple[tuple[str, bytes], ...], name: str) -> None:
+    """Office programs open it whatever program packed it; without a reader it is suspect, not an archive of clean members."""
+    assert leaf(attached(zipped(*members), name)).state is LeafState.SUSPECT
+
+
+def test_an_archive_that_holds_an_opendocument_file_is_read_as_an_archive() -> None:
+    inner = zipped(MIMETYPE, ("content.xml", ODT), MANIFEST, method=zipfile.ZIP_STORED)
+    found = attached(zipped(("note.odt", inner), ("long.txt", NOTE), method=zipfile.ZIP_STORED), "papers.zip")
+    assert leaf(found).state is LeafState.INSPECTED
+    assert leaf(found, "long.txt").state is LeafState.INSPECTED
+    assert leaf(found, "note.odt").state is LeafState.SUSPECT
+
+
+def test_a_word_in_pieces_of_office_markup_is_one_word() -> None:
+    found = attached(ODT, "content.xml", "application/xml")
+    assert [finding.level for finding in found.findings] == [Level.CONFIDENTIAL]

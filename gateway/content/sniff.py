@@ -22,7 +22,7 @@ _BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
 _MAIL_NAMES = (".eml", ".mht", ".mhtml", ".mbox", ".nws")
 _HTML = re.compile(
-    rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b", re.I
+    rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b(?!:)", re.I
 )
 _MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
 _MAIL_FIELDS = re.compile(rb"^(?:Message-ID|MIME-Version|Received|Return-Path|Content-Type|Content-Transfer-Encoding)[ \t]*:", re.I | re.M)
@@ -120,6 +120,8 @@ def _zip_kind(data: bytes) -> tuple[str, str]:
         media_type = match[0].decode("ascii")
         if "opendocument" in media_type:
             return "odf", media_type.split("PK")[0]
+    if b"META-INF/manifest.xml" in data:  # packed anew by a plain zip program; office programs open it all the same
+        return "odf", "application/zip"
     return "zip", "application/zip"
 
 
