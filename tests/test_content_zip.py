@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import time
@@ -357,3 +358,18 @@ def test_an_archive_that_holds_an_opendocument_file_is_read_as_an_archive() -> N
 def test_a_word_in_pieces_of_office_markup_is_one_word() -> None:
     found = attached(ODT, "content.xml", "application/xml")
     assert [finding.level for finding in found.findings] == [Level.CONFIDENTIAL]
+
+
+@pytest.mark.parametrize("where", ["archive", "member"])
+def test_comments_of_archives_are_read(where: str) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        member = zipfile.ZipInfo("long.txt")
+        if where == "archive":
+            file.comment = "गोपनीय".encode()
+        else:
+            member.comment = "गोपनीय".encode()
+        file.writestr(member, NOTE)
+    found = attached(out.getvalue(), "papers.zip")
+    assert [(one.level, one.path) for one in found.findings] == [(Level.CONFIDENTIAL, "2:papers.zip")]
+    assert leaf(found).state is LeafState.INSPECTED

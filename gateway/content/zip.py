@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from gateway.content import zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable
-from gateway.content.zip_directory import Entry
+from gateway.content.zip_directory import Directory, Entry
 from gateway.protection import Protection, ProtectionState
-from gateway.verdict import LeafState
+from gateway.text.markings import Segment
+from gateway.verdict import LeafState, Zone
 
 _STATE = {
     ProtectionState.STRONG: LeafState.OPAQUE,
@@ -48,7 +49,20 @@ def extract(piece: Piece, budget: Budget) -> Found:
     if over or directory.problems:
         state = LeafState.SUSPECT
         reason = over or "ambiguous: " + "; ".join(directory.problems)
-    return Found(children=tuple(children), state=state, reason=reason, protection=protection, container=True)
+    return Found(_comments(directory), tuple(children), state, reason, protection, container=True)
+
+
+def _comments(directory: Directory) -> tuple[Segment, ...]:
+    """What the archive and its members say of themselves; it stands in the clear in encrypted archives too."""
+    said = (directory.comment, *(entry.comment for entry in directory.entries))
+    return tuple(Segment(_decoded(comment), Zone.BODY) for comment in dict.fromkeys(said) if comment)
+
+
+def _decoded(comment: bytes) -> str:
+    try:
+        return comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return comment.decode("cp437")
 
 
 def _member(data: bytes, entry: Entry, budget: Budget) -> Child:

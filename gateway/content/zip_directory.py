@@ -43,6 +43,7 @@ class Entry:
     extra: bytes
     mode: int
     """Unix mode, 0 where none was recorded."""
+    comment: bytes = b""
 
     @property
     def is_folder(self) -> bool:
@@ -61,12 +62,14 @@ class Directory:
 
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
+    comment: bytes = b""
+    """What the archive as a whole says of itself; programs show it when they open the file."""
 
 
 def read(data: bytes, budget: Budget) -> Directory:
     """The directory of the zip file *data*. Raises Unreadable when there is none, OverLimit by number of entries or overlap."""
     problems: list[str] = []
-    offset, length, count, end = _find_directory(data, problems)
+    offset, length, count, end, comment = _find_directory(data, problems)
     if count > budget.limits.archive_entries:
         raise OverLimit("it holds more entries than the limit")
     entries: list[Entry] = []
@@ -85,11 +88,11 @@ def read(data: bytes, budget: Budget) -> Directory:
     names = [entry.name for entry in entries]
     if len(set(names)) != len(names):
         problems.append("it holds two members of one name")
-    return Directory(tuple(entries), tuple(dict.fromkeys(problems)))
+    return Directory(tuple(entries), tuple(dict.fromkeys(problems)), comment)
 
 
-def _find_directory(data: bytes, problems: list[str]) -> tuple[int, int, int, int]:
-    """Offset, length and entry count of the central directory, and where its end record starts."""
+def _find_directory(data: bytes, problems: list[str]) -> tuple[int, int, int, int, bytes]:
+    """Offset, length and entry count of the central directory, where its end record starts, and the archive's comment."""
     position = data.rfind(b"PK\x05\x06")
     ending: list[int] = []
     lowest = max(0, len(data) - 65_557)
@@ -126,7 +129,7 @@ def _find_directory(data: bytes, problems: list[str]) -> tuple[int, int, int, in
         problems.append("there is data before its first member or after its directory")
         if data[offset : offset + 4] != b"PK\x01\x02" and count and data[end - length : end - length + 4] == b"PK\x01\x02":
             raise Unreadable("there is data before its first member")
-    return offset, length, count, end
+    return offset, length, count, end, data[at + _EOCD.size :]
 
 
 def _central_entry(data: bytes, position: int, directory: int, problems: list[str]) -> tuple[Entry, int]:
@@ -140,6 +143,7 @@ def _central_entry(data: bytes, position: int, directory: int, problems: list[st
     raw_name = data[start : start + name_len]
     extra = data[start + name_len : start + name_len + extra_len]
     following = start + name_len + extra_len + comment_len
+    comment = data[following - comment_len : following]
     if name_len > _NAME_CAP:
         raise Unreadable("a member's name is longer than the limit")
     size, packed, header = _wide(extra, size, packed, header)
@@ -155,7 +159,7 @@ def _central_entry(data: bytes, position: int, directory: int, problems: list[st
     whole_extra = extra if b"\x01\x99" in extra else extra + local_extra
     if begin + packed > directory:
         raise Unreadable("a member runs into the directory")
-    return Entry(name, flags, method, crc, packed, size, header, begin, begin + packed, whole_extra, mode), following
+    return Entry(name, flags, method, crc, packed, size, header, begin, begin + packed, whole_extra, mode, comment), following
 
 
 def _local(
