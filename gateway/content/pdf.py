@@ -13,6 +13,7 @@ import ctypes
 import io
 import re
 from array import array
+from typing import Any
 
 import pikepdf
 import pypdfium2 as pdfium
@@ -34,8 +35,22 @@ _ENCRYPT, _END = Needle(b"/Encrypt"), Needle(b"startxref")
 _STARTXREF = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]*")
 _STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
 _FORM_DEPTH = 4
-_PAGE = (raw.FPDFPage_CountObjects, raw.FPDFPage_GetObject)
-_FORM = (raw.FPDFFormObj_CountObjects, raw.FPDFFormObj_GetObject)
+
+
+def _plain(function: Any, result: Any, *arguments: Any) -> Any:
+    """A function of the library with addresses for its pointers: objects for them cost more than the calls."""
+    return ctypes.CFUNCTYPE(result, *arguments)(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+_KIND = _plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
+_PAGE = (
+    _plain(raw.FPDFPage_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    _plain(raw.FPDFPage_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+)
+_FORM = (
+    _plain(raw.FPDFFormObj_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    _plain(raw.FPDFFormObj_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong),
+)
 
 
 def extract(piece: Piece, budget: Budget) -> Found:
@@ -179,7 +194,7 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: _Pages) -> int:
             _edges(page, textpage, number, total, found, 2 * count)
     finally:
         raw.FPDFText_ClosePage(textpage)
-    if _has_picture(page, 0) or (not text.strip() and raw.FPDFPage_CountObjects(page) > 0):
+    if _has_picture(ctypes.cast(page, ctypes.c_void_p).value, 0) or (not text.strip() and raw.FPDFPage_CountObjects(page) > 0):
         found.pictured.append(number)
     return int(count)
 
@@ -200,15 +215,15 @@ def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total:
             found.parts.append(Segment(text, zone, number, total))
 
 
-def _has_picture(container: ctypes.c_void_p, depth: int) -> bool:
-    """Whether a page, or a form on it, shows a picture. Forms nested deeper than the limit count as pictures."""
+def _has_picture(container: int | None, depth: int) -> bool:
+    """Whether the page or form at the address *container* shows a picture. Forms nested deeper than the limit count as pictures."""
     if depth > _FORM_DEPTH:
         return True
-    count, item_of = (_FORM if depth else _PAGE)[0](container), (_FORM if depth else _PAGE)[1]
-    kind_of, image, form = raw.FPDFPageObj_GetType, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM
-    for index in range(count):
+    count_of, item_of = _FORM if depth else _PAGE
+    image, form = raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM
+    for index in range(count_of(container)):
         item = item_of(container, index)
-        kind = kind_of(item)
+        kind = _KIND(item)
         if kind == image or (kind == form and _has_picture(item, depth + 1)):
             return True
     return False
