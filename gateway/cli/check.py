@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 _CONNECT = 10.0  # seconds for the next hop's answers
 
 
+def _not_here(config: Config) -> Iterator[Finding]:
+    """What the config asks for and this version does not do; nothing of it may be taken for done."""
+    from gateway.doctor import Finding
+
+    for listen in config.listen:
+        if listen.door not in ("smtp", "web") or listen.proxy_protocol:
+            what = f"the {listen.door} door" + (" with proxy_protocol" if listen.proxy_protocol else "")
+            yield Finding("listen", "wrong", f"{what} is not in this version: nothing listens on {listen.address}")
+    if config.archive:
+        yield Finding("archive", "wrong", "journal copies are not in this version: no copy is made; take [[archive]] out")
+
+
 def _rules(config: Config) -> Iterator[Finding]:
     from gateway import policy
     from gateway.doctor import Finding
@@ -258,6 +270,7 @@ def _check(
 
     def findings() -> Iterator[Finding]:
         yield Finding("config", "ok", str(path))
+        yield from _not_here(loaded)
         yield from _rules(loaded)
         yield from _keys(loaded)
         yield from _certificates(loaded)
