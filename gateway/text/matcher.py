@@ -25,6 +25,7 @@ from gateway.verdict import Confidence
 _GAP = r"[\s\-_.*/|·•\u2010-\u2015]"
 _LETTER_GAP = r"[ \t.\-_*·•|\n\r]"
 _BACK = 40  # characters before the last word of a term in which its first words must stand
+_LOW_LINES = 64  # in a row; more are a rule drawn under or before a word
 _SAME = (" ", "  ", "\t", ".", "-", "_", "*", "·", "•", "|", "\n", "\r\n", ". ", " - ")
 _BLANKS = (" ", "  ", "   ", "\t")
 _SPLITS = ("-\n", "-\r\n", "\n", "\r\n", " ")
@@ -165,7 +166,7 @@ class Matcher:
     def _check(self, text: str, start: int, end: int, word: str, kind: int) -> Hit | None:
         if kind == _KEYED_KIND:
             term, skip = self._keyed[word]
-            return None if end < len(text) and is_word_char(text[end]) else Hit(start + skip, end, term)
+            return None if _goes_on(text, end, 1) else Hit(start + skip, end, term)
         if kind == _SPACED:
             for candidate, pattern in self._spaced.items():
                 match = pattern.match(text, start)
@@ -174,7 +175,7 @@ class Matcher:
                     break
             else:
                 return None
-        if end < len(text) and is_word_char(text[end]) and is_word_char(text[end - 1]):
+        if is_word_char(text[end - 1]) and _goes_on(text, end, 1):
             return None
         for term in self._by_word[word]:
             first = start
@@ -184,10 +185,21 @@ class Matcher:
                 if match is None:
                     continue
                 first = low + match.start()
-            if first and is_word_char(text[first - 1]) and is_word_char(text[first]):
+            if is_word_char(text[first]) and _goes_on(text, first - 1, -1):
                 continue
             return Hit(first, end, term, digits=kind == _DIGITAL)
         return None
+
+
+def _goes_on(text: str, place: int, step: int) -> bool:
+    """Whether the word goes on at *place*. Low lines join two words ("client_secret") but also underline one ("_SECRET_")."""
+    for _ in range(_LOW_LINES):
+        if not 0 <= place < len(text):
+            return False
+        if text[place] != "_":
+            return is_word_char(text[place])
+        place += step
+    return False
 
 
 class Finder:
