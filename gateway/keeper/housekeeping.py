@@ -127,7 +127,9 @@ class Housekeeping:
         if self._after < 0:
             self._after = await asyncio.to_thread(self._follower.start)
         copied = 0
-        while self._after < self._chain.head[0]:
+        # Up to where the chain stands now: under load new rows never cease, and copying a few at a time costs most of a core.
+        upto = self._chain.head[0]
+        while self._after < upto:
             rows = await self._store.audit_rows(chain=self._chain.id, after=self._after, limit=_ROWS)
             if not rows:
                 break
