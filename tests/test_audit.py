@@ -56,7 +56,7 @@ def tamper(folder: Path, *statements: str) -> None:
 async def test_an_honest_chain_verifies(tmp_path: Path) -> None:
     signer = await fill(tmp_path, 30)
     result = await look(tmp_path, signer)
-    assert result.text == "ok: 30 rows in 1 chains"
+    assert result.text == "ok: 30 rows in 1 chain"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_Z03_a_bomb_stops_at_the_ratio() -> None:
     found = attached(data, "bomb.zip")
     assert leaf(found).state is LeafState.SUSPECT
     assert "more than the limit" in leaf(found, "zeros").reason
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 12
 
 
 def test_Z03_the_total_is_limited() -> None:

@@ -68,7 +68,7 @@ def misbehave(piece, budget):
     return base.Found(reason=f"pid {os.getpid()}")
 
 content.TABLE = {**content.TABLE, "postscript": misbehave}
-service.run(Config(state_dir=sys.argv[1], limits={"inspect_cpu": 1.0, "inspectors": 2, "inspect_memory": 400_000_000}))
+service.run(Config(state_dir=sys.argv[1], limits={"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000}))
 """
 
 
@@ -199,7 +199,7 @@ def test_O11_a_hanging_reader_is_ended(service: Service, word: str) -> None:
     start = time.monotonic()
     with pytest.raises(ipc.ChannelError):
         service.reason(word)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert service.reason("x").startswith("pid ")
 
 

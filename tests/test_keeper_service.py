@@ -219,7 +219,7 @@ async def test_mail_goes_in_is_delivered_and_finished(keeper: Running, sink: Sin
     await store.open()
     heads = audit.heads_in(state / "log" / "audit-heads.jsonl")
     result = await audit.verify(store, [audit.read_signer(state / "keys" / "audit-signing.pem").public], heads)
-    assert result.text == "ok: 2 rows in 1 chains"
+    assert result.text == "ok: 2 rows in 1 chain"
     assert await store.body(tx.id) is None, "delivered content is destroyed"
     assert heads[-1].seq == 2, "a last head is signed at the stop"
     await store.close()

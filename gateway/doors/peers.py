@@ -39,6 +39,7 @@ from gateway.requests import (
 from gateway.verdict import Inspection, Verdict
 
 _RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds; the last one repeats
+_FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
 _RECORDS = 10_000  # refusals under way at once; more are counted, not kept
 _FULL = 4  # Failed.code of a store without room
 _log = logs.get("gateway.doors")
@@ -53,12 +54,16 @@ class KeeperLink:
         self._channel: Channel | None = None
         self._exceptions: Exceptions | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
         self._records: set[asyncio.Task[None]] = set()
         self.lost_records = 0
 
     async def start(self) -> None:
-        """Begins to connect, and to connect again whenever the keeper went away."""
+        """Begins to connect, and to connect again whenever the keeper went away. Returns when the first try has ended, or after 5 s:
+        a door that listens before it has the register answers its first messages with 451."""
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), _FIRST_TRY)
 
     async def close(self) -> None:
         """Ends the link, after the records that are under way."""
@@ -85,6 +90,7 @@ class KeeperLink:
                         tries = 0
                 except ChannelError:
                     tries += 1
+                self._tried.set()
             await asyncio.sleep(_RECONNECT[min(tries, len(_RECONNECT) - 1)])
 
     async def _ask(self, request: object, body: bytes = b"") -> object:

@@ -246,7 +246,7 @@ class Result:
     def text(self) -> str:
         """As ``gateway audit verify`` prints it."""
         if self.bad is None:
-            return f"ok: {self.rows} rows in {self.chains} chains"
+            return f"ok: {self.rows} rows in {self.chains} chain{'s' * (self.chains != 1)}"
         return f"bad: chain {self.bad.chain} row {self.bad.seq}: {self.bad.why}"
 
 
