@@ -17,7 +17,7 @@ from gateway.keeper.notices import Report
 from gateway.keeper.outcomes import Record
 from gateway.stores.base import Batch, Conflict, StoreError
 
-_LINGER = 0.004  # seconds in which results that belong together may gather
+_LINGER = 0.03  # seconds in which results that belong together may gather
 _MOST = 500  # records of one transaction
 _AGAIN = 1.0  # seconds between tries while the store is away
 
