@@ -69,5 +69,4 @@ class ReplyError(Exception):
 # Our own faults: always temporary, never with a reason that is private (rule R36 of the requirements).
 OUR_FAULT = Reply(451, "4.3.0", "The mail gateway could not finish checking. Please try again later.")
 STORE_FULL = Reply(452, "4.3.1", "The mail gateway has no room at present. Please try again later.")
-POLICY_MISSING = Reply(451, "4.3.5", "The mail gateway has no policy loaded. Please try again later.")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Service is closing. Please try again later.")

@@ -21,36 +21,12 @@ from gateway.verdict import LeafState, Zone
 DEEPEST = 200
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]*)[^>]*?(/?)>")
 _VOID = frozenset(
-    [
-        "area",
-        "base",
-        "basefont",
-        "br",
-        "col",
-        "embed",
-        "frame",
-        "hr",
-        "img",
-        "input",
-        "keygen",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-        "p",
-        "li",
-        "td",
-        "tr",
-        "th",
-        "dt",
-        "dd",
-        "option",
-        "tbody",
-        "thead",
-    ]
+    ["area", "base", "basefont", "br", "col", "embed", "frame", "hr", "img", "input"]
+    + ["keygen", "link", "meta", "param", "source", "track", "wbr"]
 )
+"""Elements without an end."""
+_UNENDED = _VOID | {"p", "li", "td", "tr", "th", "dt", "dd", "option", "tbody", "thead"}
+"""And those whose end is often left out."""
 _INLINE = frozenset(
     [
         "a",
@@ -126,7 +102,7 @@ class _Collector:
                 if (value := attributes.get(name)) and value.strip():
                     self.aside.append(value)
         hides = tag in _HIDDEN_TAGS or "hidden" in attributes or bool(_HIDING.search(attributes.get("style", "")))
-        if (hides or self._hidden) and tag not in _VOID_STRICT:
+        if (hides or self._hidden) and tag not in _VOID:
             self._hidden.append(tag)
 
     def text(self, data: str, tag: str = "") -> None:
@@ -171,27 +147,6 @@ class _Collector:
         return tuple(out)
 
 
-_VOID_STRICT = frozenset(
-    [
-        "area",
-        "base",
-        "basefont",
-        "br",
-        "col",
-        "embed",
-        "frame",
-        "hr",
-        "img",
-        "input",
-        "keygen",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-    ]
-)
 _BLANKS = re.compile(r"[ \t\r\f]+")
 _LINES = re.compile(r" ?\n[ \n]*")
 
@@ -252,7 +207,7 @@ def _depth(text: str) -> int:
     """The deepest nesting that the tags of *text* could mean; stops counting past the limit."""
     depth = deepest = 0
     for match in _TAG.finditer(text):
-        if match[2].lower() in _VOID or match[3]:
+        if match[2].lower() in _UNENDED or match[3]:
             continue
         if match[1]:
             depth = max(0, depth - 1)

@@ -59,7 +59,6 @@ class Keeper:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._doors: dict[str, int] = {}
         self._started = time.monotonic()
 
     @property

@@ -41,8 +41,6 @@ class Entity(msgspec.Struct, frozen=True):
     disposition: str
     names: tuple[str, ...]
     problems: tuple[str, ...]
-    fixed_type: bool
-    """The type was declared, not the default."""
 
 
 def describe(fields: Fields, limits: Limits, default_type: str = "text/plain") -> Entity:
@@ -80,7 +78,6 @@ def describe(fields: Fields, limits: Limits, default_type: str = "text/plain") -
         disposition.value,
         names,
         tuple(dict.fromkeys(problems)) if problems else (),
-        content_type is not NOTHING,
     )
 
 

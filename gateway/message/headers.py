@@ -10,7 +10,6 @@ Sources: RFC 5322 sections 2.2, 3.2.2 and 3.6; RFC 6532 (UTF-8 in fields); hosti
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import msgspec
 
@@ -120,8 +119,3 @@ def _read_slowly(text: str) -> tuple[list[tuple[str, str]], list[str]]:
             problems[NOT_A_FIELD] = None
             found.append(("", line))
     return [(name, value.replace("\r", " ").replace("\n", " ") if name == "" else value) for name, value in found], list(problems)
-
-
-def label_values(fields: Sequence[tuple[str, str]], names: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """The fields whose lower-case name is one of *names*, in order."""
-    return tuple((name, value) for name, value in fields if name.lower() in names)
