@@ -20,10 +20,10 @@ from gateway.verdict import LeafState, Zone
 
 DEEPEST = 200
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]*)[^>]*?(/?)>")
-_VOID = frozenset(
-    ["area", "base", "basefont", "br", "col", "embed", "frame", "hr", "img", "input"]
-    + ["keygen", "link", "meta", "param", "source", "track", "wbr"]
-)
+_VOID = frozenset([
+    "area", "base", "basefont", "br", "col", "embed", "frame", "hr", "img", "input", "keygen", "link", "meta", "param", "source", "track",
+    "wbr",
+])  # fmt: skip
 """Elements without an end."""
 _UNENDED = _VOID | {"p", "li", "td", "tr", "th", "dt", "dd", "option", "tbody", "thead"}
 """And those whose end is often left out."""
