@@ -31,6 +31,16 @@ class Level(enum.IntEnum):
         """The level as X-Protective-Marking writes it: ``TOP-SECRET``."""
         return self.name.replace("_", "-")
 
+    @property
+    def ess(self) -> int:
+        """The RFC 2634 SecurityClassification integer (0 is "unmarked" there)."""
+        return self.value + 1
+
+    @property
+    def ocsf(self) -> int:
+        """OCSF confidentiality_id: 1 Not Confidential, 6 Restricted, 2 Confidential, 3 Secret, 4 Top Secret."""
+        return (1, 6, 2, 3, 4)[self.value]
+
     @classmethod
     def parse(cls, text: str) -> Level:
         """The level named by *text* (``TOP SECRET``, ``top-secret``, ``TOP_SECRET``). Raises ValueError."""
