@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from gateway import policy
 from gateway.address import Path

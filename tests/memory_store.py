@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Any
+
+import msgspec
 
 from gateway.requests import ExceptionRow
 from gateway.stores.base import (
@@ -81,12 +82,12 @@ class MemoryStore:
                 if (value := getattr(update, name)) is not None
             }
             row = self.delivery_rows[update.id]
-            self.delivery_rows[update.id] = dataclasses.replace(row, state=update.state, **changes)
+            self.delivery_rows[update.id] = msgspec.structs.replace(row, state=update.state, **changes)
             ended.add(row.message_id)
         for change in batch.hold_updates:
             held = self.hold_rows[change.id]
             released = held.released if change.released is None else change.released
-            self.hold_rows[change.id] = dataclasses.replace(held, state=change.state, updated=change.updated, released=released)
+            self.hold_rows[change.id] = msgspec.structs.replace(held, state=change.state, updated=change.updated, released=released)
             ended.add(held.message_id)
         self.approval_rows += batch.approvals
         self.exception_rows.update((row.id, row) for row in batch.exceptions)
@@ -148,7 +149,7 @@ class MemoryStore:
     async def release_leases(self, incarnation: str) -> int:
         leased = [r for r in self.delivery_rows.values() if r.state is DeliveryState.LEASED and r.lease != incarnation]
         for row in leased:
-            self.delivery_rows[row.id] = dataclasses.replace(row, state=DeliveryState.SCHEDULED, lease="")
+            self.delivery_rows[row.id] = msgspec.structs.replace(row, state=DeliveryState.SCHEDULED, lease="")
         return len(leased)
 
     async def deliveries(self, *, all: bool = False, limit: int = 1000, after: str = "", reference: str = "") -> list[DeliveryRow]:

@@ -6,11 +6,11 @@ import json
 import random
 import shutil
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.config import Config
 from gateway.keeper import audit

@@ -6,12 +6,12 @@ import asyncio
 import email
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from gateway.config import Relay
 from gateway.keeper.audit import verify

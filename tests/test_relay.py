@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.config import Config
@@ -669,7 +670,7 @@ async def test_P7_content_that_changed_under_us_is_moved_aside(world: World) -> 
     await world.commit(rows)
     body = world.store.bodies[rows[0].body_id]
     flipped = bytes((body.ciphertext[0] ^ 1,)) + body.ciphertext[1:]
-    world.store.bodies[body.id] = dataclasses.replace(body, ciphertext=flipped)
+    world.store.bodies[body.id] = msgspec.structs.replace(body, ciphertext=flipped)
     others = world.rows(state=S.SCHEDULED)
     await world.commit(others)
     world.relay.wake()

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway.keeper.routes import NextHop, Routes, domain_of
 from gateway.keeper.signing import Signer
 from gateway.keeper.smtp_client import Outgoing, OutgoingRecipient
@@ -95,8 +97,7 @@ def grouped(rows: Iterable[DeliveryRow], routes: Routes) -> list[Job]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """What is handed to the hop."""
 
     mail: Outgoing

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from gateway import logs
 from gateway.config import Config
 from gateway.keeper.hop_protocol import Fault
@@ -46,8 +48,7 @@ class Record:
     holds: list[HoldRow] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """How an attempt went: one reply a row. *dsn*: the hop took over the DSN parameters; *way*: how it was reached."""
 
     replies: Sequence[Reply]

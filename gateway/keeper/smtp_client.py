@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.keeper.hop_protocol import BLOCK, BROKEN, CLOSED, TIMED_OUT, Conversation, Fault, HopError, temporary
 from gateway.reply import Reply
@@ -21,8 +22,7 @@ _RCPT_OK = (250, 251, 252)
 _TAKEN = Reply(250, "2.1.5", "The next server takes the recipient")
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingRecipient:
+class OutgoingRecipient(msgspec.Struct, frozen=True):
     """One RCPT of an outgoing transaction."""
 
     address: str
@@ -30,8 +30,7 @@ class OutgoingRecipient:
     orcpt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """One transaction to make. *stuffed* is the content as ``wire.smtp_client.stuff`` made it; *size* counts the octets before."""
 
     sender: str
@@ -46,8 +45,7 @@ class Outgoing:
     envid: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What the hop said, one reply a recipient in their order; *dsn*: it took over the DSN parameters; *way*: how it was reached."""
 
     replies: tuple[Reply, ...]

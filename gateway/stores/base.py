@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -58,8 +57,7 @@ class HoldState(enum.StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class BodyRow:
+class BodyRow(msgspec.Struct, frozen=True):
     """Content sealed with its own data key; *wrapped_key* is that key under vault key *key_id*. AAD is *id*."""
 
     id: str
@@ -75,8 +73,7 @@ class BodyRow:
     created: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRow:
+class MessageRow(msgspec.Struct, frozen=True):
     """One accepted message (or one report of ours). *verdict* and *facts* are JSON without text of the message."""
 
     id: str
@@ -94,9 +91,9 @@ class MessageRow:
     body_id: str
     level: int | None
     verified_originator: bool
-    peer: dict[str, Any] = field(default_factory=dict)
-    verdict: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    peer: dict[str, Any] = msgspec.field(default_factory=dict)
+    verdict: dict[str, Any] = msgspec.field(default_factory=dict)
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
     subject: bytes = b""
     """Sealed by the vault; empty for sealed mail."""
     details: bytes = b""
@@ -105,8 +102,7 @@ class MessageRow:
     """A report or notice of ours: null sender, never reported on."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
+class DeliveryRow(msgspec.Struct, frozen=True):
     """One recipient of one message on its way. Joined with what the relay needs of its message."""
 
     id: str
@@ -145,8 +141,7 @@ class DeliveryRow:
     """Of the octets that left, set at delivery."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryUpdate:
+class DeliveryUpdate(msgspec.Struct, frozen=True):
     """A change of one delivery, only if its state is one of *expect* (Conflict otherwise)."""
 
     id: str
@@ -161,8 +156,7 @@ class DeliveryUpdate:
     sent_sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRow:
+class HoldRow(msgspec.Struct, frozen=True):
     """One held message: all of its held recipients together."""
 
     id: str
@@ -187,8 +181,7 @@ class HoldRow:
     updated: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class HoldUpdate:
+class HoldUpdate(msgspec.Struct, frozen=True):
     """A change of one hold, only if its state is one of *expect* (Conflict otherwise)."""
 
     id: str
@@ -198,8 +191,7 @@ class HoldUpdate:
     released: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalRow:
+class ApprovalRow(msgspec.Struct, frozen=True):
     """One person's yes: binds content, recipients and the rules that are waived."""
 
     id: str
@@ -213,8 +205,7 @@ class ApprovalRow:
     department: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UserRow:
+class UserRow(msgspec.Struct, frozen=True):
     """A reviewer."""
 
     name: str
@@ -224,8 +215,7 @@ class UserRow:
     created: float
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(msgspec.Struct, frozen=True):
     """One event before it has a place in the chain: ECS fields, without chain fields."""
 
     created: float
@@ -238,8 +228,7 @@ class AuditEvent:
     document: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRow(msgspec.Struct, frozen=True):
     """An event in its place. *line* is the canonical JSON that was hashed, with seq and prev_hash inside."""
 
     chain: str
@@ -258,8 +247,7 @@ class AuditRow:
     """Of the row in the table, over all chains; what ``search_audit`` pages by."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadRow:
+class HeadRow(msgspec.Struct, frozen=True):
     """A signed statement that chain *chain* ended in row *seq* with hash *hash* at *created*."""
 
     chain: str
@@ -291,8 +279,7 @@ class Chain(Protocol):
         """None of the rows since the last ``written`` became durable: the head goes back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """What becomes durable together, or not at all."""
 
     bodies: Sequence[BodyRow] = ()
