@@ -307,6 +307,8 @@ class Supervisor:
         has_web = any(listen.door == "web" for listen in self._config.listen)
         order = [child for kind in ("keeper", "inspector", "web", "doors") for child in self._children if child.kind == kind]
         for child in order:
+            if self._stop.is_set():
+                return
             if child.kind == "doors":
                 # They share the port, and a drain without other doors would be an outage.
                 await self._until_listening(self._add("doors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -180,13 +181,17 @@ def test_no_worker_outlives_its_parent(doors: Doors) -> None:
     wait_for(lambda: {state(pid) for pid in pids.values()} <= {"X", "Z"}, 5)
 
 
+def replaced_or_slowed(doors: Doors, pid: int) -> bool:
+    return doors.pids()[1] != pid or bool(doors.logged("worker.crash_loop"))
+
+
 def test_a_worker_that_dies_again_and_again_is_slowed_down(doors: Doors) -> None:
     doors.start()
     doors.ready()
     for _ in range(5):
         pid = doors.pids()[1]
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: doors.pids()[1] != pid or doors.logged("worker.crash_loop"), 5)
+        wait_for(functools.partial(replaced_or_slowed, doors, pid), 5)
     (loop,) = doors.logged("worker.crash_loop")
     assert (loop["worker"], loop["deaths"], loop["next_start_in_s"]) == (1, 5, 2.0)
     began = time.monotonic()

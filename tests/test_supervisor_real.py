@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +104,39 @@ def test_O17_a_rule_with_a_mistake_is_refused_and_the_old_rules_stay(gateway: Ga
     assert done.returncode == 2
     assert f"{gateway.config}:" in done.stderr
     assert [row["pid"] for row in gateway.records("status")] == [row["pid"] for row in before]
+    assert send(gateway)
+
+
+def test_a_change_of_the_config_closes_the_port_at_no_time(gateway: Gateway) -> None:
+    assert gateway.process is not None
+    supervisor = gateway.process.pid
+    old = children(supervisor)["doors"]
+    gateway.config.write_text(gateway.config.read_text().replace("workers = 2", "workers = 3"))
+    refused, connected, over = list[float](), list[float](), threading.Event()
+
+    def knock() -> None:
+        while not over.wait(0.01):
+            try:
+                socket.create_connection(("127.0.0.1", gateway.port), 5).close()
+                connected.append(time.monotonic())
+            except ConnectionRefusedError:
+                refused.append(time.monotonic())
+            except ConnectionResetError:
+                pass  # taken by a door that closed just then
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        gateway.cli("reload")
+    finally:
+        over.set()
+        thread.join()
+    assert children(supervisor)["doors"] != old
+    assert connected
+    assert not refused
+    wait_for(
+        lambda: len([line for line in gateway.processes().values() if "--only doors" in line]) == 4, 10, "three workers and their parent"
+    )
     assert send(gateway)
 
 
