@@ -27,7 +27,6 @@ class Child:
     """One process to keep alive."""
 
     kind: str
-    worker: int = 0
     process: asyncio.subprocess.Process | None = None
     started: float = 0.0
     quick_deaths: int = 0
@@ -53,7 +52,17 @@ def notify(message: str) -> None:
 
 
 def listens(pid: int) -> bool:
-    """Whether process *pid* holds a listening TCP or unix socket, from /proc; True where /proc does not say."""
+    """Whether process *pid* or a process that it forked listens on TCP or a unix socket, from /proc; True where /proc does not say."""
+    if _holds_listener(pid):
+        return True
+    try:
+        children = FilePath(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    except OSError:
+        return os.path.exists(f"/proc/{pid}")  # a kernel without this list
+    return any(_holds_listener(int(child)) for child in children)
+
+
+def _holds_listener(pid: int) -> bool:
     try:
         links = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
     except OSError:

@@ -296,7 +296,7 @@ class Reload(Message, frozen=True):
 
 
 class Status(Message, frozen=True):
-    """The processes: one row each with kind, worker, pid, state, since, restarts."""
+    """The processes: one row each with kind, pid, state, since, restarts."""
 
 
 DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | DoorHello | Health

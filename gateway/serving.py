@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KINDS = ("keeper", "inspector", "doors", "web")
 _PR_SET_PDEATHSIG = 1
-_SHAPE = ("run", "--only", None, "--worker", None, "--parent", None, "--config", None)
+_SHAPE = ("run", "--only", None, "--parent", None, "--config", None)
 """The arguments that the supervisor gives, in its order; None stands for a value."""
 
 
@@ -38,7 +38,7 @@ def die_with(parent: int) -> None:
         raise CannotRun("the supervisor has gone")
 
 
-def serve(kind: str, worker: int, config: Config) -> None:
+def serve(kind: str, config: Config) -> None:
     """Runs one kind of process until SIGTERM. Its modules are imported here only: a door never loads the store. Raises CannotRun."""
     from gateway import supervisor
 
@@ -53,9 +53,9 @@ def serve(kind: str, worker: int, config: Config) -> None:
 
         inspector.run(config)
     elif kind == "doors":
-        from gateway.doors import service as doors
+        from gateway.doors import workers as doors
 
-        doors.run(config, worker)
+        doors.run(config)
     else:
         from gateway.web import service as web
 
@@ -88,7 +88,8 @@ def is_meant(arguments: Sequence[str]) -> bool:
         len(arguments) == len(_SHAPE)
         and all(word is None or word == given for word, given in zip(_SHAPE, arguments, strict=True))
         and arguments[2] in KINDS
-        and all(arguments[place].isascii() and arguments[place].isdigit() for place in (4, 6))
+        and arguments[4].isascii()
+        and arguments[4].isdigit()
         and not sys.flags.optimize
     )
 
@@ -99,11 +100,11 @@ def main(arguments: Sequence[str]) -> int:
     from gateway.config import ConfigError
     from gateway.supervisor import CannotRun
 
-    kind, worker, parent, path = arguments[2], int(arguments[4]), int(arguments[6]), FilePath(arguments[8]).absolute()
+    kind, parent, path = arguments[2], int(arguments[4]), FilePath(arguments[6]).absolute()
     try:
         if parent:
             die_with(parent)
-        serve(kind, worker, config_file.load(path))
+        serve(kind, config_file.load(path))
     except ConfigError as error:
         sentence(str(error))
         return 2

@@ -142,8 +142,7 @@ class Supervisor:
         if any(listen.door == "web" for listen in self._config.listen):
             self._add("web")
         await self._until_listening(inspector)
-        for worker in range(self._config.workers):
-            self._add("doors", worker)
+        self._add("doors")
         await self._until_listening(*self._children)
 
     async def _until_keeper_answers(self, keeper: Child) -> None:
@@ -183,8 +182,8 @@ class Supervisor:
 
     # --- children -----------------------------------------------------------------------------------------------------
 
-    def _add(self, kind: str, worker: int = 0) -> Child:
-        child = Child(kind, worker)
+    def _add(self, kind: str) -> Child:
+        child = Child(kind)
         child.task = asyncio.get_running_loop().create_task(self._keep(child))
         self._children.append(child)
         return child
@@ -202,7 +201,7 @@ class Supervisor:
             child.quick_deaths = child.quick_deaths + 1 if lived < QUICK else 0
             delay = 0.02 if child.quick_deaths <= _FREE_DEATHS else min(30.0, 2.0 ** (child.quick_deaths - _FREE_DEATHS))
             child.state = "wrong" if code == 2 else "died"
-            about = {"kind": child.kind, "worker": child.worker, "pid": child.process.pid, "how": how, "lived_s": round(lived, 3)}
+            about = {"kind": child.kind, "pid": child.process.pid, "how": how, "lived_s": round(lived, 3)}
             if delay > 1:
                 self._log.error("process.crash_loop", **about, deaths=child.quick_deaths, next_start_in_s=delay)
             else:
@@ -214,13 +213,13 @@ class Supervisor:
 
     async def _launch(self, child: Child) -> None:
         child.process = await asyncio.create_subprocess_exec(
-            *command(self._path, "run", "--only", child.kind, "--worker", str(child.worker), "--parent", str(os.getpid())),
+            *command(self._path, "run", "--only", child.kind, "--parent", str(os.getpid())),
             stdin=asyncio.subprocess.DEVNULL, env=environment(), start_new_session=has_terminal(),
         )  # fmt: skip
         child.started = time.monotonic()
         child.restarts += 1
         child.state = "running"
-        self._log.info("process.started", kind=child.kind, worker=child.worker, pid=child.process.pid, restarts=child.restarts)
+        self._log.info("process.started", kind=child.kind, pid=child.process.pid, restarts=child.restarts)
 
     def _listening(self, child: Child) -> bool:
         """Whether the process holds a listening socket; the kernel's word, no connection is made."""
@@ -245,7 +244,7 @@ class Supervisor:
         hurry.cancel()
         for child in ending:
             if child.alive and child.process is not None:
-                self._log.error("process.killed", kind=child.kind, worker=child.worker, pid=child.process.pid, after_s=grace)
+                self._log.error("process.killed", kind=child.kind, pid=child.process.pid, after_s=grace)
                 with contextlib.suppress(ProcessLookupError):
                     child.process.kill()
         await ends
@@ -304,21 +303,23 @@ class Supervisor:
             return changes
 
     async def _renew(self) -> None:
-        """Replaces every process by one with the new config, one after the other; doors drain."""
+        """Replaces every process by one with the new config, one after the other; the old doors drain beside the new ones."""
         has_web = any(listen.door == "web" for listen in self._config.listen)
         order = [child for kind in ("keeper", "inspector", "web", "doors") for child in self._children if child.kind == kind]
         for child in order:
+            if self._stop.is_set():
+                return
+            if child.kind == "doors":
+                # They share the port, and a drain without other doors would be an outage.
+                await self._until_listening(self._add("doors"))
             await self._end([child], self._config.limits.drain + 2 if child.kind == "doors" else _STOP_KEEPER)
             if self._stop.is_set():
                 return
             self._children.remove(child)
-            if (child.kind == "web" and not has_web) or (child.kind == "doors" and child.worker >= self._config.workers):
-                continue
-            await self._until_listening(self._add(child.kind, child.worker))
-        there = {(child.kind, child.worker) for child in self._children}
-        wanted = {("doors", worker) for worker in range(self._config.workers)} | ({("web", 0)} if has_web else set())
-        for kind, worker in sorted(wanted - there):
-            self._add(kind, worker)
+            if child.kind != "doors" and (child.kind != "web" or has_web):
+                await self._until_listening(self._add(child.kind))
+        if has_web and not any(child.kind == "web" for child in self._children):
+            self._add("web")
 
     async def _until_listening(self, *children: Child) -> None:
         """Waits at most 15 s for *children* to listen; says which do not."""
@@ -329,7 +330,7 @@ class Supervisor:
             await asyncio.sleep(0.05)
         for child in children:
             if not self._listening(child) and not self._stop.is_set():
-                self._log.error("process.not_listening", kind=child.kind, worker=child.worker, state=child.state)
+                self._log.error("process.not_listening", kind=child.kind, state=child.state)
 
     async def _reload_by_signal(self) -> None:
         try:
@@ -343,7 +344,7 @@ class Supervisor:
         now = time.monotonic()
         return tuple(
             {
-                "kind": c.kind, "worker": c.worker, "pid": c.process.pid if c.alive and c.process else 0, "state": c.state,
+                "kind": c.kind, "pid": c.process.pid if c.alive and c.process else 0, "state": c.state,
                 "running_s": round(now - c.started, 1) if c.alive else 0.0, "restarts": max(c.restarts, 0),
             }
             for c in self._children

@@ -49,23 +49,23 @@ def child(words: list[str]) -> None:
             sys.exit(2)
         sys.stdout.write((folder / "describe.json").read_text())
         return
-    kind, worker = option(words, "--only"), option(words, "--worker")
-    note(folder, "start", kind, worker, os.getpid())
+    kind = option(words, "--only")
+    note(folder, "start", kind, os.getpid())
     if (folder / f"{kind}-fails").exists():
         sys.exit(int((folder / f"{kind}-fails").read_text()))
 
     async def serve() -> None:
-        held: Any = await keeper(folder) if kind == "keeper" else ipc.listen(folder / f"state/run/{kind}-{worker}.sock")
+        held: Any = await keeper(folder) if kind == "keeper" else ipc.listen(folder / f"state/run/{kind}.sock")
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_signal_handler(signal.SIGINT, lambda: note(folder, "int", kind, worker))
-        loop.add_signal_handler(signal.SIGHUP, lambda: note(folder, "hup", kind, worker))
+        loop.add_signal_handler(signal.SIGINT, lambda: note(folder, "int", kind))
+        loop.add_signal_handler(signal.SIGHUP, lambda: note(folder, "hup", kind))
         await stop.wait()
-        note(folder, "term", kind, worker)
+        note(folder, "term", kind)
         slow = folder / f"{kind}-is-slow"
         await asyncio.sleep(float(slow.read_text()) if slow.exists() else 0.1)
-        note(folder, "end", kind, worker)
+        note(folder, "end", kind)
         if isinstance(held, socket.socket):
             held.close()
 

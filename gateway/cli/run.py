@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 def _run(
     context: typer.Context,
     only: Annotated[str, typer.Option("--only", help="Run one kind of process: keeper, inspector, doors, web.", metavar="KIND")] = "",
-    worker: Annotated[int, typer.Option("--worker", min=0, help="Number of this door process, from 0.", metavar="N")] = 0,
     parent: Annotated[int, typer.Option("--parent", hidden=True)] = 0,
     config: ConfigFile = "",
 ) -> None:
@@ -38,7 +37,7 @@ def _run(
             serving.die_with(parent)
         loaded = load_config(path)
         if only:
-            serving.serve(only, worker, loaded)
+            serving.serve(only, loaded)
         else:
             supervisor.run(path, loaded)
     except supervisor.CannotRun as error:
@@ -76,7 +75,7 @@ def _status(context: typer.Context, json: Json = False, config: ConfigFile = "")
 
     path = config_path(context, config)
     records = rows(load_config(path), path, requests.Status(), socket="supervisor.sock")
-    columns = [(name, name.replace("_", " ")) for name in ("kind", "worker", "pid", "state", "running_s", "restarts")]
+    columns = [(name, name.replace("_", " ")) for name in ("kind", "pid", "state", "running_s", "restarts")]
     output.show(records, json, columns, empty="No process runs.")
 
 

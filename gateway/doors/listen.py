@@ -126,7 +126,7 @@ def _unix(address: Address) -> socket.socket:
 
 
 def _inherited(address: Address) -> list[socket.socket]:
-    """The sockets that systemd passed under this name; to us, or to the supervisor that started us."""
+    """The sockets that systemd passed under this name; to us, or to the parent that forked us."""
     try:
         count = int(os.environ.get("LISTEN_FDS", "0"))
         owner = int(os.environ.get("LISTEN_PID", "0"))

@@ -1,7 +1,7 @@
 """One door process: listeners, the pipeline, the links to keeper and inspector, reload and stop.
 
 What it is: ``run``, the composition of what a door process is made of.
-Who calls it: ``gateway run --only doors`` and through it the supervisor, once a worker.
+Who calls it: ``doors.workers``, in each worker that it forks.
 Must never: hold a key of the vault or open the store; keep part of an old policy beside part of a new one; print.
 Sources: design.md section 2; contract.md ("A SIGHUP or gateway reload"); hostile-inputs catalogue
 O13, O17.
@@ -34,18 +34,20 @@ from gateway.policy import Policy, PolicyError, decide
 from gateway.reply import Reply
 from gateway.verdict import Disposition
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What a door process listens to. They may be blocked at its start, and are open once it can follow them."""
+
 _log = logs.get("gateway.doors")
 
 
-def run(config: Config, worker: int, path: FilePath | None = None) -> None:
-    """Runs door process *worker* until SIGTERM, SIGINT (which the command line also
-    arranges for the death of the supervisor). *path*: the config file, read again at
-    SIGHUP.
+def run(config: Config, worker: int, path: FilePath | None = None, rules: Policy | None = None) -> None:
+    """Runs door process *worker* until SIGTERM or SIGINT. *path*: the config file, read again at
+    SIGHUP; *rules*: the policy to start with, where it is loaded already.
 
     Raises ConfigError or PolicyError when it cannot start.
     """
     logs.configure("doors")
-    uvloop.run(_Service(config, worker, path).run())
+    uvloop.run(_Service(config, worker, path, rules).run())
 
 
 def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> EnvelopePolicy:
@@ -69,8 +71,9 @@ def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> Envelo
 class _Service:
     """The parts of one door process."""
 
-    def __init__(self, config: Config, worker: int, path: FilePath | None) -> None:
+    def __init__(self, config: Config, worker: int, path: FilePath | None, rules: Policy | None) -> None:
         self._config = config
+        self._first_rules = rules
         self._worker = worker
         self._path = path
         self._reloading = asyncio.Lock()
@@ -81,7 +84,7 @@ class _Service:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         config = self._config
-        rules = policy.load(config.rules_dir, config)
+        rules, self._first_rules = self._first_rules or policy.load(config.rules_dir, config), None
         certificate = tls.context(config.tls)
         self._keeper = KeeperLink(config, rules.version)
         self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config))
@@ -90,6 +93,7 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hup)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGCHLD))
         await self._keeper.start()
         servers = [await loop.create_server(lambda: Session(self._door), sock=sock, backlog=1024) for sock in sockets]
         gc.collect()
