@@ -50,6 +50,8 @@ def rule(sender: str, recipient: str, peer: Peer, config: Config | None = None) 
         ("a@gmail.com", "postmaster", STRANGER, ""),
         ("a@gmail.com", "PostMaster", STRANGER, ""),
         ("a@gmail.com", "b@gw.dept.gov.in", STRANGER, "own-host"),
+        ("a@gmail.com", "postmaster@gw.dept.gov.in", STRANGER, ""),
+        ("a@gmail.com", "Abuse@gw.dept.gov.in", LISTED, ""),
     ],
 )
 def test_who_may_relay(sender: str, recipient: str, peer: Peer, expected: str) -> None:
@@ -71,6 +73,7 @@ def test_A31_mail_for_the_host_itself() -> None:
 
 def test_A16_bare_postmaster_is_ours() -> None:
     assert relaying().target(Path("postmaster", "")) == Path("postmaster", OURS)
+    assert relaying().target(Path("postmaster", "gw.dept.gov.in")) == Path("postmaster", OURS)
     other = make_config(contacts={"postmaster": ""}, route=[OUT, {**HOP, "domains": ["z.gov.in"]}])
     assert relaying(other).target(Path("Postmaster", "")) == Path("Postmaster", "z.gov.in")
 

@@ -78,6 +78,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("recipient.service", "string", "", "cloud or messenger for hosts of such services."),
     ("recipient.ours", "bool", False, "The domain is in originators.domains, or the address is postmaster without a domain."),
     ("recipient.local", "bool", False, "Ours, or a local route names the domain: strangers may write there."),
+    ("recipient.desk", "bool", False, "The postmaster or the abuse desk of a domain of ours, which everybody may reach."),
     ("recipient.official", "bool", True, "Inside government: tier government, or ours and neither private nor government-external."),
     ("exception.active", "bool", False, "An entry of the exception register covers this sender and this recipient now."),
     ("exception.id", "string", "", "Its id."),
@@ -169,6 +170,10 @@ def message_facts(
     return facts
 
 
+_DESKS = ("postmaster", "abuse")
+"""RFC 5321 section 4.5.1 and RFC 2142."""
+
+
 def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception: str, sender: Path, config: Config) -> dict[str, object]:
     """The snapshot of one recipient; *exception* is the id of the entry that covers it. Holds both addresses, for release."""
     ours = is_ours(recipient, config)
@@ -181,6 +186,7 @@ def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception
         "recipient.direction": direction.value,
         "recipient.ours": ours,
         "recipient.local": local,
+        "recipient.desk": local and recipient.local.lower() in _DESKS,
         **tier_facts(info, ours),
         "exception.active": bool(exception),
         "exception.id": exception,
