@@ -43,7 +43,7 @@ async def discard(port: int) -> asyncio.AbstractServer:
 
     async def session(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 discard\r\n")
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while line := await reader.readline():
                 verb = line[:4].upper()
                 if verb == b"EHLO":
