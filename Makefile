@@ -66,7 +66,7 @@ prove-short: setup-dev
 
 # Exit 1 alone is not enough, since a harness that breaks ends so too: it has to name lost mail.
 prove-control: setup-dev
-	@$(BIN)/python -m tests.e2e.kill --early-reply --runs 1 $(ARGS) > .venv/control.out; code=$$?; cat .venv/control.out; \
+	@$(BIN)/python -m tests.e2e.kill --early-reply --runs 5 --messages 400 $(ARGS) > .venv/control.out; code=$$?; cat .venv/control.out; \
 	if [ $$code = 1 ] && grep -q 'lost [1-9]' .venv/control.out; then \
 		echo "as it must be: the proof finds the mail that this gateway lost"; \
 	else \

@@ -291,6 +291,8 @@ def main(arguments: list[str] | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print("    kept:", folder, flush=True)
+        if options.early_reply and result.lost:
+            break  # the control has shown what it must; a run whose kills hit nothing that matters shows nothing
     print("sum:", dict(total), flush=True)
     return 1 if bad else 0
 
