@@ -59,6 +59,11 @@ class Path(msgspec.Struct, frozen=True):
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
+    def is_desk(self) -> bool:
+        """Whether this is a postmaster or an abuse desk, of whatever domain (RFC 5321 section 4.5.1, RFC 2142)."""
+        return self.local.lower() in ("postmaster", "abuse")
+
+    @property
     def is_null(self) -> bool:
         """Whether this is the null reverse-path ``<>``."""
         return not self.local and not self.domain

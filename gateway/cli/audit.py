@@ -99,12 +99,7 @@ def _show(
     records = rows(load_config(path), path, requests.ShowAudit(id))
     if not records:
         raise Stop(f"Nothing is recorded about {id}.")
-    if json:
-        output.json_lines(records)
-        return
-    for record in records:
-        output.details(record)
-        output.write("")
+    output.each(records, json)
 
 
 def _export(

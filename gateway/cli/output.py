@@ -132,3 +132,13 @@ def show(records: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[
         json_lines(records)
     else:
         table(records, columns, empty=empty, title=title)
+
+
+def each(records: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """JSON Lines, or every record with all its fields."""
+    if as_json:
+        json_lines(records)
+        return
+    for record in records:
+        details(record)
+        write("")

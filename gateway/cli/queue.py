@@ -48,12 +48,7 @@ def _show(
     records = rows(load_config(path), path, requests.ShowDelivery(id))
     if not records:
         raise Stop(f"There is no delivery {id}.")
-    if json:
-        output.json_lines(records)
-        return
-    for record in records:
-        output.details(record)
-        output.write("")
+    output.each(records, json)
 
 
 def _act(context: typer.Context, action: str, ids: list[str] | None, every: bool, user: str, json: bool, config: str) -> None:

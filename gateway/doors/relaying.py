@@ -24,7 +24,6 @@ OWN_HOST = Reply(550, "5.7.1", "This host takes no mail for itself.")
 AUTH_NEEDED = Reply(530, "5.7.0", "Sign in first.")
 FORGED = Reply(550, "5.7.1", "Mail from this domain is accepted from its own servers only.")
 
-_DESKS = ("postmaster", "abuse")
 _KNOWN = 10_000  # recipients that are remembered
 _GOOD = 3600.0  # seconds for which the next hop's yes holds
 _BAD = 300.0  # and its no; "not now" is not remembered
@@ -93,7 +92,7 @@ class Relaying:
     def target(self, path: Path) -> Path:
         """Where mail for *path* goes: ``<postmaster>``, and postmaster or abuse at our host's name, are those of our own domain;
         all others are themselves."""
-        at_host = path.domain == self._hostname and path.local.lower() in _DESKS and not self._names(path.domain)
+        at_host = path.domain == self._hostname and path.is_desk and not self._names(path.domain)
         return Path(path.local, self._postmaster_domain) if at_host or not path.domain else path
 
     def check(self, sender: Path, recipient: Path, peer: Peer) -> Refused | None:
@@ -115,7 +114,7 @@ class Relaying:
 
     def always_reachable(self, recipient: Path) -> bool:
         """Whether *recipient* is the postmaster or the abuse desk of a domain of ours."""
-        return recipient.local.lower() in _DESKS and (
+        return recipient.is_desk and (
             self.is_local(recipient.domain) or recipient.domain in self._domains or recipient.domain == self._postmaster_domain
         )
 

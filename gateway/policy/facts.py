@@ -170,10 +170,6 @@ def message_facts(
     return facts
 
 
-_DESKS = ("postmaster", "abuse")
-"""RFC 5321 section 4.5.1 and RFC 2142."""
-
-
 def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception: str, sender: Path, config: Config) -> dict[str, object]:
     """The snapshot of one recipient; *exception* is the id of the entry that covers it. Holds both addresses, for release."""
     ours = is_ours(recipient, config)
@@ -186,7 +182,7 @@ def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception
         "recipient.direction": direction.value,
         "recipient.ours": ours,
         "recipient.local": local,
-        "recipient.desk": local and recipient.local.lower() in _DESKS,
+        "recipient.desk": local and recipient.is_desk,
         **tier_facts(info, ours),
         "exception.active": bool(exception),
         "exception.id": exception,
