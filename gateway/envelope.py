@@ -55,6 +55,8 @@ class Peer(msgspec.Struct, frozen=True):
     """The authenticated login; empty without AUTH."""
     listed: bool = False
     """The address is in ``originators.networks``."""
+    through: str = ""
+    """The load balancer that named *ip* by PROXY protocol; empty without one."""
 
 
 class Recipient(msgspec.Struct, frozen=True):

@@ -64,6 +64,35 @@ class VerifyRecipient(Message, frozen=True):
     address: str
 
 
+class Authenticate(Message, frozen=True):
+    """Check a login. Nothing of it is ever written down; *password* is not shown by ``repr``."""
+
+    login: str
+    password: str
+    client_ip: str
+    door: str
+
+    def __repr__(self) -> str:
+        return f"Authenticate(login={self.login!r}, client_ip={self.client_ip!r})"
+
+
+class FirstTimes(Message, frozen=True):
+    """Which of *recipients* has *sender* never written to before?"""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
+class Counters(Message, frozen=True):
+    """What a process has counted and timed since it started; the keeper holds the last word of each for ``GetMetrics``."""
+
+    kind: str
+    """doors, inspector or web."""
+    worker: int
+    values: dict[str, float]
+    """Name (with labels, as ``name{label="x"}``) to value; only ever grow, but for gauges."""
+
+
 class DoorHello(Message, frozen=True):
     """First frame of a door: which config and rules it runs."""
 
@@ -100,11 +129,41 @@ class ExceptionRow(msgspec.Struct, frozen=True):
     state: str = "active"
 
 
+class ProfileRow(msgspec.Struct, frozen=True):
+    """One time in which a profile is on: ``disaster`` relaxes what the rules say it does, never a rule on classified mail."""
+
+    id: str
+    name: str
+    reason: str
+    requester: str
+    approver: str
+    created: float
+    expires: float
+    state: str = "active"
+
+
 class Exceptions(Message, frozen=True):
-    """The active entries and their content-addressed version."""
+    """The active entries of the register, the profiles that are on, and the content-addressed version of both."""
 
     version: str
     rows: tuple[ExceptionRow, ...]
+    profiles: tuple[ProfileRow, ...] = ()
+
+
+class Authenticated(Message, frozen=True):
+    """*reply* 235: the login is who it says; any other code is what the client is to be told."""
+
+    reply: Reply
+    login: str = ""
+    """In the form in which it is logged and compared."""
+    senders: tuple[str, ...] = ()
+    """Patterns of the envelope senders that it may use: ``a@b``, ``@b``."""
+
+
+class FirstTime(Message, frozen=True):
+    """The recipients that were never written to before."""
+
+    recipients: tuple[str, ...]
 
 
 class Verified(Message, frozen=True):
@@ -264,6 +323,53 @@ class ExpireException(Message, frozen=True):
     user: str = ""
 
 
+class ListProfiles(Message, frozen=True):
+    """The profiles that are on; *all* includes those that have ended."""
+
+    all: bool = False
+
+
+class StartProfile(Message, frozen=True):
+    """Turn a profile on until *expires*; the approver is not the requester."""
+
+    name: str
+    reason: str
+    requester: str
+    approver: str
+    expires: float
+
+
+class EndProfile(Message, frozen=True):
+    """End a profile now."""
+
+    id: str
+    reason: str = ""
+    user: str = ""
+
+
+class RotateVault(Message, frozen=True):
+    """Take the newest vault key for all that is sealed from now on; older keys stay readable."""
+
+    user: str = ""
+
+
+class MakeBackup(Message, frozen=True):
+    """Write a consistent copy of the store to the new file *path*, while mail goes on. The row says what is in it."""
+
+    path: str
+    user: str = ""
+
+
+class Purge(Message, frozen=True):
+    """Remove now what is past its retention; the row says how much."""
+
+    user: str = ""
+
+
+class GetMetrics(Message, frozen=True):
+    """All counters of this node in the Prometheus text format, in one row's ``text``."""
+
+
 class ListUsers(Message, frozen=True):
     """The reviewers."""
 
@@ -299,12 +405,13 @@ class Status(Message, frozen=True):
     """The processes: one row each with kind, pid, state, since, restarts."""
 
 
-DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | DoorHello | Health
-WebRequest = ListHeld | ShowHeld | OneTimeLogin | Health
+DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | Counters | DoorHello | Health
+WebRequest = ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
+    | ListProfiles | StartProfile | EndProfile | RotateVault | MakeBackup | Purge | GetMetrics | Counters
 )  # fmt: skip
 SupervisorRequest = Reload | Status
-KeeperAnswer = Committed | Stale | Exceptions | Verified | Done | Failed | Rows
+KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | Done | Failed | Rows
 InspectorAnswer = Inspected | Failed

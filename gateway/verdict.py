@@ -63,6 +63,22 @@ class Finding(msgspec.Struct, frozen=True):
     length: int = 0
 
 
+class Observation(msgspec.Struct, frozen=True):
+    """Something in the text that is no marking and that a rule may ask for: a personal number, a topic, a link …"""
+
+    kind: str
+    """aadhaar, pan, topic, link, address or file-number."""
+    name: str
+    """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; address: the tier of its domain."""
+    path: str
+    place: str
+    """subject, body, quoted, signature (the last lines of a body) or attachment."""
+    count: int = 1
+    """Different ones of this kind, name and place; the values themselves are never kept."""
+    host: str = ""
+    """link and address: the host or domain, for the explanation; no fact holds it."""
+
+
 class LeafState(enum.StrEnum):
     """Only *inspected* is clean (design.md section 4)."""
 
@@ -95,7 +111,17 @@ class Headers(msgspec.Struct, frozen=True):
     subject: str = ""
     message_id: str = ""
     from_addresses: tuple[str, ...] = ()
+    from_display: str = ""
+    """The display name of From, decoded: what an officer sees instead of the address."""
+    sender_addresses: tuple[str, ...] = ()
+    reply_to_addresses: tuple[str, ...] = ()
     to_addresses: tuple[str, ...] = ()
+    resent: bool = False
+    """Resent-* fields: somebody sent on what he had received (RFC 5322 section 3.6.6)."""
+    auto_forwarded: bool = False
+    """A field says that a program forwarded it: a mailbox that is redirected."""
+    is_report: bool = False
+    """multipart/report: a delivery report or a read receipt."""
     auto_submitted: str = ""
     precedence: str = ""
     is_list: bool = False
@@ -128,6 +154,8 @@ class Inspection(msgspec.Struct, frozen=True):
     """Leaf path and text, only where the caller asked for it (``explain --text``)."""
     authentication: tuple[Authentication, ...] = ()
     """What was checked of strangers' mail."""
+    observations: tuple[Observation, ...] = ()
+    """What the text holds besides markings."""
 
 
 class Classification(msgspec.Struct, frozen=True):
@@ -225,6 +253,8 @@ class RecipientVerdict(msgspec.Struct, frozen=True):
     """Journal copies that rules ask for, by name."""
     notify: tuple[str, ...] = ()
     """Who else is to be told, by name."""
+    copies: tuple[str, ...] = ()
+    """Mailboxes of ``[contacts]`` that get a copy of what is delivered, by name."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

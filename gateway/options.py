@@ -1,0 +1,329 @@
+"""The tables of gateway.toml: each option once, with type, unit, default and the sentence that explains it.
+
+What it is: one frozen pydantic model a table, and the reading of sizes, times, domains and networks.
+Who calls it: ``config``, which puts them together; everybody else imports them from there.
+Must never: hold a secret as a value (secrets are files or systemd credentials); accept an unknown key; do I/O.
+Source: contract.md, "Config"; hostile-inputs catalogue 4.4 for the limits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path as FilePath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from gateway import address
+
+_SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+_TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+
+
+def parse_size(value: object) -> object:
+    """Octets of ``25MB``, ``64KiB`` or a whole number."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", value.strip())
+        if not match or match[2].upper() not in _SIZES:
+            raise ValueError("write a size such as 25MB, 100kB or 1GB")
+        return int(match[1]) * _SIZES[match[2].upper()]
+    return value
+
+
+def parse_duration(value: object) -> object:
+    """Seconds of ``30m``, ``4h``, ``5d`` or a number of seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdwy]?)", value.strip())
+        if not match:
+            raise ValueError("write a time such as 90s, 30m, 4h, 5d or 8y")
+        return float(match[1]) * _TIMES[match[2]]
+    return value
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _a_labels(domain: str) -> str:
+    """*domain* (or a pattern such as ``.b`` or ``*.b``) in lower-case A-labels, as envelope addresses are compared."""
+    if domain.isascii():
+        return domain.lower().rstrip(".")
+    start = len(domain) - len(domain.lstrip("*."))
+    return domain[:start] + address.domain_of(domain[start:].rstrip("."))
+
+
+class Contacts(Section):
+    """Who is asked for help."""
+
+    postmaster: str = Field("", description="Address of the postmaster; reports that may go to nobody else are listed for it.")
+    security: str = Field("", description="Address of the security team; officers are told to write here.")
+    nodal: str = Field("", description='Address of the department\'s nodal officer, for rules with notify = ["nodal"].')
+    registry: str = Field("", description='Mailbox of the registry branch, for rules with copy = ["registry"].')
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        ipaddress.ip_network(network)
+    return value
+
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
+"""CIDR ranges such as 10.0.0.0/8 or 2001:db8::/32."""
+
+
+class Store(Section):
+    """Where the state lives."""
+
+    url: str = Field("sqlite", description='"sqlite" (embedded, in state_dir) or a postgresql:// address.')
+
+
+class Vault(Section):
+    """The key that seals bodies at rest."""
+
+    key_file: FilePath | None = Field(None, description="File with the vault key; absent: a key is made in state_dir/keys.")
+    credential: str = Field("", description="Name of the systemd credential with the vault key.")
+
+
+class Sealed(Section):
+    """Probable TOP SECRET and SECRET mail."""
+
+    certificate: FilePath | None = Field(
+        None, description="PEM certificate of the security officer; absent: probable TS/S is refused like certain TS/S."
+    )
+
+
+class Dkim(Section):
+    """One signing key."""
+
+    domain: str = Field(description="The d= domain.")
+    selector: str = Field(description="The s= selector.")
+    key_file: FilePath = Field(description="PEM private key (RSA-2048 or Ed25519).")
+
+
+class Listen(Section):
+    """One listening address."""
+
+    door: Literal["smtp", "submission", "smtps", "milter", "imap", "web"] = Field(description="What listens there.")
+    address: str = Field(description="host:port, [v6]:port, unix:/path or systemd:NAME.")
+    proxy_protocol: bool = Field(False, description="Expect a PROXY protocol header (v1 or v2) on each connection.")
+    proxies: Networks = Field((), description="The load balancers whose PROXY header is believed; all other addresses are turned away.")
+    networks: Networks = Field((), description="The only addresses that may connect here; others get 554 5.7.1. Absent: any address.")
+
+    @model_validator(mode="after")
+    def _proxies_are_named(self) -> Listen:
+        if self.proxy_protocol and not self.proxies:
+            raise ValueError('proxy_protocol needs proxies, the addresses of the load balancers: proxies = ["10.0.0.2/32"]')
+        if self.proxies and not self.proxy_protocol:
+            raise ValueError("proxies needs proxy_protocol = true")
+        return self
+
+
+class Tls(Section):
+    """The certificate that the doors show."""
+
+    certificate: FilePath | None = Field(None, description="PEM certificate chain; absent: no STARTTLS is offered.")
+    key: FilePath | None = Field(None, description="PEM private key of the certificate.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Tls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+
+class Originators(Section):
+    """Whose mail is outbound official mail."""
+
+    domains: tuple[str, ...] = Field((), description="Sender domains of ours; sub-domains are named on their own.")
+    networks: Networks = Field((), description="The IP white-list: CIDR ranges whose clients send official mail.")
+    require_auth: bool = Field(False, description="Listed networks must sign in too.")
+
+    @field_validator("domains")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_a_labels(domain) for domain in value)
+
+
+class Submission(Section):
+    """Who signs in on the submission doors (587, 465), and how a password is checked."""
+
+    check: Literal["file", "next-hop"] = Field(
+        "file", description="file: passwords are argon2 hashes in logins; next-hop: the same credentials are shown to next_hop."
+    )
+    logins: FilePath | None = Field(None, description="TOML file of logins, shared mailboxes and their senders; read anew at a reload.")
+    next_hop: str = Field("", description="host:port asked with AUTH when check = next-hop; absent: the route of the login's domain.")
+    implicit_tls: bool = Field(False, description="next_hop speaks TLS from the first octet (port 465).")
+    tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for next_hop; absent: the system's.")
+    tls_name: str = Field("", description="Name the certificate of next_hop must carry; absent: its host.")
+    vpn: Networks = Field((), description="Addresses of the government VPN; sign-in from others gets 530 5.7.0. Absent: from anywhere.")
+    cache: Seconds = Field(300.0, description="How long the next hop's yes is remembered (as a keyed hash in memory); 0 asks each time.")
+
+
+class Application(Section):
+    """A system that sends mail by itself (e-Office, OTP, grievance portal): known by its login or its sender address."""
+
+    name: str = Field(description="Its name in rules (originator.application) and in the log.")
+    logins: tuple[str, ...] = Field((), description="Logins that are this application.")
+    senders: tuple[str, ...] = Field((), description="Its envelope senders: a@b, @b or b for a domain.")
+    networks: Networks = Field((), description="Addresses it sends from; from elsewhere it is not it. Absent: any listed one.")
+
+    @model_validator(mode="after")
+    def _known_by_something(self) -> Application:
+        if not self.logins and not self.senders:
+            raise ValueError("an application is known by logins or senders: name one")
+        return self
+
+
+class Route(Section):
+    """Where mail for some domains goes. The first match wins."""
+
+    domains: tuple[str, ...] = Field(description='Domains, or "*" for all others; ".example.in" matches sub-domains.')
+    local: bool = Field(False, description="Ours: strangers may send here, recipients are verified with the next hop.")
+    next_hop: str = Field(description="host:port, [v6]:port or unix:/path of the next server.")
+    tls: Literal["required", "opportunistic", "none"] = Field(
+        "required", description="required: verified TLS or defer; none: only for loopback and unix sockets."
+    )
+    tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for this hop; absent: the system's.")
+    tls_name: str = Field("", description="Name the hop's certificate must carry; absent: the host of next_hop.")
+
+    @field_validator("domains")
+    @classmethod
+    def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_a_labels(domain) for domain in value)
+
+    @model_validator(mode="after")
+    def _clear_only_on_loopback(self) -> Route:
+        if self.tls == "none" and not is_loopback(self.next_hop):
+            raise ValueError('tls = "none" is allowed for a loopback or unix next_hop only')
+        return self
+
+
+class Relay(Section):
+    """Answering, holding and delivering."""
+
+    refuse_with: Literal["bounce", "reply"] = Field(
+        "bounce", description="bounce: one report after DATA for verified originators; reply: refuse in the session."
+    )
+    hold_days: float = Field(15, gt=0, description="Days until held mail expires and is bounced.")
+    two_people_from: Literal["RESTRICTED", "CONFIDENTIAL", "SECRET", "never"] = Field(
+        "CONFIDENTIAL", description="From this level up a release needs two people."
+    )
+    subject_marking: bool = Field(False, description="Put [LEVEL] before the subject of marked outbound mail of ours.")
+    connections: int = Field(8, ge=1, description="Connections to one next hop at most.")
+    verify_recipients: bool = Field(True, description="Ask the next hop whether a local recipient exists before 250.")
+
+
+class Web(Section):
+    """The review page."""
+
+    public_url: str = Field("", description="Address of the page as officers reach it; absent: bounces carry the reference alone.")
+
+
+class Archive(Section):
+    """One journal copy."""
+
+    kind: Literal["imap", "store"] = Field(description="Where the copy goes.")
+    url: str = Field("", description="imaps:// address for kind = imap.")
+    retain: Seconds = Field(365 * 86400.0, description="How long a copy is kept.")
+
+
+class Retention(Section):
+    """How long what is no longer needed is kept. Held mail: relay.hold_days. Journal copies: archive.retain."""
+
+    audit: Seconds = Field(365 * 86400.0, description="The decision log; at least 180d (CERT-In directions of 2022).")
+    messages: Seconds = Field(90 * 86400.0, description="Envelope and facts of mail whose deliveries have ended (bodies go at once).")
+    correspondents: Seconds = Field(365 * 86400.0, description="Who has written to whom before, as keyed hashes.")
+
+    @field_validator("audit")
+    @classmethod
+    def _floor(cls, value: float) -> float:
+        if value < 180 * 86400:
+            raise ValueError("the decision log is kept for at least 180 days (CERT-In directions of 2022): write 180d or more")
+        return value
+
+
+class Backup(Section):
+    """Copies of store and keys."""
+
+    certificate: FilePath | None = Field(
+        None, description="PEM certificate to which backups are sealed; absent: gateway backup asks for --certificate or --passphrase-file."
+    )
+
+
+class Limits(Section):
+    """Every limit and timer. Sizes in octets, times in seconds."""
+
+    recipients: int = Field(100, ge=1, description="Recipients of one transaction; the next get 452.")
+    command_line: Size = Field(512, description="Octets of a command line, with CRLF; extensions add their own.")
+    text_line: Size = Field(1000, description="Octets of a line of text, with CRLF.")
+    header_bytes: Size = Field(100_000, description="Octets of the header section.")
+    header_lines: int = Field(1000, description="Lines of the header section.")
+    received: int = Field(50, description="Received fields; more is a loop (554 5.4.6).")
+    mime_depth: int = Field(20, description="Depth of nested parts.")
+    mime_parts: int = Field(1000, description="Parts of a message.")
+    mime_params: int = Field(50, description="Parameters of one header field.")
+    boundary: int = Field(70, description="Octets of a boundary.")
+    archive_depth: int = Field(6, description="Depth of nested archives.")
+    archive_entries: int = Field(5000, description="Entries of an archive.")
+    archive_bytes: Size = Field(200_000_000, description="Octets unpacked from one message.")
+    archive_ratio: int = Field(100, description="Expansion of an entry, once past archive_ratio_from.")
+    archive_ratio_from: Size = Field(1_000_000, description="Unpacked octets from which the ratio counts.")
+    inspect_cpu: Seconds = Field(10.0, description="CPU time of one inspection.")
+    inspect_memory: Size = Field(512_000_000, description="Memory of one inspection worker above its start.")
+    inspectors: int = Field(2, ge=1, description="Inspection workers.")
+    pipeline: Seconds = Field(60.0, description="Time from the end of DATA to the decision; later is 451.")
+    max_inflight: Size = Field(256_000_000, description="Octets of message bodies in memory in one door process; more waits, then 452.")
+    connections: int = Field(500, description="Sessions of one door process.")
+    connections_per_ip: int = Field(20, description="Sessions of one stranger's address.")
+    connections_per_minute: int = Field(30, description="New sessions a minute of one stranger's address.")
+    connections_listed: int = Field(500, description="Sessions of one address in a listed network.")
+    greet_delay: Seconds = Field(1.0, description="Silence before the greeting, for strangers.")
+    command_deadline: Seconds = Field(60.0, description="From the first to the last octet of a command.")
+    idle: Seconds = Field(300.0, description="Between two commands.")
+    idle_stressed: Seconds = Field(10.0, description="The same when nine tenths of the sessions are taken.")
+    session: Seconds = Field(1800.0, description="A whole session.")
+    data_idle: Seconds = Field(60.0, description="Without any octet of the message.")
+    data_min_rate: int = Field(500, description="Octets a second of message text, on average.")
+    tls_handshake: Seconds = Field(30.0, description="A TLS handshake.")
+    errors_soft: int = Field(10, description="Errors of a session before its answers slow down.")
+    errors_hard: int = Field(20, description="Errors of a session before 421.")
+    junk_commands: int = Field(100, description="NOOP, RSET, VRFY … of a session before they count as errors.")
+    auth_failures: int = Field(3, description="Failed logins of a session before 421.")
+    auth_failures_per_login: int = Field(10, description="Wrong passwords of one login from one address an hour; then 454 unasked.")
+    auth_failures_per_ip: int = Field(30, description="Failed logins of one address an hour before all its logins get 454.")
+    auth_asked_per_login: int = Field(3, description="Wrong passwords of one login in 15 minutes that next_hop gets to see.")
+    proxy_header: Seconds = Field(5.0, description="A PROXY protocol header.")
+    relay_connect: Seconds = Field(30.0, description="Connecting to the next hop.")
+    relay_command: Seconds = Field(300.0, description="HELO, MAIL, RCPT at the next hop.")
+    relay_data_init: Seconds = Field(120.0, description="DATA at the next hop.")
+    relay_data_block: Seconds = Field(180.0, description="Sending a block to the next hop.")
+    relay_data_end: Seconds = Field(600.0, description="The reply after the final dot.")
+    relay_quit: Seconds = Field(10.0, description="QUIT at the next hop.")
+    retry_first: Seconds = Field(300.0, description="First retry of a deferred delivery.")
+    retry_max: Seconds = Field(4000.0, description="Longest wait between retries.")
+    delay_warning: Seconds = Field(4 * 3600.0, description="Age at which the originator is told of a delay.")
+    lifetime: Seconds = Field(5 * 86400.0, description="Age at which a delivery is given up.")
+    unprotected_warning: Seconds = Field(3600.0, description="Age at which mail that waits for an AES-256 hop is announced.")
+    unprotected_lifetime: Seconds = Field(86400.0, description="Age at which it is given up.")
+    queue_messages: int = Field(100_000, description="Undelivered deliveries at which new mail gets 452.")
+    free_disk: Size = Field(1_000_000_000, description="Octets that stay free on the disk, besides three messages of the largest size.")
+    bounce_body: Size = Field(50_000, description="Octets of original headers in a report.")
+    drain: Seconds = Field(30.0, description="Time that sessions get to end at a stop.")
+
+
+def is_loopback(next_hop: str) -> bool:
+    """Whether *next_hop* stays on this machine: a unix socket or a loopback address."""
+    if next_hop.startswith("unix:"):
+        return True
+    host = next_hop.rsplit(":", 1)[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
