@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import audit, check, demo, exceptions, explain, keys, quarantine, queue, rules, run, samples, users
+from gateway.cli import audit, check, demo, exceptions, explain, keys, quarantine, queue, rules, run, samples, setup, users
 from gateway.cli.options import Stop
 from gateway.serving import failed, sentence
 
@@ -40,6 +40,7 @@ def application() -> typer.Typer:
         """A mail gateway for government departments: inspects, decides, delivers, holds, explains, records."""
         context.obj = config
 
+    setup.register(app)
     run.register(app)
     check.register(app)
     explain.register(app)

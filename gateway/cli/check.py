@@ -201,6 +201,11 @@ def _routes(config: Config) -> Iterator[Finding]:
         yield Finding("originators", "warning", "originators.domains is empty: no mail counts as official")
     if not config.originators.networks:
         yield Finding("originators", "warning", "originators.networks is empty: only clients that sign in may send official mail")
+    yield from hops(config)
+
+
+def hops(config: Config) -> Iterator[Finding]:
+    """Each next hop: whether it answers, and with which cipher."""
     for route in config.route:
         yield _hop(route)
 
