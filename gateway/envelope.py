@@ -57,6 +57,8 @@ class Peer(msgspec.Struct, frozen=True):
     """The address is in ``originators.networks``."""
     through: str = ""
     """The load balancer that named *ip* by PROXY protocol; empty without one."""
+    senders: tuple[str, ...] | None = None
+    """Patterns (``a@b``, ``@b``) of the senders that *user* may use; None without AUTH, or where they were not asked."""
 
 
 class Recipient(msgspec.Struct, frozen=True):

@@ -50,6 +50,8 @@ GOOD = [
     "leaves.filter(leaf, leaf.level > UNMARKED).size() > 2",
     "findings.all(f, f.verified) && leaves.size() == 0",
     "leaves.exists(l, findings.exists(f, f.level > l.level))",
+    'observations.exists(o, o.kind == "link" && o.name == "cloud") && message.level >= RESTRICTED',
+    'observations.exists(observation, observation.kind == "aadhaar" && observation.count >= 10)',
     'recipient.tier in ["leaves", "l.levle"] // leaves[0] is only a comment',
     'recipient.domain.matches("^[a-z]+$") || message.level >= TOP_SECRET',
 ]
@@ -75,6 +77,10 @@ def test_a_good_condition_is_taken(text: str) -> None:
         ("leaves.exists(x, x.level > 1)", 1, 15, "call an element of leaves l or leaf"),
         ('leaves.exists(l, l["levle"] > 1)', 1, 18, "undeclared reference to 'l'"),
         ("leaves[0].level > 1", 1, 1, "lists are asked with"),
+        ('observations.exists(o, o.knid == "pan")', 1, 25, "undeclared reference to 'o.knid'"),
+        ('observations.exists(o, o.count >= "10")', 1, 32, "no matching overload"),
+        ("observations.exists(l, l.count > 1)", 1, 21, "call an element of observations o or observation"),
+        ("observations[0].count > 1", 1, 1, "lists are asked with"),
         ("leaves.map(l, l.level).size() > 1", 1, 1, "lists are asked with"),
         ("leaves.filter(l, l.level > 1).exists(x, x.foo)", 1, 29, "one macro"),
         ("leaves.exists(l, true) && l.level > 1", 1, 28, "undeclared reference to 'l.level'"),
@@ -138,10 +144,12 @@ def test_hits_are_merged(thens: list[Disposition], winner: Disposition) -> None:
 def test_tags_archives_and_notices_add_up_and_the_first_winner_speaks() -> None:
     decision = evaluate(
         rule("a", "true", DELIVER, tags=("x", "y")), rule("b", "true", HOLD, tags=("y", "z"), archive=("journal",)),
-        rule("c", "true", HOLD, notify=("security",)), rule("d", "false", REFUSE, tags=("never",)),
+        rule("c", "true", HOLD, notify=("security",), copies=("registry",)), rule("d", "false", REFUSE, tags=("never",)),
+        rule("e", "true", None, copies=("registry",)),
     )  # fmt: skip
     assert (decision.rule, decision.hits) == ("b", ("b", "c"))
     assert (decision.tags, decision.archive, decision.notify) == (("x", "y", "z"), ("journal",), ("security",))
+    assert decision.copies == ("registry",)
 
 
 def test_monitor_mode_is_recorded_and_never_acts() -> None:
@@ -272,7 +280,7 @@ def test_readme_names_every_fact_and_every_action() -> None:
             assert re.search(rf"^\| `{re.escape(name)}` \| {fact.type} \| {re.escape(fact.sentence)} \|$", text, re.M), name
     named = set(re.findall(r"^\| `([a-z_.]+)` \|", text, re.M))
     keys = set(rule_loader._RULE) | set(rule_loader._EXAMPLE)
-    known = set(facts.DECLARED) | set(facts.LEAF) | set(facts.FINDING) | keys | {"pack", "title"}
+    known = set(facts.DECLARED) | {name for table in facts.ELEMENTS.values() for name in table} | keys | {"pack", "title"}
     known |= set(policy.explanations.WORDS) | {one.text for one in Disposition} | {"enforce", "monitor"}
     assert keys <= named
     assert named <= known, named - known
@@ -325,6 +333,9 @@ def test_a_single_rule_loads(copied: Path) -> None:
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nsession = true'), "rule.session: goes with refuse only"),
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nsealed = true'), "rule.sealed: goes with hold only"),
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\ntag = "A b"'), "01.toml:7: rule.tag"),
+        (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nnotify = ["nodal", "boss"]'), "01.toml:7: 'boss' is not nodal"),
+        (lambda t: t.replace('then = "deliver"', 'then = "deliver"\ncopy = "security"'), "01.toml:7: 'security' is not registry"),
+        (lambda t: t.replace('then = "deliver"', 'copy = ["registry"]'), "rule.example.fires: is needed"),
         (lambda t: t.replace("message.size > 0", "mesage.size > 0"), "01.toml:5: rule.when: column 7: undeclared reference"),
         (lambda t: t.replace('"message.size > 0"', "'''\ntrue\n&& mesage.size > 0'''"), "01.toml:7: rule.when: column 10"),
         (lambda t: t.replace('id = "deliver-all"', 'id = "Deliver all"'), "01.toml:2: rule.id"),

@@ -17,7 +17,7 @@ from gateway.address import Path
 from gateway.config import Config
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
-from gateway.policy import Policy, classify, facts, header_edits, register, words
+from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, words
 from gateway.policy.header_edits import received_edit
 from gateway.policy.rules import Decision
 from gateway.requests import Exceptions
@@ -32,21 +32,28 @@ def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: 
     """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing."""
     classification, leaves = classify.classify(inspection)
     sender = tx.envelope.sender
-    about = facts.message_facts(
-        tx, classification, leaves, inspection.headers, config, domains=policy.domains, ambiguous=bool(inspection.ambiguity)
+    about = snapshots.message_facts(
+        tx,
+        classification,
+        leaves,
+        inspection.headers,
+        config,
+        domains=policy.domains,
+        ambiguous=bool(inspection.ambiguity),
+        observations=inspection.observations,
     )
     spoken = words.of_message(tx, classification, leaves)
     protect = _protect(about)
     edits: dict[Direction, tuple[Edit, ...]] = {}
     groups: dict[tuple[object, ...], Decision] = {}
     verdicts: list[RecipientVerdict] = []
-    snapshots: list[dict[str, object]] = []
+    about_each: list[dict[str, object]] = []
     decisions: list[Decision] = []
     for recipient in tx.envelope.recipients:
         path = recipient.path
         info = policy.domains.tier(path.domain)
         covered = register.covers(exceptions, sender, path, tx.received_at)
-        one = facts.recipient_facts(path, info, tx.verified_originator, covered, sender, config)
+        one = snapshots.recipient_facts(path, info, tx.verified_originator, covered, sender, config)
         key = tuple(value for name, value in one.items() if name not in _ADDRESSES)
         decision = groups.get(key)
         if decision is None:
@@ -56,13 +63,13 @@ def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: 
             edits[direction] = header_edits.of(tx, inspection, classification.level, direction, config, policy)
         said = spoken.for_recipient(path, info, covered, decision.explain)
         verdicts.append(_verdict(path.text, info.tier, direction, decision, said, covered, protect, edits[direction]))
-        snapshots.append(one)
+        about_each.append(one)
         decisions.append(decision)
     answered, in_session = _answer(tx, verdicts, decisions, config)
     return Verdict(
         classification, tuple(answered), leaves, inspection.ambiguity, inspection.headers, policy.version, exceptions.version,
         sealed=any(d.sealed and v.disposition is Disposition.HOLD for d, v in zip(decisions, answered, strict=True)),
-        session_refusal=in_session, message_facts=about, recipient_facts=tuple(snapshots),
+        session_refusal=in_session, message_facts=about, recipient_facts=tuple(about_each),
     )  # fmt: skip
 
 
@@ -78,8 +85,8 @@ def rcpt(
     checked = verified(sender, peer, config)
     info = policy.domains.tier(recipient.domain)
     covered = register.covers(exceptions, sender, recipient, now)
-    found = facts.envelope_facts(sender, policy.domains.tier(sender.domain), peer, door, checked, config)
-    found |= facts.recipient_facts(recipient, info, checked, covered, sender, config)
+    found = snapshots.envelope_facts(sender, policy.domains.tier(sender.domain), peer, door, checked, config)
+    found |= snapshots.recipient_facts(recipient, info, checked, covered, sender, config)
     decision = policy.rules.evaluate(found)
     bounced = checked and not sender.is_null and config.relay.refuse_with == "bounce" and sender.domain in config.originators.domains
     if decision.disposition is not Disposition.REFUSE or bounced:
@@ -97,10 +104,10 @@ def again(
     With *exceptions* the register is read anew at *now*; without, an entry that covered the message then still does. The
     verdict has no edits: those recorded with the message are applied.
     """
-    found: dict[str, Any] = {**message_facts, **recipient_facts}
+    found: dict[str, Any] = {**facts.LATER, **message_facts, **recipient_facts}
     recipient, sender = _path(str(found["recipient.address"])), _path(str(found["originator.address"]))
     info = policy.domains.tier(recipient.domain)
-    found |= facts.tier_facts(info, bool(found["recipient.ours"]))
+    found |= snapshots.tier_facts(info, bool(found["recipient.ours"]))
     if exceptions is not None:
         covered = register.covers(exceptions, sender, recipient, now)
         found |= {"exception.active": bool(covered), "exception.id": covered}
@@ -153,7 +160,7 @@ def _verdict(
 ) -> RecipientVerdict:  # fmt: skip
     return RecipientVerdict(
         address, tier, direction, decision.disposition, decision.status, decision.rule, decision.source, decision.explain, said,
-        decision.trace, decision.hits, decision.tags, covered, protect, edits, decision.archive, decision.notify,
+        decision.trace, decision.hits, decision.tags, covered, protect, edits, decision.archive, decision.notify, decision.copies,
     )  # fmt: skip
 
 

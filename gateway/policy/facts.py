@@ -1,23 +1,19 @@
-"""The typed facts that a rule may name, and the snapshots of them for one message and one recipient.
+"""The typed facts that a rule may name: the vocabulary of conditions.
 
-What it is: ``DECLARED``, the table of every fact with its type and a sentence; the functions that fill it.
-Who calls it: ``decide`` for every message; ``rules`` for the declarations; rules/README.md is held to this table by a test.
-Must never: hold text of the message: no subject, no body, no name of a file. Snapshots are JSON-able and are stored.
+What it is: ``DECLARED``, the table of every fact with its type, its ordinary value and a sentence; ``ELEMENTS``, the same for the
+elements of lists; ``LATER``, what an older snapshot that lacks a fact is taken to say.
+Who calls it: ``rules`` and ``rule_loader`` for the names and types, ``snapshots`` fills them, ``decide`` reads LATER at release;
+rules/README.md is held to these tables by a test.
+Must never: declare a fact that would hold text of the message: no subject, no body, no name of a file.
 Source: design.md sections 5 and 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway import address
-from gateway.address import Path
-from gateway.config import Config, Route
-from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
-from gateway.policy.domains import DomainInfo, Domains
-from gateway.verdict import Classification, Confidence, Direction, Finding, Headers, Leaf, LeafState, Tier
 
 UNMARKED = -1
 """The number that stands for "no level" where a fact is a level."""
@@ -61,12 +57,26 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.is_list", "bool", False, "It came through a mailing list."),
     ("message.auto_submitted", "bool", False, "Auto-Submitted says that a program sent it."),
     ("message.from_official", "bool", True, "Every address of From is of a domain of ours (true where From has none)."),
+    ("message.from_private", "bool", False, "An address of From is of a private provider."),
+    ("message.from_ambiguous", "bool", False, "There is not exactly one From field with exactly one plain address: it is nobody's."),
+    ("message.from_spoofed", "bool", False, "The display name of From shows an address, or a listed domain, that is not its address's."),
+    ("message.from_owned", "bool", True, "The login may use the address of From (true without login, and where From has none)."),
+    ("message.from_authenticated", "bool", False, "A DKIM signature of the domain of From was checked and holds; strangers' mail only."),
+    ("message.sender_official", "bool", True, "Every address of Sender is inside government (true where there is none)."),
+    ("message.reply_to_official", "bool", True, "Every address of Reply-To is inside government (true where there is none)."),
+    ("message.reply_to_private", "bool", False, "An address of Reply-To is of a private provider."),
+    ("message.auto_forwarded", "bool", False, "A field says that a program forwarded it: a mailbox is redirected."),
+    ("message.resent", "bool", False, "Resent-* fields: somebody sent on what he had received."),
+    ("message.is_report", "bool", False, "It is a report (multipart/report): of a delivery, or that it was read."),
+    ("message.first_time_recipients", "int", 0, "Recipients that the sender never wrote to before; 0 where the level is below RESTRICTED."),
     ("originator.domain", "string", "dept.gov.in", "Domain of the envelope sender; empty for the null sender."),
     ("originator.tier", "string", "government", "Tier of that domain."),
     ("originator.look_alike", "string", "", "The government domain that it only resembles."),
     ("originator.ours", "bool", True, "The domain is in originators.domains."),
     ("originator.verified", "bool", True, "Authenticated, or from a listed network with an official sender of ours or none."),
     ("originator.is_null", "bool", False, "The sender is the null sender: a report or a notice."),
+    ("originator.owned", "bool", True, "The login may use the envelope sender (true without login, and for the null sender)."),
+    ("originator.application", "string", "", "Name of the [[application]] of the config that sent it; empty for people."),
     ("client.listed", "bool", True, "The client's address is in originators.networks."),
     ("client.authenticated", "bool", False, "The client has signed in."),
     ("client.tls", "bool", True, "The session is encrypted."),
@@ -80,14 +90,19 @@ DECLARED: Mapping[str, Fact] = _table(
     ("recipient.local", "bool", False, "Ours, or a local route names the domain: strangers may write there."),
     ("recipient.desk", "bool", False, "The postmaster or the abuse desk of a domain of ours, which everybody may reach."),
     ("recipient.official", "bool", True, "Inside government: tier government, or ours and neither private nor government-external."),
+    ("recipient.resembles_sender", "bool", False, "A private or unknown mailbox that seems to be the sender's own, by its name."),
+    ("recipient.first_time", "bool", False, "The sender never wrote to it before; false where the level is below RESTRICTED."),
     ("exception.active", "bool", False, "An entry of the exception register covers this sender and this recipient now."),
     ("exception.id", "string", "", "Its id."),
+    ("profile.disaster", "bool", False, "The disaster profile is on."),
+    ("profile.id", "string", "", "The id of that profile."),
     ("door", "string", "smtp", "smtp, submission, milter or imap."),
     ("config.protection_required", "string", "both", "transport, object or both."),
     ("config.sealed", "bool", True, "There is a security officer's certificate to seal to."),
     ("config.refuse_with", "string", "bounce", "bounce or reply."),
     ("leaves", "list", (), "Every kind of part that is there; see the fields of a leaf."),
     ("findings", "list", (), "Every kind of marking that was found; see the fields of a finding."),
+    ("observations", "list", (), "What the text holds besides markings; see the fields of an observation."),
 )  # fmt: skip
 
 LEAF: Mapping[str, Fact] = _table(
@@ -113,160 +128,34 @@ FINDING: Mapping[str, Fact] = _table(
     ("in_attachment", "bool", False, "It stands in an attachment, not in a body or header."),
 )  # fmt: skip
 
-ELEMENTS: Mapping[str, Mapping[str, Fact]] = {"leaves": LEAF, "findings": FINDING}
+OBSERVATION: Mapping[str, Fact] = _table(
+    ("kind", "string", "topic", "aadhaar, pan, topic, link, address or file-number."),
+    ("name", "string", "", "topic: its name in topics.toml; link: cloud, messenger or other; address: the tier of its domain."),
+    ("place", "string", "body", "subject, body, quoted, signature or attachment."),
+    ("count", "int", 1, "How many different ones of this kind, name and place."),
+)  # fmt: skip
+
+ELEMENTS: Mapping[str, Mapping[str, Fact]] = {"leaves": LEAF, "findings": FINDING, "observations": OBSERVATION}
 """The fields of the elements of the lists."""
 
+ELEMENT_NAMES: Mapping[str, tuple[str, str]] = {
+    "leaves": ("l", "leaf"), "findings": ("f", "finding"), "observations": ("o", "observation"),
+}  # fmt: skip
+"""What a condition calls an element of each list."""
 
-def envelope_facts(sender: Path, sender_info: DomainInfo, peer: Peer, door: Door, verified: bool, config: Config) -> dict[str, object]:
-    """What is known before any content: originator, client, door and config."""
-    return {
-        "originator.domain": sender.domain,
-        "originator.tier": sender_info.tier.value,
-        "originator.look_alike": sender_info.look_alike,
-        "originator.ours": sender.domain in config.originators.domains,
-        "originator.verified": verified,
-        "originator.is_null": sender.is_null,
-        "client.listed": peer.listed,
-        "client.authenticated": bool(peer.user),
-        "client.tls": bool(peer.tls_version),
-        "door": door.value,
-        "config.protection_required": config.protection_required,
-        "config.sealed": config.sealed.certificate is not None,
-        "config.refuse_with": config.relay.refuse_with,
-    }
-
-
-def message_facts(
-    tx: Transaction, classification: Classification, leaves: Sequence[Leaf], headers: Headers, config: Config,
-    *, domains: Domains, ambiguous: bool = False,
-) -> dict[str, object]:  # fmt: skip
-    """The snapshot of everything but the recipient."""
-    envelope = tx.envelope
-    facts = envelope_facts(envelope.sender, domains.tier(envelope.sender.domain), tx.peer, tx.door, tx.verified_originator, config)
-    states = {leaf.state for leaf in leaves}
-    ours = config.originators.domains
-    facts |= {
-        "message.level": number(classification.level),
-        "message.declared": number(classification.declared),
-        "message.found": number(classification.found),
-        "message.probable": number(classification.probable),
-        "message.conflict": classification.conflict,
-        "message.complete": classification.complete,
-        "message.ambiguous": ambiguous,
-        "message.suspect": LeafState.SUSPECT in states,
-        "message.opaque": LeafState.OPAQUE in states,
-        "message.uninspectable": LeafState.UNINSPECTABLE in states,
-        "message.attachments": sum(1 for leaf in leaves if leaf.is_attachment),
-        "message.recipients": len(envelope.recipients),
-        "message.size": tx.size,
-        "message.labelled": bool(headers.labels),
-        "message.signed": headers.signed,
-        "message.is_list": headers.is_list,
-        "message.auto_submitted": headers.auto_submitted.strip().lower() not in ("", "no"),
-        "message.from_official": all(_domain(mailbox) in ours for mailbox in headers.from_addresses),
-        "leaves": _unlike(_leaf(leaf) for leaf in leaves),
-        "findings": _unlike(_findings(classification.evidence, leaves)),
-    }
-    return facts
-
-
-def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception: str, sender: Path, config: Config) -> dict[str, object]:
-    """The snapshot of one recipient; *exception* is the id of the entry that covers it. Holds both addresses, for release."""
-    ours = is_ours(recipient, config)
-    local = ours or _local(recipient.domain, config.route)
-    direction = direction_of(verified, sender, ours, config)
-    return {
-        "recipient.address": recipient.text,
-        "originator.address": sender.text,
-        "recipient.domain": recipient.domain,
-        "recipient.direction": direction.value,
-        "recipient.ours": ours,
-        "recipient.local": local,
-        "recipient.desk": local and recipient.is_desk,
-        **tier_facts(info, ours),
-        "exception.active": bool(exception),
-        "exception.id": exception,
-    }
-
-
-def tier_facts(info: DomainInfo, ours: bool) -> dict[str, object]:
-    """What the domain lists say of a recipient; read anew at release."""
-    return {
-        "recipient.tier": info.tier.value,
-        "recipient.look_alike": info.look_alike,
-        "recipient.provider": info.provider,
-        "recipient.service": info.service,
-        "recipient.official": info.tier is Tier.GOVERNMENT or (ours and info.tier not in (Tier.PRIVATE, Tier.GOVERNMENT_EXTERNAL)),
-    }
-
-
-def direction_of(verified: bool, sender: Path, ours: bool, config: Config) -> Direction:
-    """Direction of mail to a recipient that is *ours* or not (design.md section 4)."""
-    if verified and (sender.is_null or sender.domain in config.originators.domains):
-        return Direction.INTERNAL if ours else Direction.OUTBOUND
-    return Direction.INBOUND
-
-
-def is_ours(path: Path, config: Config) -> bool:
-    """Whether *path* is of a domain of ours; postmaster without a domain is."""
-    return path.domain in config.originators.domains or (not path.domain and bool(path.local))
-
-
-def number(level: Level | None) -> int:
-    """*level* as a fact."""
-    return UNMARKED if level is None else int(level)
-
-
-def _domain(mailbox: str) -> str:
-    """The domain of a header address as A-labels; empty where it is none, so that it is nobody's."""
-    domain = mailbox.rpartition("@")[2]
-    if domain.isascii():
-        return domain.lower()
-    try:
-        return address.domain_of(domain)
-    except address.AddressError:
-        return ""
-
-
-def _local(domain: str, routes: Iterable[Route]) -> bool:
-    """Whether the first route that matches *domain* is a local one."""
-    for route in routes:
-        for pattern in route.domains:
-            if address.matches(domain, pattern):
-                return route.local
-    return False
-
-
-def _leaf(leaf: Leaf) -> dict[str, object]:
-    extension = leaf.name.rpartition(".")[2].lower() if "." in leaf.name else ""
-    return {
-        "level": number(leaf.level),
-        "state": leaf.state.value,
-        "protection": leaf.protection.state.value,
-        "scheme": leaf.protection.scheme,
-        "cipher": leaf.protection.cipher,
-        "bits": leaf.protection.bits,
-        "is_attachment": leaf.is_attachment,
-        "container": leaf.container,
-        "media_type": leaf.media_type,
-        "extension": extension if extension.isascii() and extension.isalnum() and len(extension) <= 8 else "",
-    }
-
-
-def _findings(evidence: Sequence[Finding], leaves: Sequence[Leaf]) -> Iterable[dict[str, object]]:
-    attached = {leaf.path for leaf in leaves if leaf.is_attachment}
-    for finding in evidence:
-        yield {
-            "level": int(finding.level),
-            "zone": finding.zone.value,
-            "language": finding.language,
-            "confidence": Confidence(finding.confidence).value,
-            "detector": finding.detector,
-            "verified": finding.verified,
-            "in_attachment": finding.path in attached,
-        }
-
-
-def _unlike(elements: Iterable[dict[str, object]]) -> list[dict[str, object]]:
-    """*elements* without repetitions: a thousand equal members of an archive are one fact."""
-    return list({tuple(element.values()): element for element in elements}.values())
+LATER: Mapping[str, object] = {
+    name: DECLARED[name].ordinary
+    for name in (
+        # Not looked for when the message was decided. Rules of that day did not ask either, and a reviewer has seen the mail since:
+        # the ordinary value lets him release it, where "not known" would hold it for ever.
+        "message.from_private", "message.from_ambiguous", "message.from_spoofed", "message.from_owned", "message.from_authenticated",
+        "message.sender_official", "message.reply_to_official", "message.reply_to_private", "message.auto_forwarded",
+        "message.resent", "message.is_report", "observations",
+        # Nobody could sign in, no application was known by name, and nobody kept who had written to whom.
+        "originator.owned", "originator.application", "message.first_time_recipients", "recipient.first_time",
+        # Told anew from the two addresses, and from the profiles that are on at release; these are for where neither is given.
+        "recipient.resembles_sender", "profile.disaster", "profile.id",
+    )
+}  # fmt: skip
+"""What a snapshot is taken to say of a fact that was declared after it was made. A fact that is missing and not in this table is
+not known, and what rests on it is deferred: only where the ordinary value is the harmless one does it stand here."""

@@ -24,9 +24,10 @@ _RESERVED = (rules.NO_RULE, rules.NOT_KNOWN)
 _DISPOSITIONS = {one.text: one for one in Disposition}
 _STATUS = {Disposition.DELIVER: "2.0.0", Disposition.HOLD: "4.7.1", Disposition.REFUSE: "5.7.1", Disposition.DEFER: "4.3.0", None: ""}
 _CLASS = {Disposition.DELIVER: "2", Disposition.HOLD: "4", Disposition.REFUSE: "5", Disposition.DEFER: "4"}
+_MAILBOXES = {"notify": rules.NOTIFIED, "copy": rules.COPIED}
 _RULE: Mapping[str, type | tuple[type, ...]] = {
     "id": str, "title": str, "source": str, "when": str, "then": str, "mode": str, "explain": str, "status": str, "tag": (str, list),
-    "archive": (str, list), "notify": (str, list), "session": bool, "sealed": bool, "example": list,
+    "archive": (str, list), "notify": (str, list), "copy": (str, list), "session": bool, "sealed": bool, "example": list,
 }  # fmt: skip
 _EXAMPLE: Mapping[str, type | tuple[type, ...]] = {
     "expect": str, "fires": bool, "message": str, "facts": dict, "from": str, "to": str,
@@ -91,13 +92,13 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     identifier = table["id"]
     if not _ID.fullmatch(identifier) or identifier in _RESERVED:
         raise wrong("id", f"{identifier!r} is not a name of small letters, digits and hyphens, or is taken")
-    effects = {key: _names(file, index, table, key) for key in ("tag", "archive", "notify")}
+    effects = {key: _names(file, index, table, key) for key in ("tag", "archive", "notify", "copy")}
     then_text = table.get("then", "")
     if then_text and then_text not in _DISPOSITIONS:
         raise wrong("then", f"{then_text!r} is not deliver, refuse, hold or defer")
     then = _DISPOSITIONS.get(then_text)
     if then is None and not any(effects.values()):
-        raise wrong("then", "is needed, unless the rule tags, archives or notifies")
+        raise wrong("then", "is needed, unless the rule tags, archives, copies or notifies")
     mode = table.get("mode", "enforce")
     if mode not in ("enforce", "monitor"):
         raise wrong("mode", f"{mode!r} is not enforce or monitor")
@@ -121,7 +122,7 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     examples = _examples(file, index, before, table.get("example", []), then, mode)
     return Rule(
         identifier, table["title"], table["source"], table["when"], then, explain, status, mode, effects["tag"], effects["archive"],
-        effects["notify"], session, sealed, pack, examples, file.name, file.line("rule", index),
+        effects["notify"], effects["copy"], session, sealed, pack, examples, file.name, file.line("rule", index),
     )  # fmt: skip
 
 
@@ -139,6 +140,8 @@ def _names(file: Source, index: int, table: dict[str, Any], key: str) -> tuple[s
     for name in names:
         if not isinstance(name, str) or not _ID.fullmatch(name):
             raise file.fail(file.line("rule", index, key), f"rule.{key}", "is a name of small letters and hyphens, or a list of them")
+        if key in _MAILBOXES and name not in _MAILBOXES[key]:
+            raise file.fail(file.line("rule", index, key), f"rule.{key}", f"{name!r} is not {' or '.join(_MAILBOXES[key])}")
     return tuple(names)
 
 

@@ -24,15 +24,19 @@ from gateway.verdict import Disposition, RuleTrace, merge
 
 NO_RULE = "no-rule-matched"
 NOT_KNOWN = "not-known"
+NOTIFIED = ("nodal", "security", "postmaster", "registry")
+"""Mailboxes of ``[contacts]`` that a rule may send a notice to."""
+COPIED = ("registry",)
+"""Mailboxes of ``[contacts]`` that a rule may send a copy to."""
 EXAMPLE_SENDER = "officer@dept.gov.in"
 EXAMPLE_RECIPIENT = "desk@ministry.gov.in"
 _CACHED = 4096  # decisions remembered by their facts, a rule set
 _MAX_TEXT = 4000
 _TYPES = {"int": cel.Type.INT, "level": cel.Type.INT, "string": cel.Type.STRING, "bool": cel.Type.BOOL}
-_ELEMENT_NAMES = {"leaves": ("l", "leaf"), "findings": ("f", "finding")}
+_LISTS = "|".join(facts.ELEMENTS)
 _STRING = re.compile(r"""r?\"\"\".*?\"\"\"|r?'''.*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|//[^\n]*""", re.S)
-_MACRO = re.compile(r"\b(leaves|findings)(\s*\.\s*(?:exists|all|exists_one|filter)\s*\(\s*)([A-Za-z_]\w*)(?=\s*,)")
-_BARE = re.compile(r"\b(?:leaves|findings)\b(?!\s*\.\s*(?:size\s*\(\s*\)|(?:exists|all|exists_one|filter)\s*\())")
+_MACRO = re.compile(rf"\b({_LISTS})(\s*\.\s*(?:exists|all|exists_one|filter)\s*\(\s*)([A-Za-z_]\w*)(?=\s*,)")
+_BARE = re.compile(rf"\b(?:{_LISTS})\b(?!\s*\.\s*(?:size\s*\(\s*\)|(?:exists|all|exists_one|filter)\s*\())")
 _CHAINED = re.compile(r"\)\s*\.\s*(?:exists|all|exists_one|filter|map)\s*\(|\.\s*map\s*\(")
 
 
@@ -45,13 +49,16 @@ class Rule:
     source: str
     when: str
     then: Disposition | None
-    """None: the rule only tags, archives or notifies."""
+    """None: the rule only tags, archives, copies or notifies."""
     explain: str
     status: str
     mode: str = "enforce"
     tags: tuple[str, ...] = ()
     archive: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
+    """Mailboxes of ``NOTIFIED`` that get a short notice without content."""
+    copies: tuple[str, ...] = ()
+    """Mailboxes of ``COPIED`` that get a copy of what is delivered."""
     session: bool = False
     """A refusal that is given in the session to all recipients, with nothing stored."""
     sealed: bool = False
@@ -95,6 +102,7 @@ class Decision(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     archive: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
     session: bool = False
     sealed: bool = False
     unknown: tuple[str, ...] = ()
@@ -187,15 +195,16 @@ def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, .
     tags = tuple(dict.fromkeys(tag for rule in enforced for tag in rule.tags))
     archive = tuple(dict.fromkeys(name for rule in enforced for name in rule.archive))
     notify = tuple(dict.fromkeys(name for rule in enforced for name in rule.notify))
+    copies = tuple(dict.fromkeys(name for rule in enforced for name in rule.copies))
     names = tuple(rule.id for rule in unknown)
     if first is None and winner is Disposition.DEFER:
-        return Decision(winner, NOT_KNOWN, "4.3.0", "", NOT_KNOWN, trace, hits, tags, archive, notify, unknown=names)
+        return Decision(winner, NOT_KNOWN, "4.3.0", "", NOT_KNOWN, trace, hits, tags, archive, notify, copies, unknown=names)
     if first is None:
         if no_rule_waived and not doubtful:
-            return Decision(Disposition.DELIVER, NO_RULE, "2.0.0", "", "", trace, (), tags, archive, notify)
-        return Decision(Disposition.HOLD, NO_RULE, "4.7.1", "", NO_RULE, trace, (NO_RULE,), tags, archive, notify, unknown=names)
+            return Decision(Disposition.DELIVER, NO_RULE, "2.0.0", "", "", trace, (), tags, archive, notify, copies)
+        return Decision(Disposition.HOLD, NO_RULE, "4.7.1", "", NO_RULE, trace, (NO_RULE,), tags, archive, notify, copies, unknown=names)
     return Decision(
-        winner, first.id, first.status, first.source, first.explain, trace, hits, tags, archive, notify,
+        winner, first.id, first.status, first.source, first.explain, trace, hits, tags, archive, notify, copies,
         session=any(rule.session for rule, then in deciding if then is winner),
         sealed=any(rule.sealed for rule, then in deciding if then is winner),
         unknown=names,
@@ -205,8 +214,8 @@ def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, .
 def check(text: str) -> None:
     """Holds the condition *text* to the declared facts. Raises ConditionError at the first name or type that is wrong.
 
-    Elements of lists have no static type in CEL. So the text is compiled a second time with the fields of ``l``/``leaf`` and
-    ``f``/``finding`` declared as variables and the macro's own variable renamed: a misspelt field is an error at load.
+    Elements of lists have no static type in CEL. So the text is compiled a second time with the fields of ``l``/``leaf`` and the
+    other names of ``ELEMENT_NAMES`` declared as variables and the macro's own variable renamed: a misspelt field is an error at load.
     """
     if len(text) > _MAX_TEXT:
         raise ConditionError(1, 1, f"is longer than {_MAX_TEXT} characters")
@@ -219,7 +228,7 @@ def check(text: str) -> None:
             raise ConditionError(*_position(text, match.start()), reason)
     renamed = text
     for match in reversed(list(_MACRO.finditer(blank))):
-        names = _ELEMENT_NAMES[match[1]]
+        names = facts.ELEMENT_NAMES[match[1]]
         if match[3] not in names:
             raise ConditionError(*_position(text, match.start(3)), f"call an element of {match[1]} {' or '.join(names)}")
         renamed = renamed[: match.start(3)] + "_" * len(match[3]) + renamed[match.end(3) :]
@@ -257,6 +266,6 @@ def _checking() -> Any:
     """What conditions are compiled in to be checked: the fields of elements are variables with types."""
     variables = dict.fromkeys(facts.LEVELS, cel.Type.INT)
     variables |= {fact.name: _TYPES.get(fact.type, cel.Type.List(cel.Type.INT)) for fact in facts.DECLARED.values()}
-    for table, names in _ELEMENT_NAMES.items():
+    for table, names in facts.ELEMENT_NAMES.items():
         variables |= {f"{name}.{field}": _TYPES[fact.type] for name in names for field, fact in facts.ELEMENTS[table].items()}
     return cel.NewEnv(variables=variables)
