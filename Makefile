@@ -6,6 +6,8 @@
 #   make test-service   the tests with Postfix and swaks, where these are installed
 #   make prove-short    the durability proof: 40 runs of 200 messages, SIGKILL at random (ARGS="--runs 3" for fewer)
 #   make prove-control  the same against a gateway that answers before it has committed: it must find lost mail
+#   make bundle  one archive with all wheels and an installer, for machines without a package index (ARGS="--python-version 3.12")
+#   make deb     the Debian package of this release, for the Debian it is built on
 #   make lock    writes the lock files anew (needs uv)
 #   make clean   removes what the others made
 
@@ -15,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 FOLDER ?= run-state
 
-.PHONY: help run test test-service lint prove-short prove-control lock clean setup setup-dev
+.PHONY: help run test test-service lint prove-short prove-control bundle deb lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -73,10 +75,16 @@ prove-control: setup-dev
 		echo "make: the negative control found nothing lost (exit $$code); the proof proves nothing" >&2; exit 1; \
 	fi
 
+bundle: setup-dev
+	@$(BIN)/python packaging/bundle.py $(ARGS)
+
+deb:
+	@packaging/deb.sh
+
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements-dev.lock
 
 clean:
-	rm -rf .venv $(FOLDER) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(FOLDER) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find gateway tests samples -name __pycache__ -type d -prune -exec rm -rf {} +

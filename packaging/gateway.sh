@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /usr/lib/gateway/bin/python -P -m gateway "$@"
