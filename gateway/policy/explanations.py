@@ -25,7 +25,7 @@ WORD_LIMIT = 120  # characters of one inserted word: a hostile file name stays r
 PHRASE_LIMIT = 900  # of a word in a fixed phrase: links and the next server's answers are longer
 WORDS = frozenset({
     "recipient", "domain", "level", "declared", "file", "protection", "provider", "look_alike", "sender", "count", "exception",
-    "probable",
+    "probable", "from", "reply_to", "application", "profile", "host", "personal", "new",
 })  # fmt: skip
 """Every word that a sentence may name."""
 

@@ -2,7 +2,8 @@
 
 What it is: ``of_message`` for decisions about content, ``of_envelope`` for those that know the envelope only.
 Who calls it: ``decide``.
-Must never: take words from the body or the subject; name a file of a message that is, or may be, SECRET or higher.
+Must never: take words from the body or the subject, but for the host of a link to a listed service; name a file or a host of a
+message that is, or may be, SECRET or higher.
 Source: india.md section A, "Bounce style".
 """
 
@@ -16,7 +17,7 @@ from gateway.envelope import Transaction
 from gateway.levels import Level, highest
 from gateway.policy.domains import DomainInfo
 from gateway.protection import ProtectionState
-from gateway.verdict import Classification, Confidence, Leaf, LeafState
+from gateway.verdict import Classification, Confidence, Leaf, LeafState, Observation
 
 Words = tuple[tuple[str, str], ...]
 
@@ -26,6 +27,8 @@ def _unprotected(leaf: Leaf) -> bool:
     return leaf.is_attachment and classified and leaf.protection.state is ProtectionState.NONE
 
 
+_PERSONAL = ("aadhaar", "pan")
+_SERVICES = ("cloud", "messenger")
 _TESTS: Mapping[str, Callable[[Leaf], bool]] = {
     "weak": lambda leaf: leaf.protection.state is ProtectionState.WEAK,
     "unverifiable": lambda leaf: leaf.protection.state is ProtectionState.UNVERIFIABLE,
@@ -57,19 +60,29 @@ class MessageWords:
         return own if leaf is None else (*own, ("file", _name(leaf)), ("protection", _protection(leaf)))
 
 
-def of_message(tx: Transaction, classification: Classification, leaves: Sequence[Leaf]) -> MessageWords:
-    """The words that all recipients of *tx* share."""
+def of_message(
+    tx: Transaction, classification: Classification, leaves: Sequence[Leaf], observations: Sequence[Observation] = (),
+    *, names: Words = (),
+) -> MessageWords:  # fmt: skip
+    """The words that all recipients of *tx* share; *names* are those that the headers and the config give."""
     top = highest((classification.level, classification.probable))
+    secret = top is not None and top >= Level.SECRET
     common = (
         ("level", _text(classification.level if classification.level is not None else classification.probable)),
         ("declared", _text(classification.declared)),
         ("probable", _text(classification.probable)),
         ("count", str(len(tx.envelope.recipients))),
+        *names,
     )
+    if observations:
+        common += (("personal", str(sum(one.count for one in observations if one.kind in _PERSONAL))),)
+        hosts = [one.host for one in observations if one.kind == "link" and one.name in _SERVICES and one.host]
+        if hosts and not secret:
+            common += (("host", hosts[0]),)
     marked = frozenset(
         one.path for one in classification.evidence if one.confidence is Confidence.CERTAIN and one.level is classification.level
     )
-    return MessageWords(tx.envelope.sender.text or "<>", common, leaves, marked, top is not None and top >= Level.SECRET)
+    return MessageWords(tx.envelope.sender.text or "<>", common, leaves, marked, secret)
 
 
 def of_envelope(sender: Path, recipient: Path, info: DomainInfo, exception: str, level: Level | None = None) -> Words:
