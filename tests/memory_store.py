@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.requests import ExceptionRow
+from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.base import (
     ApprovalRow,
     AuditEvent,
@@ -42,10 +43,13 @@ class MemoryStore:
         self.hold_rows: dict[str, HoldRow] = {}
         self.approval_rows: list[ApprovalRow] = []
         self.exception_rows: dict[str, ExceptionRow] = {}
+        self.profile_rows: dict[str, ProfileRow] = {}
+        self.pairs: dict[bytes, int] = {}
         self.user_rows: dict[str, UserRow] = {}
         self.events: list[AuditEvent] = []
         self.audit_table: list[AuditRow] = []
         self.head_rows: list[HeadRow] = []
+        self.closing_rows: dict[str, HeadRow] = {}
         self.fail_writes = 0
         self.writes = 0
         self._chain: Chain | None = None
@@ -91,6 +95,8 @@ class MemoryStore:
             ended.add(held.message_id)
         self.approval_rows += batch.approvals
         self.exception_rows.update((row.id, row) for row in batch.exceptions)
+        self.profile_rows.update((row.id, row) for row in batch.profiles)
+        self.pairs.update((row.pair, row.day) for row in batch.correspondents)
         self.user_rows.update((row.name, row) for row in batch.users)
         for body_id in batch.drop_bodies:
             self.bodies.pop(body_id, None)
@@ -104,7 +110,8 @@ class MemoryStore:
         self._changed.set()
 
     def _check(self, batch: Batch) -> None:
-        if batch.expect_exceptions_version and batch.expect_exceptions_version != register_version(self.exception_rows.values()):
+        register = register_version(self.exception_rows.values(), self.profile_rows.values())
+        if batch.expect_exceptions_version not in ("", register):
             raise Conflict("the exception register has changed")
         for update in batch.delivery_updates:
             row = self.delivery_rows.get(update.id)
@@ -177,6 +184,12 @@ class MemoryStore:
     async def exceptions(self, *, all: bool = False) -> list[ExceptionRow]:
         return sorted((r for r in self.exception_rows.values() if all or r.state == "active"), key=lambda r: r.id)
 
+    async def profiles(self, *, all: bool = False) -> list[ProfileRow]:
+        return sorted((r for r in self.profile_rows.values() if all or r.state == "active"), key=lambda r: r.id)
+
+    async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
+        return {pair for pair in pairs if pair in self.pairs}
+
     async def users(self) -> list[UserRow]:
         return sorted(self.user_rows.values(), key=lambda u: u.name)
 
@@ -184,7 +197,7 @@ class MemoryStore:
         return next((r for r in reversed(self.audit_table) if r.chain == chain), None)
 
     async def audit_chains(self) -> list[str]:
-        return sorted({r.chain for r in self.audit_table} | {h.chain for h in self.head_rows})
+        return sorted({r.chain for r in self.audit_table} | {h.chain for h in self.head_rows} | set(self.closing_rows))
 
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
         rows = [r for r in self.audit_table if r.seq > after and chain in ("", r.chain) and reference in ("", r.reference)]
@@ -192,6 +205,54 @@ class MemoryStore:
 
     async def signed_heads(self, chain: str = "") -> list[HeadRow]:
         return sorted((h for h in self.head_rows if chain in ("", h.chain)), key=lambda h: (h.chain, h.seq))
+
+    async def closings(self, chain: str = "") -> list[HeadRow]:
+        return sorted((c for c in self.closing_rows.values() if chain in ("", c.chain)), key=lambda c: c.chain)
+
+    async def audit_ages(self, chain: str, after: int, limit: int) -> list[tuple[int, float, str]]:
+        return [(r.seq, r.created, r.hash) for r in await self.audit_rows(chain=chain, after=after, limit=limit)]
+
+    async def drop_audit(self, closing: HeadRow, limit: int) -> int:
+        chain = [r for r in self.audit_table if r.chain == closing.chain]
+        gone = [r for r in chain if r.seq <= closing.seq]
+        if len(gone) > limit or not any(r.seq == closing.seq and r.hash == closing.hash for r in chain):
+            raise Conflict("not the rows that were signed")
+        self.closing_rows[closing.chain] = closing
+        self.audit_table = [r for r in self.audit_table if r not in gone]
+        self.head_rows = [h for h in self.head_rows if h.chain != closing.chain or h.seq > closing.seq]
+        return len(gone)
+
+    async def drop_messages(self, before: float, after: str, limit: int) -> tuple[int, str]:
+        seen = sorted(m.id for m in self.messages.values() if m.id > after)[:limit]
+        old = [id for id in seen if self.messages[id].created < before]
+        gone = [id for id in old if not self._is_needed(id, before)]
+        holds = {h.id for h in self.hold_rows.values() if h.message_id in gone}
+        self.approval_rows = [a for a in self.approval_rows if a.hold_id not in holds]
+        self.hold_rows = {h.id: h for h in self.hold_rows.values() if h.id not in holds}
+        self.delivery_rows = {d.id: d for d in self.delivery_rows.values() if d.message_id not in gone}
+        for id in gone:
+            self.bodies.pop(self.messages.pop(id).body_id, None)
+        return len(gone), old[-1] if len(old) == len(seen) == limit else ""
+
+    def _is_needed(self, message_id: str, before: float) -> bool:
+        return any(r.message_id == message_id and (r.state in _OPEN or r.created >= before) for r in self.delivery_rows.values()) or any(
+            h.message_id == message_id and (h.state in _OPEN_HOLD or h.updated >= before) for h in self.hold_rows.values()
+        )
+
+    async def drop_correspondents(self, before: int, limit: int) -> int:
+        gone = [pair for pair, day in self.pairs.items() if day < before][:limit]
+        for pair in gone:
+            del self.pairs[pair]
+        return len(gone)
+
+    async def drop_ended(self, before: float, limit: int) -> int:
+        count = 0
+        for table in (self.exception_rows, self.profile_rows):
+            gone = [r.id for r in table.values() if r.state != "active" and r.expires < before][:limit]
+            for id in gone:
+                del table[id]
+            count += len(gone)
+        return count
 
     async def compact(self) -> int:
         return 0

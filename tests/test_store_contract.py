@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from gateway.requests import ExceptionRow
+from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.base import (
     ApprovalRow,
     Batch,
     Conflict,
+    CorrespondentRow,
     DeliveryState,
     DeliveryUpdate,
     HeadRow,
@@ -244,4 +246,106 @@ async def test_a_writer_that_leaves_does_not_take_its_batch_back(store: SqliteSt
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await store.write(Batch())
+    assert await store.message(row.id) is not None
+
+
+async def test_profiles_are_part_of_the_register_version(store: SqliteStore) -> None:
+    row = ProfileRow("p1", "disaster", "why", "r", "a", NOW, NOW + 10)
+    entry = ExceptionRow("e1", "a@b", "*", "why", "r", "a", NOW, NOW + 10)
+    empty = register_version(())
+    await store.write(Batch(profiles=[row], exceptions=[entry]))
+    assert await store.profiles() == [row]
+    for version in (empty, register_version([entry]), register_version((), [row])):
+        with pytest.raises(Conflict):
+            await store.write(Batch(expect_exceptions_version=version, messages=[message()]))
+    both = register_version([entry], [row])
+    over = replace(row, state="ended")
+    results = await asyncio.gather(
+        store.write(Batch(expect_exceptions_version=both, messages=[message()])),
+        store.write(Batch(profiles=[over])),
+        store.write(Batch(expect_exceptions_version=both, messages=[message()])),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), type(None), Conflict]
+    assert (await store.profiles(), await store.profiles(all=True)) == ([], [over])
+    await store.write(Batch(expect_exceptions_version=register_version([entry]), messages=[message()]))
+
+
+async def test_correspondents_are_known_by_their_hash(store: SqliteStore) -> None:
+    await store.write(Batch(correspondents=[CorrespondentRow(b"a", 10), CorrespondentRow(b"b", 20)]))
+    await store.write(Batch(correspondents=[CorrespondentRow(b"a", 30)]))
+    assert await store.known_pairs([b"a", b"b", b"c"]) == {b"a", b"b"}
+    assert await store.known_pairs([]) == set()
+    assert await store.drop_correspondents(25, 10) == 1
+    assert await store.known_pairs([b"a", b"b"]) == {b"a"}, "the last time counts"
+    await store.write(Batch(correspondents=[CorrespondentRow(bytes([n]) * 16, 1) for n in range(5)]))
+    assert [await store.drop_correspondents(2, 3) for _ in range(3)] == [3, 2, 0]
+
+
+async def test_only_finished_messages_are_removed_with_all_that_is_theirs(store: SqliteStore) -> None:
+    old = [message(f"0{n}", created=NOW - 100) for n in range(5)]
+    new = message("09", created=NOW)
+    ended = [delivery(row, state=D) for row in old[:3]]
+    waiting, late = delivery(old[3]), delivery(old[4], state=D, created=NOW)
+    done = hold(old[0], state=HoldState.RELEASED, updated=NOW - 50)
+    recent = hold(old[1], state=HoldState.REFUSED, updated=NOW - 1)
+    held = hold(old[2], updated=NOW - 50)
+    approval = ApprovalRow("ap", done.id, NOW, "asha", "ok", "s", ("x",), ())
+    await store.write(
+        Batch(
+            messages=[*old, new], deliveries=[*ended, waiting, late, delivery(new, state=D)], holds=[done, recent, held],
+            approvals=[approval], bodies=[body(old[0].id), body(old[2].id)],
+        )
+    )  # fmt: skip
+    gone, last = 0, ""
+    for _ in range(9):
+        count, last = await store.drop_messages(NOW - 10, last, 2)
+        gone += count
+        if not last:
+            break
+    assert gone == 1
+    assert [row.id for row in [*old, new] if await store.message(row.id) is None] == ["00"]
+    assert await store.hold(done.id) is None
+    assert await store.approvals(done.id) == []
+    assert await store.delivery(ended[0].id) is None
+    assert await store.body(old[0].id) is None
+    assert await store.body(old[2].id) is not None, "it is held"
+    assert await store.open_delivery_count() == 1
+
+
+async def test_an_ended_entry_goes_by_its_end_and_an_active_one_stays(store: SqliteStore) -> None:
+    entry = ExceptionRow("e1", "a@b", "*", "why", "r", "a", NOW - 100, NOW - 50, "expired")
+    profile = ProfileRow("p1", "disaster", "why", "r", "a", NOW - 100, NOW - 50, "ended")
+    on = [replace(entry, id="e2", state="active"), replace(entry, id="e3", expires=NOW)]
+    await store.write(Batch(exceptions=[entry, *on], profiles=[profile, replace(profile, id="p2", state="active")]))
+    assert await store.drop_ended(NOW - 10, 10) == 2
+    assert [row.id for row in await store.exceptions(all=True)] == ["e2", "e3"]
+    assert [row.id for row in await store.profiles(all=True)] == ["p2"]
+
+
+async def test_the_beginning_of_a_chain_goes_in_one_piece_with_its_closing_head(store: SqliteStore) -> None:
+    for n in range(1, 7):
+        await store.write(Batch(audit=[event(f"R{n}", created=NOW + n)]))
+    await store.write(Batch(heads=[HeadRow("plain", seq, str(seq), NOW, "k", "s") for seq in (2, 4, 6)]))
+    assert await store.audit_ages("plain", 2, 2) == [(3, NOW + 3, "3"), (4, NOW + 4, "4")]
+    with pytest.raises(Conflict):
+        await store.drop_audit(HeadRow("plain", 4, "another", NOW, "k", "s"), 10)
+    with pytest.raises(Conflict):
+        await store.drop_audit(HeadRow("plain", 4, "4", NOW, "k", "s"), 3)
+    assert (len(await store.audit_rows()), await store.closings()) == (6, []), "nothing of a step that may not be stands"
+    for seq in (2, 5):
+        closing = HeadRow("plain", seq, str(seq), NOW, "k", "s")
+        assert await store.drop_audit(closing, 3) == (2 if seq == 2 else 3)
+        assert await store.closings("plain") == [closing]
+    assert [row.seq for row in await store.audit_rows()] == [6]
+    assert [head.seq for head in await store.signed_heads()] == [6]
+    await store.write(Batch(audit=[event("R7")]))
+    assert [row.seq for row in await store.audit_rows()] == [6, 7], "the chain goes on"
+
+
+async def test_a_removal_that_fails_ends_nobody_elses_work(store: SqliteStore) -> None:
+    batch, row, _ = whole()
+    wrong = store.drop_audit(HeadRow("plain", 9, "x", NOW, "k", "s"), 10)
+    results = await asyncio.gather(store.write(batch), wrong, store.write(Batch(messages=[message()])), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), Conflict, type(None)]
     assert await store.message(row.id) is not None

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import audit, check, demo, exceptions, explain, keys, quarantine, queue, rules, run, samples, setup, users
+from gateway.cli import audit, check, demo, exceptions, explain, keys, profiles, quarantine, queue, rules, run, samples, setup, store, users
 from gateway.cli.options import Stop
 from gateway.serving import failed, sentence
 
@@ -46,7 +46,7 @@ def application() -> typer.Typer:
     explain.register(app)
     samples.register(app)
     demo.register(app)
-    for noun in (rules, quarantine, queue, audit, exceptions, users, keys):
+    for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, keys, store):
         app.add_typer(noun.commands())
     return app
 

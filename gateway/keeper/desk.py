@@ -60,7 +60,8 @@ class Desk:
             requests.ActOnQueue: self._act_on_queue, requests.SearchAudit: self._search_audit, requests.ShowAudit: self._show_audit,
             requests.ListExceptions: self._list_exceptions, requests.AddException: self._add_exception,
             requests.ExpireException: self._end_exception, requests.ListUsers: self._list_users, requests.AddUser: self._add_user,
-            requests.OneTimeLogin: self._login,
+            requests.OneTimeLogin: self._login, requests.ListProfiles: self._list_profiles, requests.StartProfile: self._start_profile,
+            requests.EndProfile: self._end_profile,
         }  # fmt: skip
 
     async def answer(self, request: Any, peer: Credentials) -> tuple[Any, bytes]:
@@ -162,6 +163,17 @@ class Desk:
     async def _end_exception(self, request: requests.ExpireException, peer: Credentials) -> Done:
         await self._register.end(request, await self._accounts.actor(peer, request.user))
         return Done()
+
+    async def _list_profiles(self, request: requests.ListProfiles, _: Credentials) -> Rows:
+        found = await self._store.profiles(all=True) if request.all else self._register.current.profiles
+        return Rows(tuple(records.profile(row) for row in found))
+
+    async def _start_profile(self, request: requests.StartProfile, peer: Credentials) -> Rows:
+        return Rows((records.profile(await self._register.start(request, await self._accounts.actor(peer, ""))),))
+
+    async def _end_profile(self, request: requests.EndProfile, peer: Credentials) -> Rows:
+        ended = await self._register.finish(request, await self._accounts.actor(peer, request.user))
+        return Rows(tuple(records.profile(row) for row in ended))
 
     async def _list_users(self, _: requests.ListUsers, __: Credentials) -> Rows:
         return Rows(tuple(records.user(row) for row in await self._store.users()))

@@ -1,19 +1,24 @@
 """The exception register: who may write to whom beyond the rules, approved by another person, until when.
 
-What it is: the register in memory with its version, adding and ending entries, and expiry.
+What it is: the register in memory with its version, adding and ending entries and profiles, and expiry.
 Who calls it: ``service`` (doors fetch it, the command line changes it), ``act`` (version), ``housekeeping`` (expiry).
-Must never: take an entry whose approver is its requester, or that has no end; show an entry after its end.
+Must never: take an entry or a profile whose approver is its requester, or that has no end; show one after its end; know a profile
+that relaxes a rule on classified mail (what a profile does is the rules' to say).
 Source: design.md sections 4 and 5; india.md R13, R31 and B.5.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
+from gateway import logs
 from gateway.envelope import new_id
 from gateway.keeper import events
-from gateway.requests import AddException, ExceptionRow, Exceptions, ExpireException
+from gateway.policy.register import PROFILES
+from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, ProfileRow, StartProfile
 from gateway.stores.base import Batch, Store, register_version
 
 _LABELS = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
@@ -21,6 +26,10 @@ _PATTERN = re.compile(rf"\*|(?:[^\s@\x00-\x1f\x7f]{{0,64}}@|\.)?{_LABELS}", re.I
 _LONG = 1000
 FOREVER = 10 * 366 * 86400.0
 """Seconds after which an entry has to be asked for again, whoever approves it."""
+LONGEST_PROFILE = 30 * 86400.0
+"""Seconds after which a profile has to be approved anew. No option: a disaster that lasts longer needs another decision, not
+another config."""
+_log = logs.get("register")
 
 
 class Wrong(Exception):
@@ -42,35 +51,44 @@ class Register:
 
     async def load(self) -> None:
         """Reads the register, and ends what has expired meanwhile. Raises StoreError."""
-        rows = tuple(await self._store.exceptions())
-        self._current = Exceptions(register_version(rows), rows)
-        self._first_end = min((row.expires for row in rows), default=float("inf"))
+        rows, profiles = tuple(await self._store.exceptions()), tuple(await self._store.profiles())
+        self._current = Exceptions(register_version(rows, profiles), rows, profiles)
+        self._first_end = min((*(row.expires for row in rows), *(row.expires for row in profiles)), default=float("inf"))
         await self.expire()
 
     @property
     def current(self) -> Exceptions:
-        """The active entries and their version."""
+        """The active entries, the profiles that are on, and the version of both."""
         return self._current
 
     @property
     def first_end(self) -> float:
-        """When the next entry ends (seconds since the epoch); infinity when there is none."""
+        """When the next entry or profile ends (seconds since the epoch); infinity when there is none."""
         return self._first_end
 
     async def expire(self) -> int:
-        """Ends the entries whose time has come. Returns how many."""
+        """Ends the entries and profiles whose time has come. Returns how many."""
         now = self._clock()
         if now < self._first_end:
             return 0
         over = [row for row in self._current.rows if row.expires <= now]
-        ended = [_with_state(row, "expired", row.expires) for row in over]
+        off = [row for row in self._current.profiles if row.expires <= now]
         log = [
             events.act("exception-expired", now, "", row.reason, sender=row.sender, recipient=row.recipient, exception=row.id)
             for row in over
         ]
-        await self._store.write(Batch(exceptions=ended, audit=log))
+        log += [events.act("profile-expired", now, "", row.reason, profile=row.id, name=row.name) for row in off]
+        await self._store.write(
+            Batch(
+                exceptions=[replace(row, state="expired") for row in over],
+                profiles=[replace(row, state="expired") for row in off],
+                audit=log,
+            )
+        )
+        for row in off:
+            _log.warning("a profile is over", **{"gateway.profile": row.name, "gateway.profile_id": row.id})
         await self.load()
-        return len(over)
+        return len(over) + len(off)
 
     async def add(self, request: AddException, user: str) -> ExceptionRow:
         """A new entry. Raises Wrong, StoreError."""
@@ -79,18 +97,13 @@ class Register:
             "from": request.sender, "to": request.recipient, "reason": request.reason, "requester": request.requester,
             "approver": request.approver,
         }  # fmt: skip
-        for name, value in words.items():
-            if not value.strip():
-                raise Wrong(f"exceptions: {name} is missing")
-            if len(value) > _LONG or not value.isprintable():
-                raise Wrong(f"exceptions: {name} is too long or holds characters that cannot be printed")
+        _check_words("exceptions", words)
         for name in ("from", "to"):
             if not _PATTERN.fullmatch(words[name].strip()):
                 raise Wrong(f"exceptions: {name}: write a@b, @b or b (a domain), .b (its sub-domains) or *, domains as A-labels")
         if request.sender.strip() == "*" and request.recipient.strip() == "*":
             raise Wrong("exceptions: an entry from everybody to everybody would switch the rules off; name a sender or a recipient")
-        if request.requester.strip().casefold() == request.approver.strip().casefold():
-            raise Wrong("the approver of an exception cannot be its requester", 1)
+        _check_two(request.requester, request.approver, "an exception")
         if not now < request.expires <= now + FOREVER:
             raise Wrong("exceptions: the end must be in the future, at most ten years from now")
         row = ExceptionRow(
@@ -112,12 +125,59 @@ class Register:
         if row is None:
             raise Wrong(f"there is no active exception {request.id[:64]!r}", 1)
         log = events.act("exception-ended", now, user, request.reason.strip(), sender=row.sender, recipient=row.recipient, exception=row.id)
-        await self._store.write(Batch(exceptions=[_with_state(row, "expired", min(row.expires, now))], audit=[log]))
+        await self._store.write(Batch(exceptions=[replace(row, state="expired", expires=min(row.expires, now))], audit=[log]))
         await self.load()
 
+    # --- profiles -----------------------------------------------------------------------------------------------------
 
-def _with_state(row: ExceptionRow, state: str, expires: float) -> ExceptionRow:
-    return ExceptionRow(row.id, row.sender, row.recipient, row.reason, row.requester, row.approver, row.created, expires, state)
+    async def start(self, request: StartProfile, user: str) -> ProfileRow:
+        """Turns a profile on. Raises Wrong, StoreError."""
+        now, name = self._clock(), request.name.strip().lower()
+        if name not in PROFILES:
+            raise Wrong(f"profiles: there is no profile {name[:64]!r}; there is: {', '.join(PROFILES)}")
+        _check_words("profiles", {"reason": request.reason, "requester": request.requester, "approver": request.approver})
+        _check_two(request.requester, request.approver, "a profile")
+        if not now < request.expires <= now + LONGEST_PROFILE:
+            raise Wrong("profiles: the end must be in the future, at most 30 days from now; start it anew when it is needed for longer")
+        row = ProfileRow(new_id(), name, request.reason.strip(), request.requester.strip(), request.approver.strip(), now, request.expires)
+        log = events.act(
+            "profile-started", now, user, row.reason, profile=row.id, name=name, requester=row.requester, approver=row.approver,
+            expires=int(row.expires),
+        )  # fmt: skip
+        await self._store.write(Batch(profiles=[row], audit=[log]))
+        _log.warning("a profile is on", **{"gateway.profile": name, "gateway.profile_id": row.id, "gateway.until": row.expires})
+        await self.load()
+        return row
+
+    async def finish(self, request: EndProfile, user: str) -> list[ProfileRow]:
+        """Ends now the profile with that id, or every profile of that name that is on. Returns them. Raises Wrong, StoreError."""
+        now = self._clock()
+        ended = [
+            replace(row, state="ended", expires=min(row.expires, now))
+            for row in self._current.profiles
+            if request.id.strip() in (row.id, row.name)
+        ]
+        if not ended:
+            raise Wrong(f"no profile {request.id[:64]!r} is on", 1)
+        log = [events.act("profile-ended", now, user, request.reason.strip()[:_LONG], profile=row.id, name=row.name) for row in ended]
+        await self._store.write(Batch(profiles=ended, audit=log))
+        for row in ended:
+            _log.warning("a profile was ended", **{"gateway.profile": row.name, "gateway.profile_id": row.id})
+        await self.load()
+        return ended
+
+
+def _check_words(noun: str, words: Mapping[str, str]) -> None:
+    for name, value in words.items():
+        if not value.strip():
+            raise Wrong(f"{noun}: {name} is missing")
+        if len(value) > _LONG or not value.isprintable():
+            raise Wrong(f"{noun}: {name} is too long or holds characters that cannot be printed")
+
+
+def _check_two(requester: str, approver: str, what: str) -> None:
+    if requester.strip().casefold() == approver.strip().casefold():
+        raise Wrong(f"the approver of {what} cannot be its requester", 1)
 
 
 def _folded(pattern: str) -> str:

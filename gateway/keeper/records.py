@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.keeper.recorded import Details, Kept
 from gateway.levels import Level
-from gateway.requests import ExceptionRow
+from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.base import ApprovalRow, AuditRow, DeliveryRow, HoldRow, UserRow
 
 
@@ -96,6 +96,12 @@ def audit(row: AuditRow) -> dict[str, Any]:
 
 def exception(row: ExceptionRow) -> dict[str, Any]:
     """One entry of the register."""
+    built: dict[str, Any] = msgspec.to_builtins(row)
+    return built
+
+
+def profile(row: ProfileRow) -> dict[str, Any]:
+    """One time in which a profile is, or was, on."""
     built: dict[str, Any] = msgspec.to_builtins(row)
     return built
 

@@ -1,9 +1,9 @@
 """The exception register as a decision reads it.
 
-What it is: ``covers``: which active entry, if any, covers a sender and a recipient at a time.
+What it is: ``covers``: which active entry, if any, covers a sender and a recipient at a time; ``profile``: which profile is on.
 Who calls it: ``decide``.
 Must never: decide anything. An entry is a fact inside a rule's condition, never an override.
-Source: design.md section 4, "Merge"; contract.md, ``gateway exceptions``.
+Sources: design.md section 4, "Merge"; contract.md, ``gateway exceptions``; india.md R31.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from functools import lru_cache
 
 from gateway.address import Path
 from gateway.requests import ExceptionRow, Exceptions
+
+DISASTER = "disaster"
+"""India.md R31: for the time of a disaster other ways may be used; rules on classified mail are as ever."""
+PROFILES = (DISASTER,)
+"""The names of all profiles there are."""
 
 
 def covers(exceptions: Exceptions, sender: Path, recipient: Path, now: float) -> str:
@@ -26,6 +31,13 @@ def covers(exceptions: Exceptions, sender: Path, recipient: Path, now: float) ->
             if row.state == "active" and row.created <= now < row.expires and matches(row.sender, sender) and (not found or row.id < found):
                 found = row.id
     return found
+
+
+def profile(exceptions: Exceptions, name: str, at: float) -> str:
+    """The id of the profile *name* that is on at *at* (seconds since the epoch), of several the one that ends last; empty when none
+    is. A profile is over at its end, whether the keeper has said so yet or not."""
+    on = [row for row in exceptions.profiles if row.name == name and row.state == "active" and row.created <= at < row.expires]
+    return max(on, key=lambda row: (row.expires, row.id)).id if on else ""
 
 
 def matches(pattern: str, path: Path) -> bool:

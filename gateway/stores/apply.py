@@ -72,7 +72,7 @@ class Applier:
         self.delta = 0
         """Open deliveries that this transaction has added."""
         self.register = ""
-        """Version of the exception register."""
+        """Version of the register of exceptions and profiles."""
 
     def apply(self, db: sqlite3.Connection, chain: Chain, jobs: Sequence[Job]) -> None:
         """Writes the batches of *jobs* together. A Conflict found before its batch wrote anything is set on its job;
@@ -90,8 +90,9 @@ class Applier:
         many(db, rows.INSERT_DELIVERY, [rows.delivery_values(row) for row in deliveries])
         self.delta += sum(row.state not in _FINAL for row in deliveries)
         for batch in batches:
-            if batch.holds or batch.approvals or batch.users or batch.drop_bodies or batch.heads or batch.exceptions:
+            if batch.holds or batch.approvals or batch.users or batch.drop_bodies or batch.heads or batch.exceptions or batch.profiles:
                 self._apply_rare(db, batch)
+        many(db, rows.REPLACE_CORRESPONDENT, [rows.correspondent_values(row) for b in batches for row in b.correspondents])
         if ended:
             self._statements(db, _DROP_FINISHED, "?", [(message_id,) for message_id in ended])
         audit = [rows.audit_values(chain.append(event), event) for b in batches for event in b.audit]
@@ -105,12 +106,13 @@ class Applier:
         self._insert(db, rows.INSERT_HOLD, [rows.hold_values(row) for row in batch.holds])
         self._insert(db, rows.INSERT_APPROVAL, [rows.approval_values(row) for row in batch.approvals])
         self._insert(db, rows.REPLACE_EXCEPTION, [rows.exception_values(row) for row in batch.exceptions])
+        self._insert(db, rows.REPLACE_PROFILE, [rows.profile_values(row) for row in batch.profiles])
         self._insert(db, rows.REPLACE_USER, [rows.user_values(row) for row in batch.users])
         self._insert(db, rows.INSERT_HEAD, [rows.head_values(row) for row in batch.heads])
         for body_id in batch.drop_bodies:
             db.execute(_DROP_BODY, (body_id,))
-        if batch.exceptions:
-            self.register = register_version(rows.exception_row(v) for v in db.execute(rows.SELECT_EXCEPTION))
+        if batch.exceptions or batch.profiles:
+            self.register = read_register(db)
 
     def _update(self, db: sqlite3.Connection, jobs: Sequence[Job], ended: dict[str, None]) -> list[Batch]:
         """The part that may find another state than it expects; returns the batches that may go on."""
@@ -119,7 +121,7 @@ class Applier:
             assert job.batch is not None
             if job.batch.expect_exceptions_version not in ("", self.register):
                 job.error = Conflict("the exception register has changed")
-            elif len(jobs) > 1 and job.batch.expect_exceptions_version and any(j.batch.exceptions for j in jobs if j.batch is not None):
+            elif len(jobs) > 1 and job.batch.expect_exceptions_version and any(_changes_register(j) for j in jobs):
                 raise Again  # in their order, one by one
             else:
                 updates += [(job, update) for update in job.batch.delivery_updates]
@@ -178,6 +180,18 @@ class Applier:
             found += db.execute(sql, flat).fetchall()
             start, left = start + size, left - size
         return found
+
+
+def read_register(db: sqlite3.Connection) -> str:
+    """The version of the register as the tables have it."""
+    return register_version(
+        (rows.exception_row(v) for v in db.execute(rows.SELECT_EXCEPTION + " WHERE state = 'active'")),
+        (rows.profile_row(v) for v in db.execute(rows.SELECT_PROFILE + " WHERE state = 'active'")),
+    )
+
+
+def _changes_register(job: Job) -> bool:
+    return job.batch is not None and bool(job.batch.exceptions or job.batch.profiles)
 
 
 def _states(expect: Sequence[DeliveryState] | Sequence[HoldState]) -> str:

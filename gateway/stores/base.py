@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.requests import ExceptionRow
+from gateway.requests import ExceptionRow, ProfileRow
 from gateway.verdict import Edit
 
 FORMAT = 1
@@ -205,6 +205,14 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     department: str = ""
 
 
+class CorrespondentRow(msgspec.Struct, frozen=True):
+    """Somebody of ours has written to somebody: a keyed hash of both addresses, and the day (since the epoch) of the last time."""
+
+    pair: bytes
+    day: int
+    department: str = ""
+
+
 class UserRow(msgspec.Struct, frozen=True):
     """A reviewer."""
 
@@ -291,6 +299,10 @@ class Batch(msgspec.Struct, frozen=True):
     approvals: Sequence[ApprovalRow] = ()
     exceptions: Sequence[ExceptionRow] = ()
     """Inserted, or replaced where the id is there."""
+    profiles: Sequence[ProfileRow] = ()
+    """Inserted, or replaced where the id is there."""
+    correspondents: Sequence[CorrespondentRow] = ()
+    """Inserted, or replaced where the pair is there."""
     users: Sequence[UserRow] = ()
     drop_bodies: Sequence[str] = ()
     """Ids of bodies whose data key is destroyed."""
@@ -300,10 +312,12 @@ class Batch(msgspec.Struct, frozen=True):
     """Not empty: the register must still have this version, else Conflict."""
 
 
-def register_version(rows: Iterable[ExceptionRow]) -> str:
-    """The content-addressed version of the exception register: sha256 over its active rows in the order of their ids."""
-    active = sorted((row for row in rows if row.state == "active"), key=lambda row: row.id)
-    return "sha256:" + hashlib.sha256(msgspec.json.encode(active)).hexdigest()
+def register_version(rows: Iterable[ExceptionRow], profiles: Iterable[ProfileRow] = ()) -> str:
+    """The content-addressed version of the register: sha256 over its active exceptions, and the profiles that are on, in the order
+    of their ids. Without a profile it is that of the exceptions alone."""
+    active: list[Any] = sorted((row for row in rows if row.state == "active"), key=lambda row: row.id)
+    on = sorted((row for row in profiles if row.state == "active"), key=lambda row: row.id)
+    return "sha256:" + hashlib.sha256(msgspec.json.encode([active, on] if on else active)).hexdigest()
 
 
 class Store(Protocol):
@@ -340,11 +354,35 @@ class Store(Protocol):
     async def expired_holds(self, now: float, limit: int) -> list[HoldRow]: ...
     async def approvals(self, hold_id: str) -> list[ApprovalRow]: ...
     async def exceptions(self, *, all: bool = False) -> list[ExceptionRow]: ...
+    async def profiles(self, *, all: bool = False) -> list[ProfileRow]: ...
+    async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
+        """Those of *pairs* that the table of correspondents holds."""
+
     async def users(self) -> list[UserRow]: ...
     async def audit_head(self, chain: str) -> AuditRow | None: ...
     async def audit_chains(self) -> list[str]: ...
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]: ...
     async def signed_heads(self, chain: str = "") -> list[HeadRow]: ...
+    async def closings(self, chain: str = "") -> list[HeadRow]:
+        """For each chain whose oldest rows were removed the signed statement of the last of them."""
+
+    async def audit_ages(self, chain: str, after: int, limit: int) -> list[tuple[int, float, str]]:
+        """Number, time and hash of the next rows of *chain*, in its order."""
+
+    async def drop_audit(self, closing: HeadRow, limit: int) -> int:
+        """Puts *closing* in the place of the chain's earlier one and removes the rows and heads up to it, at most *limit* rows: in
+        one transaction. Raises Conflict when more than *limit* rows would have to go. Returns how many rows went."""
+
+    async def drop_messages(self, before: float, after: str, limit: int) -> tuple[int, str]:
+        """Of the next *limit* messages by id after *after*, all older than *before*, removes those whose deliveries and holds ended
+        before it. Returns how many, and the id to go on after; empty when there are no more."""
+
+    async def drop_correspondents(self, before: int, limit: int) -> int:
+        """Removes at most *limit* correspondents last seen before the day *before*. Returns how many."""
+
+    async def drop_ended(self, before: float, limit: int) -> int:
+        """Removes at most *limit* exceptions, and as many profiles, that ended before *before*. Returns how many."""
+
     async def compact(self) -> int:
         """Gives freed room back to the system, a bounded step at a time. Returns how many octets."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.requests import ExceptionRow
+from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores import schema
 from gateway.stores.base import (
     FORMAT,
@@ -21,6 +21,7 @@ from gateway.stores.base import (
     AuditEvent,
     AuditRow,
     BodyRow,
+    CorrespondentRow,
     DeliveryRow,
     DeliveryState,
     HeadRow,
@@ -61,6 +62,8 @@ _HOLD = _columns(
 )
 _APPROVAL = _columns("id hold_id created user reason sha256 recipients waived department format")
 _EXCEPTION = _columns("id sender recipient reason requester approver created expires state department format")
+_PROFILE = _columns("id name reason requester approver created expires state department format")
+_CORRESPONDENT = _columns("pair last_seen department format")
 _USER = _columns("name system_user email created department format")
 _AUDIT = _columns("chain seq created reference sender recipient rule disposition prev_hash hash line department format")
 _HEAD = _columns("chain seq hash created key_id signature department format")
@@ -71,9 +74,12 @@ INSERT_DELIVERY = schema.insert_sqlite(schema.DELIVERIES, _DELIVERY)
 INSERT_HOLD = schema.insert_sqlite(schema.HOLDS, _HOLD)
 INSERT_APPROVAL = schema.insert_sqlite(schema.APPROVALS, _APPROVAL)
 REPLACE_EXCEPTION = schema.insert_sqlite(schema.EXCEPTIONS, _EXCEPTION, replace=True)
+REPLACE_PROFILE = schema.insert_sqlite(schema.PROFILES, _PROFILE, replace=True)
+REPLACE_CORRESPONDENT = schema.insert_sqlite(schema.CORRESPONDENTS, _CORRESPONDENT, replace=True)
 REPLACE_USER = schema.insert_sqlite(schema.USERS, _USER, replace=True)
 INSERT_AUDIT = schema.insert_sqlite(schema.AUDIT, _AUDIT)
 INSERT_HEAD = schema.insert_sqlite(schema.HEADS, _HEAD, replace=True)
+REPLACE_CLOSING = schema.insert_sqlite(schema.CLOSINGS, _HEAD, replace=True)
 
 
 def _select(table: str, columns: tuple[str, ...]) -> str:
@@ -91,6 +97,7 @@ SELECT_DELIVERY = (
 SELECT_HOLD = _select("holds", _HOLD)
 SELECT_APPROVAL = _select("approvals", _APPROVAL)
 SELECT_EXCEPTION = _select("exceptions", _EXCEPTION)
+SELECT_PROFILE = _select("profiles", _PROFILE)
 SELECT_USER = _select("users", _USER)
 SELECT_AUDIT = _select(
     "audit",
@@ -111,6 +118,7 @@ SELECT_AUDIT = _select(
     ),
 )
 SELECT_HEAD = _select("heads", ("chain", "seq", "hash", "created", "key_id", "signature"))
+SELECT_CLOSING = _select("closings", ("chain", "seq", "hash", "created", "key_id", "signature"))
 
 
 def body_values(row: BodyRow, department: str) -> tuple[object, ...]:
@@ -212,6 +220,21 @@ def exception_row(v: tuple[Any, ...]) -> ExceptionRow:
     )
 
 
+def profile_values(row: ProfileRow) -> tuple[object, ...]:
+    """Parameters of REPLACE_PROFILE."""
+    return (row.id, row.name, row.reason, row.requester, row.approver, row.created, row.expires, row.state, "", FORMAT)
+
+
+def profile_row(v: tuple[Any, ...]) -> ProfileRow:
+    """The row that SELECT_PROFILE gave."""
+    return ProfileRow(id=v[0], name=v[1], reason=v[2], requester=v[3], approver=v[4], created=v[5], expires=v[6], state=v[7])
+
+
+def correspondent_values(row: CorrespondentRow) -> tuple[object, ...]:
+    """Parameters of REPLACE_CORRESPONDENT."""
+    return (row.pair, row.day, row.department, FORMAT)
+
+
 def user_values(row: UserRow) -> tuple[object, ...]:
     """Parameters of REPLACE_USER."""
     return (row.name, row.system_user, row.email, row.created, row.department, FORMAT)
@@ -236,10 +259,10 @@ def audit_row(v: tuple[Any, ...]) -> AuditRow:
 
 
 def head_values(row: HeadRow) -> tuple[object, ...]:
-    """Parameters of INSERT_HEAD."""
+    """Parameters of INSERT_HEAD and of REPLACE_CLOSING."""
     return (row.chain, row.seq, row.hash, row.created, row.key_id, row.signature, "", FORMAT)
 
 
 def head_row(v: tuple[Any, ...]) -> HeadRow:
-    """The row that SELECT_HEAD gave."""
+    """The row that SELECT_HEAD or SELECT_CLOSING gave."""
     return HeadRow(*v)

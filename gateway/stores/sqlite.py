@@ -13,13 +13,14 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from gateway.requests import ExceptionRow
-from gateway.stores import connection, rows
+from gateway.requests import ExceptionRow, ProfileRow
+from gateway.stores import connection, removal, rows
 from gateway.stores.base import (
     ApprovalRow,
     AuditRow,
@@ -140,9 +141,29 @@ class SqliteStore:
                 # executescript steps to the end; execute would stop after the first page, since the pragma has no columns.
                 db.executescript(f"PRAGMA incremental_vacuum({min(spare, _VACUUM_PAGES)})")
             after = db.execute("PRAGMA freelist_count").fetchone()[0]
+            connection.forget_copies(self._path, time.time())
             return int((before - after) * db.execute("PRAGMA page_size").fetchone()[0])
 
         return int(await self._submit(work=work))
+
+    # --- removing what is past its retention ----------------------------------------------------------------------------
+
+    async def drop_audit(self, closing: HeadRow, limit: int) -> int:
+        """See ``Store.drop_audit``."""
+        return int(await self._submit(work=lambda db: removal.audit(db, closing, limit)))
+
+    async def drop_messages(self, before: float, after: str, limit: int) -> tuple[int, str]:
+        """See ``Store.drop_messages``."""
+        count, last = await self._submit(work=lambda db: removal.messages(db, before, after, limit))
+        return int(count), str(last)
+
+    async def drop_correspondents(self, before: int, limit: int) -> int:
+        """See ``Store.drop_correspondents``."""
+        return int(await self._submit(work=lambda db: removal.correspondents(db, before, limit)))
+
+    async def drop_ended(self, before: float, limit: int) -> int:
+        """See ``Store.drop_ended``."""
+        return int(await self._submit(work=lambda db: removal.ended(db, before, limit)))
 
     async def _submit(self, *, batch: Batch | None = None, work: Callable[[sqlite3.Connection], object] | None = None) -> Any:
         if not self._open or self._read_only:
@@ -252,6 +273,15 @@ class SqliteStore:
         sql = " ORDER BY id" if all else " WHERE state = 'active' ORDER BY id"
         return await self._all(rows.SELECT_EXCEPTION + sql, (), rows.exception_row)
 
+    async def profiles(self, *, all: bool = False) -> list[ProfileRow]:
+        """The profiles that are on; every one with *all*."""
+        sql = " ORDER BY id" if all else " WHERE state = 'active' ORDER BY id"
+        return await self._all(rows.SELECT_PROFILE + sql, (), rows.profile_row)
+
+    async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
+        """See ``Store.known_pairs``."""
+        return await self._read(lambda db: removal.known_pairs(db, pairs))
+
     async def users(self) -> list[UserRow]:
         """The reviewers by name."""
         return await self._all(rows.SELECT_USER + " ORDER BY name", (), rows.user_row)
@@ -262,7 +292,8 @@ class SqliteStore:
 
     async def audit_chains(self) -> list[str]:
         """The names of all chains that have a row or a signed head."""
-        return await self._all("SELECT chain FROM audit UNION SELECT chain FROM heads ORDER BY 1", (), lambda v: str(v[0]))
+        sql = "SELECT chain FROM audit UNION SELECT chain FROM heads UNION SELECT chain FROM closings ORDER BY 1"
+        return await self._all(sql, (), lambda v: str(v[0]))
 
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
         """Rows in chain order after sequence number *after*."""
@@ -276,6 +307,15 @@ class SqliteStore:
     async def signed_heads(self, chain: str = "") -> list[HeadRow]:
         """The signed heads of one chain (of all), oldest first."""
         return await self._all(rows.SELECT_HEAD + " WHERE ?1 = '' OR chain = ?1 ORDER BY chain, seq", (chain,), rows.head_row)
+
+    async def closings(self, chain: str = "") -> list[HeadRow]:
+        """See ``Store.closings``."""
+        return await self._all(rows.SELECT_CLOSING + " WHERE ?1 = '' OR chain = ?1 ORDER BY chain", (chain,), rows.head_row)
+
+    async def audit_ages(self, chain: str, after: int, limit: int) -> list[tuple[int, float, str]]:
+        """See ``Store.audit_ages``."""
+        sql = "SELECT seq, created, hash FROM audit WHERE chain = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return await self._all(sql, (chain, after, limit), lambda v: (int(v[0]), float(v[1]), str(v[2])))
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,

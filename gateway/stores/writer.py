@@ -21,13 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 
 from gateway.stores import connection, rows
-from gateway.stores.apply import Again, Applier
+from gateway.stores.apply import Again, Applier, read_register
 from gateway.stores.base import (
     Batch,
     Chain,
     Conflict,
     StoreError,
-    register_version,
 )
 from gateway.stores.schema import OPEN_DELIVERY_SQL
 
@@ -199,7 +198,7 @@ class Writer:
     def _refresh(self, db: sqlite3.Connection) -> None:
         assert self._chain is not None
         self.open_deliveries = db.execute(_COUNT_OPEN).fetchone()[0]
-        self._applier.register = register_version(rows.exception_row(v) for v in db.execute(rows.SELECT_EXCEPTION))
+        self._applier.register = read_register(db)
         last = db.execute(rows.SELECT_AUDIT + " WHERE chain = ? ORDER BY seq DESC LIMIT 1", (self._chain.id,)).fetchone()
         self._chain.resume(rows.audit_row(last) if last else None)
 
@@ -221,6 +220,8 @@ class Writer:
         except sqlite3.Error as error:
             self._failed(error)
             job.error = connection.translate(error, self._path)
+        except Exception as error:
+            job.error = error  # its own alone: the batches before it are durable
 
     def _transaction(self, jobs: list[Job], *, apart: bool = False) -> None:
         if self._write(jobs, patience=_PATIENCE, apart=apart):
