@@ -3,7 +3,7 @@
 What it is: the functions that ``writer`` and ``sqlite`` open files with, and the one translation of SQLite's errors.
 Who calls it: ``writer``, ``sqlite``.
 Must never: go on with a file that fails its check; trust a write-ahead log after a failed fsync.
-Sources: https://www.sqlite.org/wal.html; hostile-inputs catalogue O01, O02, O10, O16.
+Sources: https://www.sqlite.org/wal.html; hostile-inputs catalogue O01, O02, O10, O16, O21.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 
+from gateway import __version__
 from gateway.stores import schema
 from gateway.stores.base import StoreError, StoreFull
 
@@ -23,6 +24,9 @@ PAGE_SIZE = 16_384
 CHECKPOINT_PAGES = 1000
 CHECK_UP_TO = 4 << 30
 """Octets of a file up to which its whole structure is checked at start."""
+COPY_KEPT = 7 * 86400.0
+"""Seconds that the copy made before a change of format is kept."""
+_ALWAYS = frozenset({"audit", "bodies", "deliveries", "holds", "messages"})
 
 Connect = Callable[..., sqlite3.Connection]
 
@@ -87,24 +91,60 @@ def connect_reader(path: FilePath, connect: Connect) -> sqlite3.Connection:
 
 
 def _migrate(db: sqlite3.Connection, path: FilePath) -> None:
-    found = db.execute("PRAGMA user_version").fetchone()[0]
+    """Brings the store to the format of this code; what is older is copied first. Raises StoreError."""
+    found = format_of(db, path)
+    if found == 0:
+        _one_transaction(db, schema.create_sqlite())
+    elif found < schema.VERSION:
+        from gateway.stores import upgrade  # alembic: half a second that only a change of format pays
+
+        check(db, path)
+        upgrade.copied_steps(db, path, found, schema.VERSION)
+
+
+def _one_transaction(db: sqlite3.Connection, statements: Sequence[str]) -> None:
+    db.execute("BEGIN EXCLUSIVE")
+    try:
+        for statement in statements:
+            db.execute(statement)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def format_of(db: sqlite3.Connection, path: FilePath) -> int:
+    """The format of the store in *db*; 0 of an empty file. Raises StoreError for what is no store, is newer than this code, or says
+    two things about itself."""
+    found = int(db.execute("PRAGMA user_version").fetchone()[0])
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if found > schema.VERSION:
         raise StoreError(
-            f"{path}: the store has format {found}, this version of the gateway knows {schema.VERSION}; run the newer version again"
+            f"{path}: the store has format {found}, and gateway {__version__} knows formats up to {schema.VERSION}; start the newer version"
+            f" again, or take the store down with it first: gateway store downgrade --to {schema.VERSION}"
         )
-    if found == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if (found == 0 and tables) or (found and not tables.issuperset(_ALWAYS)):
         raise StoreError(f"{path}: this SQLite file is not a store of the gateway; move it away or name another state_dir")
-    for version in range(found + 1, schema.VERSION + 1):
-        db.execute("BEGIN EXCLUSIVE")
-        try:
-            for statement in schema.MIGRATIONS_SQLITE[version]:
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version={version}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+    if "alembic_version" in tables:  # stores of the first release have none
+        marks = [name for (name,) in db.execute("SELECT version_num FROM alembic_version")]
+        if marks != [schema.revision(found)]:
+            raise StoreError(
+                f"{path}: the store says format {found} in one place and {', '.join(marks) or 'nothing'} in another: somebody has changed"
+                " it by hand. Nothing was changed; restore the last backup with 'gateway restore'"
+            )
+    return found
+
+
+def forget_copies(path: FilePath, now: float) -> int:
+    """Removes the copies that were made before a change of format and are older than COPY_KEPT. Returns how many.
+
+    They are removed because what is destroyed in the store has to be destroyed everywhere, some day.
+    """
+    old = [copy for copy in path.parent.glob(f"{path.name}.format-*") if copy.stat().st_mtime < now - COPY_KEPT]
+    for copy in old:
+        copy.unlink()
+    return len(old)
 
 
 def check(db: sqlite3.Connection, path: FilePath) -> None:

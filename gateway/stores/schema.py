@@ -1,9 +1,10 @@
 """The tables: one description for every store.
 
 What it is: SQLAlchemy Core tables, the SQL compiled from them once (SQLAlchemy's compiler is too slow for each call), and the
-numbered schema versions.
-Who calls it: ``rows`` and ``sqlite`` (later ``postgres``); alembic's migrations import ``METADATA``.
-Must never: be used to run SQL through SQLAlchemy's engine in the mail path; drop the ``department`` or ``format`` of a row.
+number of the format that they are.
+Who calls it: ``rows``, ``connection`` and ``sqlite`` (later ``postgres``).
+Must never: be used to run SQL through SQLAlchemy's engine in the mail path; drop the ``department`` or ``format`` of a row; change
+without a step in ``migrations``.
 Source: design.md section 6.
 """
 
@@ -13,8 +14,8 @@ from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Meta
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-VERSION = 1
-"""Version of the whole schema; ``PRAGMA user_version`` in SQLite. Each step up is one migration."""
+VERSION = 2
+"""The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``migrations``."""
 
 METADATA = MetaData(
     naming_convention={
@@ -109,19 +110,46 @@ HEADS = Table(
     _number("created"), _text("key_id"), _text("signature"), *_common(),
 )  # fmt: skip
 
+PROFILES = Table(
+    "profiles", METADATA, Column("id", Text, primary_key=True), _text("name"), _text("reason"), _text("requester"), _text("approver"),
+    _number("created"), _number("expires"), _text("state"), *_common(),
+)  # fmt: skip
+
+# A keyed hash a pair and the day (since the epoch) on which it was last seen: no address stands here.
+CORRESPONDENTS = Table(
+    "correspondents", METADATA, Column("pair", LargeBinary, primary_key=True), _whole("last_seen"), *_common(), Index(None, "last_seen"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+# Where a chain begins after its oldest rows were removed: the last removed row, signed.
+CLOSINGS = Table(
+    "closings", METADATA, Column("chain", Text, primary_key=True), _whole("seq"), _text("hash"), _number("created"), _text("key_id"),
+    _text("signature"), *_common(),
+)  # fmt: skip
+
 OPEN_DELIVERY_SQL = _OPEN_DELIVERY
 OPEN_HOLD_SQL = _OPEN_HOLD
 
 _SQLITE = sqlite.dialect(paramstyle="qmark")
 
 
+REVISION_SQL = "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+"""Alembic's own table; its one row names the step that the store stands at."""
+STAMP_SQL = "INSERT OR REPLACE INTO alembic_version (rowid, version_num) VALUES (1, '{}')"
+
+
+def revision(version: int) -> str:
+    """The name of the step that leads to format *version*."""
+    return f"{version:04}"
+
+
 def create_sqlite() -> list[str]:
-    """The statements that make schema version 1 in an empty SQLite file."""
+    """The statements that make a store of the newest format in an empty SQLite file."""
     statements: list[str] = []
     for table in METADATA.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=_SQLITE)))
         statements += [str(CreateIndex(index).compile(dialect=_SQLITE)) for index in sorted(table.indexes, key=lambda i: str(i.name))]
-    return statements
+    return [*statements, REVISION_SQL, STAMP_SQL.format(revision(VERSION)), f"PRAGMA user_version={VERSION}"]
 
 
 def insert_sqlite(table: Table, columns: tuple[str, ...], *, replace: bool = False) -> str:
@@ -134,7 +162,3 @@ def insert_sqlite(table: Table, columns: tuple[str, ...], *, replace: bool = Fal
     if tuple(compiled.positiontup or ()) != columns:
         raise ValueError(f"{table.name}: columns are not in the order of the table: {compiled.positiontup}")
     return str(compiled)
-
-
-MIGRATIONS_SQLITE: dict[int, list[str]] = {1: create_sqlite()}
-"""For each version, the statements that lead to it from the one before."""
