@@ -65,6 +65,7 @@ class Vault:
         self._wrap = {name: AESGCM(_derive(key, b"gateway body key wrap")) for name, key in keys.items()}
         self._field = {name: AESGCM(_derive(key, b"gateway field")) for name, key in keys.items()}
         self._words = _derive(keys[current], b"gateway evidence hash")
+        self._pairs = {name: _derive(key, b"gateway correspondents") for name, key in keys.items()}
         self._chance = _Chance()
         self.current = current
 
@@ -129,6 +130,12 @@ class Vault:
         # Keyed BLAKE2 rather than HMAC: hashlib's HMAC lets go of the interpreter lock, which costs a hundred times the hash.
         octets = text.encode("utf-8", "surrogateescape")
         return "blake2b-256:" + hashlib.blake2b(octets, digest_size=32, key=self._words).hexdigest()
+
+    def pair_hashes(self, sender: str, recipient: str) -> tuple[bytes, ...]:
+        """Keyed hashes of who writes to whom, 16 octets each: under the current key first, then under the older ones."""
+        octets = f"{sender.casefold()}\0{recipient.casefold()}".encode("utf-8", "surrogateescape")
+        keys = [self._pairs[self.current], *(key for name, key in self._pairs.items() if name != self.current)]
+        return tuple(hashlib.blake2b(octets, digest_size=16, key=key).digest() for key in keys)
 
 
 def content_hash(content: bytes) -> str:
