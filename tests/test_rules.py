@@ -424,11 +424,11 @@ def test_L08_a_missing_folder_is_a_plain_sentence(tmp_path: Path) -> None:
 
 def test_a_pack_counts_only_where_the_config_names_it(copied: Path) -> None:
     pack = ONE.replace("deliver-all", "strict").replace('then = "deliver"', 'then = "hold"\nexplain = "refused-by-rule"')
-    pack = 'pack = "gujarat"\n' + pack.replace('expect = "deliver"', 'expect = "hold"\nfires = true', 1)
+    pack = 'pack = "punjab"\n' + pack.replace('expect = "deliver"', 'expect = "hold"\nfires = true', 1)
     pack = pack.replace('expect = "hold"\n', 'expect = "deliver"\n')
     pack = pack.replace('expect = "deliver"\nfires = true', 'expect = "hold"\nfires = true')
-    (copied / "policy" / "50-gujarat.toml").write_text(pack)
-    plain, strict = policy.load(copied, Config()), policy.load(copied, Config(packs=("gujarat",)))
+    (copied / "policy" / "50-punjab.toml").write_text(pack)
+    plain, strict = policy.load(copied, Config()), policy.load(copied, Config(packs=("punjab",)))
     assert plain.rules.evaluate(ordinary()).disposition is DELIVER
     assert strict.rules.evaluate(ordinary()).rule == "strict"
     assert plain.version != strict.version

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONFIG = Config(
     hostname="gw1.dept.gov.in",
-    originators=Originators(domains=("dept.gov.in",), networks=("10.0.0.0/8",)),
+    originators=Originators(domains=("dept.gov.in", "it.gujarat.gov.in"), networks=("10.0.0.0/8",)),
     contacts=Contacts(postmaster="postmaster@dept.gov.in"),
 )
 """The site that examples are decided for."""

@@ -53,13 +53,20 @@ class Language:
     name: str
     phrases: Mapping[str, str]
     sentences: Mapping[str, Explanation]
+    verified: bool = True
+    """False where no native reader has reviewed the file: it is shown only where the config names the language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """All languages, in the order of the config first."""
+    """All languages, in the order of the config first; unverified ones only where the config names them."""
 
     languages: Mapping[str, Language]
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The languages in use whose sentences no native reader has reviewed."""
+        return tuple(code for code, language in self.languages.items() if not language.verified)
 
     def keys(self, lang: str = "en") -> frozenset[str]:
         """The keys that *lang* has sentences for."""
@@ -132,7 +139,10 @@ def to_ascii(text: str) -> str:
 
 
 def load(folder: Path, root: Path, languages: Sequence[str]) -> Explanations:
-    """Every ``<code>.toml`` of *folder*. Raises PolicyError: a bad file, English missing, a language of the config missing."""
+    """Every ``<code>.toml`` of *folder*; those that are not verified only where they are among *languages*.
+
+    Raises PolicyError: a bad file (also of a language that is not shown), English missing, a language of the config missing.
+    """
     found: dict[str, Language] = {}
     for path in source.files(folder):
         language = _language(source.read(path, root), path.stem)
@@ -143,12 +153,12 @@ def load(folder: Path, root: Path, languages: Sequence[str]) -> Explanations:
     for language in found.values():
         if FALLBACK not in language.sentences:
             raise PolicyError(f"{folder / (language.code + '.toml')}: sentences.{FALLBACK}: missing")
-    order = dict.fromkeys((*languages, *sorted(found)))
+    order = dict.fromkeys((*languages, *(code for code in sorted(found) if found[code].verified)))
     return Explanations(MappingProxyType({code: found[code] for code in order}))
 
 
 def _language(file: source.Source, stem: str) -> Language:
-    source.keys(file, file.data, {"name": str, "phrases": dict, "steps": dict, "sentences": dict}, "")
+    source.keys(file, file.data, {"name": str, "verified": bool, "phrases": dict, "steps": dict, "sentences": dict}, "")
     phrases, sentences, shared = file.data.get("phrases", {}), file.data.get("sentences", {}), file.data.get("steps", {})
     for key, value in shared.items():
         _texts(file, "steps", key, value)
@@ -176,7 +186,7 @@ def _language(file: source.Source, stem: str) -> Language:
         for text in (table["what"], table["why"], short, *steps):
             _check_words(file, text, line, name, WORDS)
         filled[key] = Explanation(table["what"], table["why"], tuple(steps), short)
-    return Language(stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled))
+    return Language(stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled), file.data.get("verified", True))
 
 
 def _texts(file: source.Source, table: str, key: str, value: object) -> list[str]:
