@@ -26,6 +26,8 @@ from gateway.requests import (
     DoorHello,
     Exceptions,
     Failed,
+    FirstTime,
+    FirstTimes,
     GetExceptions,
     Inspect,
     Inspected,
@@ -132,6 +134,13 @@ class KeeperLink:
         except ReplyError as error:
             return error.reply
         return answer.reply if isinstance(answer, Verified) else OUR_FAULT
+
+    async def first_times(self, sender: str, recipients: tuple[str, ...]) -> frozenset[str]:
+        """Those of *recipients* that *sender* never wrote to before. Raises ReplyError (4xx) when it cannot be known."""
+        answer = await self._ask(FirstTimes(sender, recipients))
+        if isinstance(answer, FirstTime):
+            return frozenset(answer.recipients)
+        raise ReplyError(OUR_FAULT, "the question for first times was answered by something else")
 
     async def deferred(self, tx: Transaction, reply: Reply, cause: str) -> None:
         """Records that a message was answered 4xx after DATA; never raises."""
