@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from gateway.config import Config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.config import Config, Tls
 from gateway.doors.door import Door, Settings
+from gateway.doors.entrance import open_listener
 from gateway.doors.relaying import EnvelopePolicy
 from gateway.doors.smtp import Session
 from gateway.envelope import Transaction
 from gateway.reply import Reply
-from gateway.requests import Refused
+from gateway.requests import Authenticated, Refused
 
 OURS = "dept.gov.in"
 HOP = {"domains": [OURS], "local": True, "next_hop": "127.0.0.1:26", "tls": "none"}
@@ -36,6 +46,31 @@ def make_config(
     return Config(**{**given, **more})
 
 
+def make_certificate(folder: Path, name: str = "gw.dept.gov.in") -> Tls:
+    """A certificate of its own for *name*, with its key, in *folder*."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return Tls(certificate=folder / "cert.pem", key=folder / "key.pem")
+
+
+def any_context() -> ssl.SSLContext:
+    """A client that takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 @dataclass
 class Memory:
     """The pipeline and the keeper in one: keeps what it gets."""
@@ -48,6 +83,12 @@ class Memory:
     fault: Exception | None = None
     hold: asyncio.Event | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    logins: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Password and senders of each login."""
+    sign_ins: list[tuple[str, str, str]] = field(default_factory=list)
+    """Login, client and door of each question."""
+    login_answer: Authenticated | Exception | None = None
+    """What every question gets instead."""
 
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         self.begun.set()
@@ -64,6 +105,18 @@ class Memory:
         if self.away:
             return Reply(451, "4.4.1", "Cannot be asked.")
         return Reply(550, "5.1.1", "No such user.") if address in self.unknown else Reply(250, "2.1.5", "Ok")
+
+    async def authenticate(self, login: str, password: str, client_ip: str, door: str) -> Authenticated:
+        self.sign_ins.append((login, client_ip, door))
+        await asyncio.sleep(0)
+        if isinstance(self.login_answer, Exception):
+            raise self.login_answer
+        if self.login_answer is not None:
+            return self.login_answer
+        right, senders = self.logins.get(login.lower(), ("", ()))
+        if right and password == right:
+            return Authenticated(Reply(235, "2.7.0", "Signed in."), login.lower(), senders)
+        return Authenticated(Reply(535, "5.7.8", "The login or the password is wrong."))
 
     def refused(self, refusal: Refused) -> None:
         self.refusals.append(refusal)
@@ -103,6 +156,27 @@ class Client:
         except ConnectionError:
             return True
 
+    async def secure(self, context: ssl.SSLContext | None = None) -> None:
+        """The TLS handshake, after its 220."""
+        await self.writer.start_tls(context or any_context())
+
+    async def converse(self, file: Path, door: Running) -> None:
+        """``C:`` sends (with CRLF; ``C\\n:`` with LF), ``S:`` is how the next reply begins; then ``closed`` and ``messages N``."""
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            kind, _, rest = line.partition(": ")
+            if line.startswith("#") or not line:
+                continue
+            if kind in ("C", "C\\n"):
+                self.write(rest.replace("\\r\\n", "\r\n").replace("\\n", "\n").encode() + (b"\r\n" if kind == "C" else b"\n"))
+            elif kind == "S":
+                said = await self.reply()
+                assert said.startswith(rest), f"{file.name}:{number}: {said}"
+            elif line == "closed":
+                assert await self.closed(), f"{file.name}:{number}"
+            else:
+                assert line.startswith("messages "), f"{file.name}:{number}"
+                assert len(door.memory.messages) == int(line.split()[1]), f"{file.name}:{number}"
+
     async def start(self, *recipients: str, sender: str = f"a@{OURS}") -> None:
         """EHLO, MAIL, RCPT, DATA; all must be taken."""
         assert (await self.ask("EHLO client.example"))[:3] == "250"
@@ -127,8 +201,13 @@ class Running:
     port: int
     host: str
 
-    async def connect(self, *, greeted: bool = True) -> Client:
+    async def connect(self, *, greeted: bool = True, before: bytes = b"", tls: bool = False) -> Client:
+        """A connection; *before* is sent first, then the handshake of implicit *tls*."""
         client = Client(*await asyncio.open_connection(self.host, self.port))
+        if before:
+            client.write(before)
+        if tls:
+            await client.secure()
         if greeted:
             assert (await client.reply())[:4] == "220 "
         return client
@@ -136,17 +215,29 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config | None = None, *, policy: EnvelopePolicy | None = None, tls: Any = None, host: str = "127.0.0.1", **door_options: float
+    config: Config | None = None,
+    *,
+    policy: EnvelopePolicy | None = None,
+    tls: Any = None,
+    host: str = "127.0.0.1",
+    address: str = "",
+    **door_options: float,
 ) -> AsyncIterator[Running]:
-    """A door with *config* on a free port."""
+    """A door with *config* on a free port: the listener that the config has at *address*, or a plain one."""
     memory = Memory()
     door = Door(
         Settings.make(config or make_config(), policy or (lambda sender, recipient, peer: None), tls), memory, memory,
         **{"error_delay": 0.01, "rate_grace": 0.2, **door_options},
     )  # fmt: skip
-    server = await asyncio.get_running_loop().create_server(lambda: Session(door), host, 0)
+    server: Any
+    if address:
+        sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        port, server = sock.getsockname()[1], await open_listener(door, address, sock)
+    else:
+        server = await asyncio.get_running_loop().create_server(lambda: Session(door), host, 0)
+        port = server.sockets[0].getsockname()[1]
     try:
-        yield Running(door, memory, server.sockets[0].getsockname()[1], host)
+        yield Running(door, memory, port, host)
     finally:
         server.close()
         if memory.hold is not None:

@@ -33,23 +33,8 @@ def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
 
 @pytest.mark.parametrize("file", sorted(CONVERSATIONS.glob("*.txt")), ids=lambda file: file.stem)
 async def test_S08_S09_S10_S12_S14_S15_S16_S33_S40_S41_A02_conversation(file: FilePath) -> None:
-    """``C:`` sends (with CRLF; ``C\\n:`` with LF), ``S:`` is how the next reply begins; then ``closed`` and ``messages N``."""
     async with running() as door:
-        client = await door.connect(greeted=False)
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
-            kind, _, rest = line.partition(": ")
-            if line.startswith("#") or not line:
-                continue
-            if kind in ("C", "C\\n"):
-                client.write(rest.replace("\\r\\n", "\r\n").replace("\\n", "\n").encode() + (b"\r\n" if kind == "C" else b"\n"))
-            elif kind == "S":
-                said = await client.reply()
-                assert said.startswith(rest), f"{file.name}:{number}: {said}"
-            elif line == "closed":
-                assert await client.closed(), f"{file.name}:{number}"
-            else:
-                assert line.startswith("messages ")
-                assert len(door.memory.messages) == int(line.split()[1])
+        await (await door.connect(greeted=False)).converse(file, door)
 
 
 # --- the ordinary way --------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import ssl
 from typing import cast
 
 from gateway import logs
-from gateway.doors.door import Door, Settings
+from gateway.doors.door import PLAIN, Door, Listener, Settings
 from gateway.doors.limits import plain_ip
+from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import SHUTTING_DOWN, Reply
 from gateway.wire.smtp import Server
@@ -31,22 +32,42 @@ _OVERTIME = Reply(421, "4.4.2", "The session lasted too long; closing it.")
 _log = logs.get("gateway.doors.smtp")
 
 
+def client_of(peername: object) -> tuple[str, int]:
+    """Address and port of a socket's other end; a unix socket's is this machine."""
+    if isinstance(peername, tuple):
+        return plain_ip(peername[0]), peername[1]
+    return "127.0.0.1", 0
+
+
+def not_on_the_list(ip: str) -> Reply:
+    """The answer to a client that is not in the ``networks`` of where it connects."""
+    return Reply(
+        554, "5.7.1", f"Your computer's address {ip} is not on the list allowed to send official mail. Ask your IT cell to add it."
+    )
+
+
 class Connection(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_born", "_codec", "_command_since", "_door", "_end_of_input", "_handling", "_ip", "_last", "_linger_until", "_listed",
-        "_loop", "_peer", "_port", "_read_paused", "_reserved", "_settings", "_text_since", "_timer", "_tls_data", "_transport",
-        "_waiting_since", "_write_paused",
+        "_barred", "_born", "_codec", "_command_since", "_door", "_end_of_input", "_entered", "_handling", "_ip", "_last",
+        "_linger_until", "_listed", "_listener", "_loop", "_named", "_peer", "_port", "_read_paused", "_reserved", "_settings",
+        "_text_since", "_through", "_timer", "_tls_data", "_transport", "_waiting_since", "_write_paused",
     )  # fmt: skip
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
         self._door = door
+        self._listener = listener
         self._loop = door.loop
         self._settings: Settings = door.settings
-        self._codec = Server(self._settings.offer, self._settings.ehlo)
+        self._codec = self._make_codec()
         self._transport: asyncio.Transport | None = None
         self._ip, self._port, self._listed = "", 0, False
+        self._through = ""
+        self._named = True
+        self._entered = False
+        self._barred: Reply | None = None
+        """Why this client may not send, where it is told so at MAIL."""
         self._peer: Peer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tls_data: list[bytes] | None = None
@@ -57,25 +78,58 @@ class Connection(asyncio.Protocol):
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
+    def _make_codec(self) -> Server:
+        return Server(self._settings.offer, self._settings.ehlo)
+
+    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
+        """Takes note of who the client is, and returns why it may not come in: for listeners that need to know before the session has a
+        transport. *through*: the load balancer that said so; not *named*: it did not say, and *client* is the balancer itself."""
+        self._entered = True
+        self._ip, self._port = client
+        self._through, self._named = through, named
+        # Whoever is behind a balancer that does not say so must not pass for the balancer.
+        self._listed = named and self._ip in self._settings.networks
+        return self._door.enter(self, self._ip, self._listed)
+
+    def leave(self) -> None:
+        """Takes back ``enter``: there was no session."""
+        self._door.leave(self, self._ip, self._listed)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the client in, or says 421."""
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are none of asyncio's classes
-        door, settings = self._door, self._settings
-        peername = transport.get_extra_info("peername")
-        if isinstance(peername, tuple):
-            self._ip, self._port = plain_ip(peername[0]), peername[1]
-        else:
-            self._ip = "127.0.0.1"  # a unix socket
-        self._listed = self._ip in settings.networks
-        reply = door.enter(self, self._ip, self._listed)
-        if reply is not None:
-            transport.write(reply.encode())
-            transport.close()
+        if not self._entered:
+            reply = self.enter(client_of(transport.get_extra_info("peername")))
+            if reply is not None:
+                transport.write(reply.encode())
+                transport.close()
+                return
+        elif self._codec.phase is Phase.CLOSED:  # the process began to stop during the handshake
+            transport.abort()
             return
-        if self._listed or not settings.config.limits.greet_delay:
+        if self._listener.networks is None or self._ip in self._listener.networks:
+            self._welcome()
+        else:
+            reply = not_on_the_list(self._ip)
+            if self._named:
+                self._turn_away(reply)
+            else:
+                # A balancer's own connections, which is how it sees that we are well; nobody may send through them.
+                self._barred = reply
+                self._welcome()
+
+    def _welcome(self) -> None:
+        delay = self._settings.config.limits.greet_delay
+        if self._listed or not delay:
             self._greet()
         else:
-            self._timer = self._loop.call_later(settings.config.limits.greet_delay, self._greet)
+            self._timer = self._loop.call_later(delay, self._greet)
+
+    def _turn_away(self, reply: Reply) -> None:
+        self._door.record(
+            Peer(self._ip, self._port, through=self._through), "", "", Refused(reply, "address-not-listed"), self._listener.door
+        )
+        self._close("address not listed", reply)
 
     def _greet(self) -> None:
         self._timer = None
@@ -142,11 +196,14 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._peer = None
         self._read_paused = False
-        self._codec.tls_started(self._settings.ehlo_tls)
+        self._codec.tls_started(self._ehlo_under_tls())
         self._last = self._loop.time()
         early, self._tls_data = self._tls_data, None
         for data in early:
             self.data_received(data)
+
+    def _ehlo_under_tls(self) -> bytes:
+        return self._settings.ehlo_tls
 
     # --- what a session adds ------------------------------------------------------------------------------------------
 
@@ -175,7 +232,7 @@ class Connection(asyncio.Protocol):
         elif phase is Phase.CLOSED:
             if quiet > _LINGER:
                 self._abort()  # it does not even read our last words
-        elif phase is Phase.COMMAND:
+        elif phase is Phase.COMMAND or phase is Phase.AUTH:
             if now - self._born > limits.session:
                 self._close("session limit", _OVERTIME)
             elif self._command_since and now - self._command_since > limits.command_deadline:
@@ -196,7 +253,7 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """The process is stopping: a session without a transaction ends now, the others after theirs."""
         codec = self._codec
-        if codec.phase is Phase.SILENT or (codec.phase is Phase.COMMAND and codec.mail is None):
+        if codec.phase in (Phase.SILENT, Phase.AUTH) or (codec.phase is Phase.COMMAND and codec.mail is None):
             self._close("drain", SHUTTING_DOWN)
 
     def end(self) -> None:
@@ -218,6 +275,9 @@ class Connection(asyncio.Protocol):
         if reason:
             self._door.count("closed: " + reason)
             _log.info("smtp.closed", reason=reason, **{"client.ip": self._ip})
+        if self._tls_data is not None:
+            self._abort()  # in the middle of a handshake nothing can be said
+            return
         spoken = self._flush()
         if not reason or self._codec.tls:
             transport.close()

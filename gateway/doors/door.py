@@ -1,6 +1,6 @@
 """What the SMTP sessions of one process share: settings, counts, memory, the sweep, the drain.
 
-What it is: ``Settings`` (everything that a reload replaces, as one value) and ``Door``.
+What it is: ``Settings`` (everything that a reload replaces, as one value), ``Listener`` (one listening address) and ``Door``.
 Who calls it: ``doors.service`` makes one Door a process; ``doors.smtp`` sessions report to it.
 Must never: know the protocol.
 Sources: design.md section 2; hostile-inputs catalogue 4.4.
@@ -11,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway import address, logs
-from gateway.config import Config
+from gateway.config import Config, Listen
 from gateway.doors.limits import Budget, Callers, Networks
 from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, Transaction
 from gateway.reply import SHUTTING_DOWN, Reply
+from gateway.requests import Authenticated
 from gateway.requests import Refused as RefusedRecord
 from gateway.wire.smtp_events import Offer
 
@@ -43,6 +44,9 @@ class Keeper(Protocol):
     async def verify_recipient(self, address: str) -> Reply:
         """What the next hop says to *address*; 4xx when it could not be asked."""
 
+    async def authenticate(self, login: str, password: str, client_ip: str, door: str) -> Authenticated:
+        """Whether *password* is that of *login*; never raises: 454 when nobody could be asked."""
+
     def refused(self, refusal: RefusedRecord) -> None:
         """Records a refusal, in the background."""
 
@@ -61,6 +65,29 @@ class Watched(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening address: which door it is, who may come, whose PROXY header is believed."""
+
+    door: DoorName = DoorName.SMTP
+    implicit_tls: bool = False
+    networks: Networks | None = None
+    """The only addresses that may connect; None: any."""
+    proxies: Networks | None = None
+    """The load balancers; None: clients connect by themselves."""
+
+    @classmethod
+    def make(cls, listen: Listen) -> Listener:
+        """The listener that the config describes."""
+        name = DoorName.SMTP if listen.door == "smtp" else DoorName.SUBMISSION
+        networks = Networks(listen.networks) if listen.networks else None
+        return cls(name, listen.door == "smtps", networks, Networks(listen.proxies) if listen.proxy_protocol else None)
+
+
+PLAIN = Listener()
+"""Where nothing is asked of who connects."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The config in the forms that sessions need; a session keeps the one it began with."""
 
@@ -71,6 +98,12 @@ class Settings:
     networks: Networks
     relaying: Relaying
     tls: ssl.SSLContext | None
+    submission: Offer
+    """What the submission doors offer; their EHLO depends on the session."""
+    vpn: Networks | None
+    """Where people may sign in from; None: anywhere."""
+    listeners: Mapping[str, Listener]
+    """By the address of the config."""
 
     @classmethod
     def make(cls, config: Config, envelope_policy: EnvelopePolicy, tls: ssl.SSLContext | None) -> Settings:
@@ -85,7 +118,10 @@ class Settings:
             limits.errors_hard, limits.junk_commands, starttls=tls is not None,
         )  # fmt: skip
         networks, relaying = Networks(config.originators.networks), Relaying(config, envelope_policy)
-        return cls(config, offer, offer.ehlo(tls=False), offer.ehlo(tls=True), networks, relaying, tls)
+        vpn = Networks(config.submission.vpn) if config.submission.vpn else None
+        listeners = {one.address: Listener.make(one) for one in config.listen}
+        submission = replace(offer, auth=True)
+        return cls(config, offer, offer.ehlo(tls=False), offer.ehlo(tls=True), networks, relaying, tls, submission, vpn, listeners)
 
 
 class Door:
@@ -141,11 +177,11 @@ class Door:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def record(self, peer: Peer, sender: str, recipient: str, refused: Refused) -> None:
+    def record(self, peer: Peer, sender: str, recipient: str, refused: Refused, door: DoorName = DoorName.SMTP) -> None:
         """Has a refusal recorded; never raises."""
         self.count("refusals")
         record = RefusedRecord(
-            DoorName.SMTP.value, peer.ip, peer.helo, peer.user, sender, recipient, refused.reply, refused.rule, refused.reference
+            door.value, peer.ip, peer.helo, peer.user, sender, recipient, refused.reply, refused.rule, refused.reference
         )  # fmt: skip
         try:
             self.keeper.refused(record)

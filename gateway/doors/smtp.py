@@ -17,9 +17,8 @@ from msgspec.structs import replace
 
 from gateway import logs
 from gateway.doors.connection import Connection
-from gateway.doors.door import Door
+from gateway.doors.door import PLAIN, Door, Listener
 from gateway.doors.relaying import Refused
-from gateway.envelope import Door as DoorName
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
 from gateway.policy import decide
 from gateway.reply import OUR_FAULT, SHUTTING_DOWN, STORE_FULL, Reply, ReplyError
@@ -38,8 +37,8 @@ class Session(Connection):
 
     __slots__ = ("_wanted",)
 
-    def __init__(self, door: Door) -> None:
-        super().__init__(door)
+    def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
+        super().__init__(door, listener)
         self._wanted = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,12 +98,12 @@ class Session(Connection):
             self._pause_reading()
             self._door.spawn(self._negotiate())
 
-    def _later(self, reply: Reply) -> None:
-        """Answers an error of a session that has made too many, after a while."""
+    def _later(self, reply: Reply, *, error: bool = False) -> None:
+        """Answers an error of a session that has made too many, after a while; *error*: it is not counted yet."""
 
         def answer() -> None:
             self._timer = None
-            self._codec.answer(reply)
+            self._codec.answer(reply, error=error)
             self._pump()
 
         self._timer = self._loop.call_later(self._door.error_delay, answer)
@@ -112,6 +111,8 @@ class Session(Connection):
     def _mail(self, mail: Mail) -> None:
         if self._door.draining:
             self._codec.close(SHUTTING_DOWN)
+        elif self._barred is not None:
+            self._codec.answer(self._barred, error=True)
         else:
             self._codec.accept_mail(mail)
 
@@ -119,7 +120,7 @@ class Session(Connection):
         """The peer as this transaction knows it."""
         codec, peer = self._codec, self._peer
         if peer is None or peer.helo != codec.helo or peer.esmtp != codec.esmtp:
-            peer = Peer(self._ip, self._port, codec.helo, codec.esmtp, listed=self._listed)
+            peer = Peer(self._ip, self._port, codec.helo, codec.esmtp, listed=self._listed, through=self._through)
             tls = self._transport.get_extra_info("ssl_object") if codec.tls and self._transport is not None else None
             if tls is not None:
                 name, _, bits = tls.cipher() or ("", "", 0)
@@ -174,7 +175,7 @@ class Session(Connection):
         """Answers a recipient with its refusal and has it recorded; strangers' refusals count as errors."""
         codec = self._codec
         sender = codec.mail.path.text if codec.mail is not None else ""
-        self._door.record(self._identity(), sender, recipient, refused)
+        self._door.record(self._identity(), sender, recipient, refused, self._listener.door)
         if not self._listed and codec.errors >= self._settings.offer.errors_soft:
 
             def answer() -> None:
@@ -249,7 +250,7 @@ class Session(Connection):
         codec = self._codec
         sender = codec.mail.path.text if codec.mail is not None else ""
         self._give_memory()
-        self._door.record(self._identity(), sender, "", Refused(event.reply, "message-form: " + event.reason))
+        self._door.record(self._identity(), sender, "", Refused(event.reply, "message-form: " + event.reason), self._listener.door)
         codec.end_transaction(event.reply)
         if event.close:
             codec.close()
@@ -264,7 +265,7 @@ class Session(Connection):
         verified = decide.verified(sender, peer, config)
         department = sender.domain if self._settings.relaying.is_ours(sender) else ""
         tx = Transaction(
-            new_id(), DoorName.SMTP, peer, envelope, time.time(), len(body.content), body.sha256, verified, department
+            new_id(), self._listener.door, peer, envelope, time.time(), len(body.content), body.sha256, verified, department
         )  # fmt: skip
         self._handling = True
         self._door.spawn(self._handle(tx, body.content))

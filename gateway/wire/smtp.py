@@ -213,7 +213,7 @@ class Server:
             self._first = False
             if known is None and (reason := smtp_params.foreign(line)):
                 return self._violation(reason)
-        if end + 1 - start > limit and verb not in (b"MAIL", b"RCPT"):
+        if end + 1 - start > limit and verb not in (b"MAIL", b"RCPT", b"AUTH"):
             return self._violation("command line too long", say.TOO_LONG)
         if smtp_params.has_controls(line):
             return self._control_characters(verb)
@@ -312,7 +312,7 @@ class Server:
         if not self.helo or self.mail is not None:
             return self._error(say.BAD_SEQUENCE)
         try:
-            mail = smtp_params.mail(argument, esmtp=self.esmtp, max_size=self.offer.max_size)
+            mail = smtp_params.mail(argument, esmtp=self.esmtp, max_size=self.offer.max_size, auth=self.offer.auth)
         except (ArgumentError, AddressError) as error:
             return self._error(Reply(error.code, error.enhanced, str(error)))
         self.phase = Phase.ASKED
@@ -394,6 +394,6 @@ class Server:
 _VERBS: dict[bytes, Callable[[Server, bytes], Event | None]] = {
     b"EHLO": partial(Server._hello, esmtp=True), b"HELO": partial(Server._hello, esmtp=False), b"MAIL": Server._mail,
     b"RCPT": Server._rcpt, b"DATA": Server._data, b"RSET": Server._rset, b"NOOP": Server._noop, b"VRFY": Server._vrfy,
-    b"QUIT": Server._quit, b"STARTTLS": Server._starttls, b"AUTH": Server._auth, b"EXPN": Server._not_offered,
-    b"HELP": Server._not_offered, b"TURN": Server._not_offered, b"ETRN": Server._not_offered,
+    b"QUIT": Server._quit, b"STARTTLS": Server._starttls, b"EXPN": Server._not_offered, b"HELP": Server._not_offered,
+    b"TURN": Server._not_offered, b"ETRN": Server._not_offered, b"AUTH": lambda server, argument: server._auth(argument),
 }  # fmt: skip

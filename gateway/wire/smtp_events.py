@@ -3,7 +3,7 @@
 What it is: values.
 Who calls it: ``wire.smtp`` makes events, ``doors.smtp`` takes them.
 Must never: hold more than one message.
-Sources: RFC 5321 section 4.2, RFC 3463 and 5248 (enhanced codes), RFC 1869 (EHLO keywords).
+Sources: RFC 5321 section 4.2, RFC 3463 and 5248 (enhanced codes), RFC 1869 (EHLO keywords), RFC 4954 (AUTH).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gateway.envelope import Recipient
 from gateway.reply import Reply
+from gateway.wire.smtp_auth import MECHANISMS, Credentials
 from gateway.wire.smtp_params import Mail
 
 BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands.")
@@ -42,12 +43,16 @@ class Offer:
     errors_hard: int = 20
     junk_commands: int = 100
     starttls: bool = False
+    auth: bool = False
+    """Clients sign in here, once they are under TLS."""
 
-    def ehlo(self, *, tls: bool) -> bytes:
-        """The reply to EHLO."""
+    def ehlo(self, *, tls: bool, auth: bool = False) -> bytes:
+        """The reply to EHLO; *auth*: this client can sign in now."""
         lines = [self.hostname, "PIPELINING", f"SIZE {self.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
         if self.starttls and not tls:
             lines.append("STARTTLS")
+        if self.auth and tls and auth:
+            lines.append("AUTH " + " ".join(MECHANISMS))
         lines.append("DSN")
         return "".join(f"250{' ' if line == 'DSN' else '-'}{line}\r\n" for line in lines).encode("ascii")
 
@@ -63,6 +68,8 @@ class Phase(enum.IntEnum):
     TEXT = 3
     TLS = 4
     CLOSED = 5
+    AUTH = 6
+    """A client that signs in was asked for a response."""
 
 
 @dataclass(slots=True)
@@ -106,4 +113,4 @@ class Close:
     reason: str = ""
 
 
-Event = Mail | Recipient | Data | Body | Refusal | Error | StartTls | Close
+Event = Mail | Recipient | Data | Body | Refusal | Error | StartTls | Close | Credentials

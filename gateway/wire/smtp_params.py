@@ -3,7 +3,8 @@
 What it is: parsers of the raw octets after a verb; what they return is fit for headers, logs and the next hop as it is.
 Who calls it: ``wire.smtp``.
 Must never: change the case or the xtext of a value; take a parameter that was not offered in the EHLO reply.
-Sources: RFC 5321 sections 4.1.1.1, 4.1.2 and 4.1.3; RFC 1870, 6152, 6531; RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT, xtext).
+Sources: RFC 5321 sections 4.1.1.1, 4.1.2 and 4.1.3; RFC 1870, 6152, 6531; RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT, xtext); RFC 4954
+section 5 (AUTH=).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _HEX = re.compile(r"\+([0-9A-F]{2})|\\x\{([0-9A-F]{2,6})\}")
 _ADDR_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
 _ENVID = 100  # octets, RFC 3461 section 4.4
 _ORCPT = 500  # octets, RFC 3461 section 4.2
+_AUTH = 500  # octets, RFC 4954 section 5
 _NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})
 
 
@@ -129,8 +131,8 @@ def _closing_bracket(rest: bytes) -> int:
     return -1
 
 
-def mail(argument: bytes, *, esmtp: bool, max_size: int) -> Mail:
-    """The argument of MAIL. Raises ArgumentError or AddressError."""
+def mail(argument: bytes, *, esmtp: bool, max_size: int, auth: bool = False) -> Mail:
+    """The argument of MAIL; *auth*: AUTH= was offered. Raises ArgumentError or AddressError."""
     raw, parameters = split_path(argument, b"FROM:")
     if not parameters:
         path = address.parse(raw, smtputf8=False)
@@ -155,6 +157,8 @@ def mail(argument: bytes, *, esmtp: bool, max_size: int) -> Mail:
             parsed.envid = value or ""
             if len(parsed.envid) > _ENVID or not _is_xtext(parsed.envid):
                 raise ArgumentError(501, "5.5.4", "ENVID is not well formed.")
+        elif name == "AUTH" and auth:
+            _auth(value)
         else:
             raise ArgumentError(555, "5.5.4", "A parameter of MAIL is not known here.")
     parsed.path = address.parse(raw, smtputf8=parsed.smtputf8)
@@ -174,6 +178,13 @@ def _size(value: str | None) -> int:
     if value is None or not (value.isascii() and value.isdigit()) or len(value) > 19:
         raise ArgumentError(501, "5.5.4", "SIZE needs a number of octets.")
     return int(value)
+
+
+def _auth(value: str | None) -> None:
+    """AUTH= names who first submitted a message. Nobody who submits here is trusted to say so: as RFC 4954 section 5 lets a server do,
+    it is checked for its form and then counts as ``AUTH=<>``."""
+    if value is None or len(value) > _AUTH or (value != "<>" and not _is_xtext(value)):
+        raise ArgumentError(501, "5.5.4", "AUTH is not well formed.")
 
 
 def _body(parsed: Mail, value: str | None) -> None:
