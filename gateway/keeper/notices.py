@@ -47,22 +47,35 @@ def make_report(content: bytes, about: DeliveryRow, vault: Sealer, now: float, l
     Null sender, NOTIFY=NEVER, never signed (it stays in the house), and with the same need of an AES-256 hop as the original,
     whose subject it may carry.
     """
+    return make_message(
+        content, about.sender, vault, now, lease, about=about.reference, department=about.department, level=about.level,
+        require_aes256=about.require_aes256,
+    )  # fmt: skip
+
+
+def make_message(
+    content: bytes, to: str, vault: Sealer, now: float, lease: str, *, about: str, department: str, level: int | None,
+    require_aes256: bool, door: str = "report",
+) -> Report:  # fmt: skip
+    """The rows of *content*, a message of ours to *to*: null sender, NOTIFY=NEVER, never signed, never reported on.
+
+    *about* is the reference of the message that it tells of; *lease* as in ``make_report``.
+    """
     identifier, body_id = new_id(), new_id()
     sha256 = hashlib.sha256(content).hexdigest()
     eight_bit = not content.isascii()
     reference = reference_of(identifier)
-    smtputf8 = not about.sender.isascii()
+    smtputf8 = not to.isascii()
     message = MessageRow(
-        id=identifier, reference=reference, created=now, department=about.department, door="report", sender="", ret="", envid="",
-        eight_bit=eight_bit, smtputf8=smtputf8, size=len(content), sha256=sha256, body_id=body_id, level=about.level,
-        verified_originator=False, verdict={"about": about.reference}, is_report=True,
+        id=identifier, reference=reference, created=now, department=department, door=door, sender="", ret="", envid="",
+        eight_bit=eight_bit, smtputf8=smtputf8, size=len(content), sha256=sha256, body_id=body_id, level=level,
+        verified_originator=False, verdict={"about": about}, is_report=True,
     )  # fmt: skip
     delivery = DeliveryRow(
-        id=new_id(), message_id=identifier, reference=reference, body_id=body_id, created=now, department=about.department, sender="",
-        recipient=about.sender, state=DeliveryState.LEASED if lease else DeliveryState.SCHEDULED, notify=("NEVER",), orcpt="", ret="",
-        envid="", eight_bit=eight_bit, smtputf8=smtputf8, size=len(content), sha256=sha256, edits=(),
-        require_aes256=about.require_aes256, direction="internal", verified_originator=False, is_report=True, level=about.level,
-        next_attempt=now, lease=lease,
+        id=new_id(), message_id=identifier, reference=reference, body_id=body_id, created=now, department=department, sender="",
+        recipient=to, state=DeliveryState.LEASED if lease else DeliveryState.SCHEDULED, notify=("NEVER",), orcpt="", ret="",
+        envid="", eight_bit=eight_bit, smtputf8=smtputf8, size=len(content), sha256=sha256, edits=(), require_aes256=require_aes256,
+        direction="internal", verified_originator=False, is_report=True, level=level, next_attempt=now, lease=lease,
     )  # fmt: skip
     return Report(vault.seal(body_id, content, sha256), message, delivery, content)
 

@@ -36,6 +36,8 @@ class KeptRecipient(msgspec.Struct, frozen=True, omit_defaults=True):
     require_aes256: bool = False
     notify: tuple[str, ...] | None = None
     orcpt: str = ""
+    copies: tuple[str, ...] = ()
+    """Mailboxes of ``[contacts]`` that get a copy when it is released."""
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,6 +81,7 @@ def keep(tx: Transaction, verdict: Verdict) -> dict[str, Any]:
             KeptRecipient(
                 one.address, one.tier.value, one.direction.value, one.disposition.text, one.status, one.rule, one.source, one.explain,
                 one.hits, one.exception, one.require_aes256, notify, request.orcpt if request is not None else "",
+                one.copies,
             )
         )  # fmt: skip
     classification = {
