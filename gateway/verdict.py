@@ -114,8 +114,12 @@ class Headers(msgspec.Struct, frozen=True):
     from_display: str = ""
     """The display name of From, decoded: what an officer sees instead of the address."""
     sender_addresses: tuple[str, ...] = ()
+    """Of Sender; an empty text stands for one that is no plain address."""
     reply_to_addresses: tuple[str, ...] = ()
+    """The same of Reply-To."""
     to_addresses: tuple[str, ...] = ()
+    to_named: tuple[tuple[str, str], ...] = ()
+    """Address and display name of those in To and Cc whose display name shares a word with that of From."""
     resent: bool = False
     """Resent-* fields: somebody sent on what he had received (RFC 5322 section 3.6.6)."""
     auto_forwarded: bool = False

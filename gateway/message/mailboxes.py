@@ -1,20 +1,25 @@
 """Addresses in header fields, read strictly: an address or nothing, never a guess.
 
-What it is: ``sender`` for From, ``recipients`` for To and Cc.
+What it is: ``sender`` for From, ``shown_with`` for what mail programs show beside an address, ``recipients`` for To and Cc,
+``everyone`` for Sender and Reply-To.
 Who calls it: ``views.summary`` and ``plain``.
-Must never: return an address out of a display name, a comment or a group; use ``email.utils``.
+Must never: return an address out of a display name, a comment or a group's name; use ``email.utils``.
 Sources: RFC 5322 section 3.4, RFC 6532; hostile-inputs catalogue A19, A24-A26, C03 (CVE-2023-27043).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from gateway.address import AddressError, domain_of
+from gateway.message.encoded import decode_words
 
 LONGEST = 4000
 """Characters of a From value that are looked at; a longer one is nobody's."""
 MOST_RECIPIENTS = 2000
+LONGEST_SHOWN = 200
+"""Characters of a display name that are kept."""
 
 _ATOM = r"[^\s()<>@,;:\\\"\[\].\x00-\x1f\x7f]+"
 _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
@@ -28,6 +33,10 @@ _ANGLE = re.compile(rf"(?:{_QUOTED}|{_PHRASE_CHARS}++|{_COMMENT})*+<([^<>\s]++)>
 _BARE = re.compile(rf"([^\s()<>\"]++)[ \t]*+(?:{_COMMENT})?+[ \t]*+", re.S)
 # What does not end reaches to the end: so each octet is looked at once, however the quotes are broken.
 _PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*+\"?|\((?:[^()\\]|\\.)*+\)?|<[^<>]*+>?|[,;:]|[^,;:\"(<]+", re.S)
+
+_ANGLES = re.compile(r"<[^<>]*+>?")
+_COMMENTS = re.compile(r"\(((?:[^()\\]|\\.)*+)\)", re.S)
+_ESCAPED = re.compile(r"\\(.)", re.S)
 
 NOT_ONE_ADDRESS = "a From field that is not one plain address"
 
@@ -62,22 +71,79 @@ def sender(values: list[str]) -> tuple[str, str]:
     return (address, "") if address else ("", NOT_ONE_ADDRESS)
 
 
+def shown_with(value: str) -> str:
+    """What a mail program shows beside the address of the mailbox *value*: its display name, or a comment, decoded; else nothing.
+
+    Of a value that is not one plain address everything outside of angle brackets is shown, so that what it claims can be seen.
+    """
+    if "<" not in value:
+        phrase = " ".join(_COMMENTS.findall(value)) if "(" in value else ""
+    elif value[-1:] == ">":
+        phrase = value.partition("<")[0] if value.count("<") == 1 else _ANGLES.sub(" ", value)
+    else:
+        phrase = _ANGLES.sub(" ", value)
+    phrase = phrase.strip(" \t")
+    if phrase[:1] == '"' and phrase[-1:] == '"':
+        phrase = phrase[1:-1]
+    if "\\" in phrase:
+        phrase = _ESCAPED.sub(r"\1", phrase)
+    return decode_words(phrase[:LONGEST]).strip()[:LONGEST_SHOWN]
+
+
 def recipients(values: list[str]) -> tuple[str, ...]:
     """The plain addresses of address-list *values*, members of groups included, at most ``MOST_RECIPIENTS``."""
     found: dict[str, None] = {}
+    for item, _ in _items(values):
+        if address := mailbox(item):
+            found[address] = None
+            if len(found) >= MOST_RECIPIENTS:
+                break
+    return tuple(found)
+
+
+def everyone(values: list[str]) -> tuple[str, ...]:
+    """Like ``recipients``, but what is no plain address is there too, as an empty text: nobody may hide behind an odd form."""
+    found: dict[str, None] = {}
+    for item, end in _items(values):
+        address = mailbox(item)
+        if address or (item and end != ":"):
+            found[address] = None
+            if len(found) >= MOST_RECIPIENTS:
+                break
+    return tuple(found)
+
+
+def named(values: list[str], beside: str) -> tuple[tuple[str, str], ...]:
+    """Address and display name of those in the address-list *values* whose display name shares a word with *beside*."""
+    wanted = set(beside.casefold().split())
+    found: dict[tuple[str, str], None] = {}
+    for value in values:
+        if "<" not in value or ("=?" not in value and not _holds(value.casefold(), wanted)):
+            continue
+        for item, _ in _items([value]):
+            if "<" not in item or wanted.isdisjoint((shown := shown_with(item)).casefold().replace(",", " ").split()):
+                continue
+            if address := mailbox(item):
+                found[address, shown] = None
+        if len(found) >= MOST_RECIPIENTS:
+            break
+    return tuple(found)[:MOST_RECIPIENTS]
+
+
+def _holds(text: str, words: set[str]) -> bool:
+    return any(word in text for word in words)
+
+
+def _items(values: list[str]) -> Iterator[tuple[str, str]]:
+    """Each item of address-list *values*, without the white space around it, with the character that ends it."""
     for value in values:
         if "," not in value and ";" not in value:
-            if address := mailbox(value):
-                found[address] = None
+            yield value.strip(" \t"), ""
             continue
         item: list[str] = []
         for piece in (*_PIECE.findall(value), ","):
             if piece not in (",", ";", ":"):
                 item.append(piece)
                 continue
-            if address := mailbox("".join(item)):
-                found[address] = None
+            yield "".join(item).strip(" \t"), piece
             item = []
-            if len(found) >= MOST_RECIPIENTS:
-                return tuple(found)
-    return tuple(found)

@@ -9,11 +9,14 @@ Sources: RFC 5322, RFC 2045-2047, RFC 3834, RFC 2919; hostile-inputs catalogue 0
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from gateway.config import Limits
+from gateway.message import forwarding
 from gateway.message.encoded import decode_words
 from gateway.message.headers import Fields
 from gateway.message.lenient import lenient
-from gateway.message.mailboxes import recipients, sender
+from gateway.message.mailboxes import everyone, named, recipients, sender, shown_with
 from gateway.message.mime_view import Walk
 from gateway.message.parts import Part, View
 from gateway.message.prescan import Prescan
@@ -29,6 +32,8 @@ LONGEST_SUBJECT = 2000
 """Characters of the subject that are kept for people; the search for markings sees all of it."""
 
 _LIST_FIELDS = frozenset(("list-id", "list-post", "list-unsubscribe", "list-help", "list-archive", "mailing-list", "x-mailing-list"))
+_SELDOM = _LIST_FIELDS | LABEL_FIELDS | forwarding.FIELDS | {"sender", "reply-to", "auto-submitted", "precedence"}
+"""Fields that most messages have none of: one look tells."""
 _SIGNED_TYPES = ("multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp")
 
 
@@ -55,27 +60,52 @@ def summary(view: View, scan: Prescan) -> Headers:
 def summary_of(fields: Fields, scan: Prescan) -> Headers:
     """The header facts of *fields*."""
     by_name = fields.by_name
-    address, _ = sender(by_name.get("from", []))
+    authors = by_name.get("from", [])
+    address, _ = sender(authors)
     to = by_name.get("to", [])
     if "cc" in by_name:
         to = to + by_name["cc"]
-    labels: tuple[tuple[str, str], ...] = ()
-    if not LABEL_FIELDS.isdisjoint(by_name):
-        labels = tuple((name, value) for name, value in fields.items if name.lower() in LABEL_FIELDS)
+    display = ""
+    for author in authors[:2]:
+        if "<" in author or "(" in author:
+            display = f"{display} {shown_with(author)}".strip()
     signed = "dkim-signature" in by_name
-    if not signed and (values := by_name.get("content-type")):
-        signed = any(value.lower().startswith(_SIGNED_TYPES) for value in values)
-    return Headers(
+    report = False
+    for value in by_name.get("content-type", ()):
+        kind = value[:40].lower()
+        signed = signed or kind.startswith(_SIGNED_TYPES)
+        report = report or kind.startswith("multipart/report")
+    plain = Headers(
         subject=decode_words(fields.first("subject"))[:LONGEST_SUBJECT],
         message_id=fields.first("message-id")[:998],
         from_addresses=(address,) if address else (),
+        from_display=display,
         to_addresses=recipients(to) if to else (),
-        auto_submitted=fields.first("auto-submitted").partition(";")[0].strip().lower()[:80],
+        to_named=named(to, display) if display and to else (),
+        is_report=report,
+        received=scan.received,
+        signed=signed,
+    )
+    return plain if _SELDOM.isdisjoint(by_name) else _with_seldom(plain, fields)
+
+
+def _with_seldom(plain: Headers, fields: Fields) -> Headers:
+    """*plain* with what the fields say that most messages have none of."""
+    by_name = fields.by_name
+    labels: tuple[tuple[str, str], ...] = ()
+    if not LABEL_FIELDS.isdisjoint(by_name):
+        labels = tuple((name, value) for name, value in fields.items if name.lower() in LABEL_FIELDS)
+    auto_submitted = fields.first("auto-submitted").partition(";")[0].strip().lower()[:80]
+    return replace(
+        plain,
+        sender_addresses=everyone(by_name.get("sender", [])),
+        reply_to_addresses=everyone(by_name.get("reply-to", [])),
+        resent=forwarding.resent(by_name),
+        auto_forwarded=forwarding.auto_forwarded(by_name, auto_submitted),
+        auto_submitted=auto_submitted,
         precedence=fields.first("precedence").strip().lower()[:80],
         is_list=not _LIST_FIELDS.isdisjoint(by_name),
-        received=scan.received,
         labels=labels,
-        signed=signed,
     )
 
 
