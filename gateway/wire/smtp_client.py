@@ -2,14 +2,16 @@
 
 What it is: ``ReplyParser`` (bytes in, whole replies out, memory capped), ``Capabilities`` of an EHLO reply, the command lines,
 and ``stuff`` which makes the octets after DATA from a message.
-Who calls it: ``keeper.smtp_client``.
+Who calls it: ``keeper.smtp_client`` and ``keeper.hop_auth``.
 Must never: guess. A reply outside the grammar is HopProtocolError, and whoever reads it defers. No octet of a reply reaches a
 log or a report other than as printable ASCII.
-Sources: RFC 5321 sections 4.2, 4.5.2 and 4.5.3.1.5; RFC 2920; RFC 3461 section 4; RFC 6152; RFC 6531; RFC 1870; RFC 3463.
+Sources: RFC 5321 sections 4.2, 4.5.2 and 4.5.3.1.5; RFC 2920; RFC 3461 section 4; RFC 6152; RFC 6531; RFC 1870; RFC 3463;
+RFC 4954; RFC 4616.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import re
@@ -130,14 +132,19 @@ class Capabilities:
     """SIZE was offered."""
     size: int = 0
     """Largest message in octets; 0 when it names none."""
+    auth: frozenset[str] = frozenset()
+    """Mechanisms of AUTH, in upper case."""
 
     @classmethod
     def parse(cls, reply: HopReply) -> Capabilities:
         """The capabilities of an EHLO *reply*; empty and unknown lines are skipped."""
         words: dict[str, str] = {}
+        auth: set[str] = set()
         for line in reply.lines[1:]:
             name, _, rest = line.strip().partition(" ")
-            if name:
+            if name.upper() == "AUTH" or name.upper().startswith("AUTH="):  # the second form is older than RFC 2554, and still met
+                auth.update(f"{name[5:]} {rest}".upper().split())
+            elif name:
                 words.setdefault(name.upper(), rest.strip())
         size = words.get("SIZE", "")
         return cls(
@@ -148,6 +155,7 @@ class Capabilities:
             dsn="DSN" in words,
             sized="SIZE" in words,
             size=int(size) if size.isdecimal() and size.isascii() and len(size) < 16 else 0,
+            auth=frozenset(auth),
         )
 
 
@@ -185,6 +193,27 @@ def rcpt_command(recipient: str, capabilities: Capabilities, *, notify: Collecti
         if orcpt:
             line += f" ORCPT={_safe(orcpt)}"
     return line.encode("utf-8") + b"\r\n"
+
+
+def auth_plain(login: str, password: bytes) -> list[bytes]:
+    """The lines of AUTH PLAIN without an authorization identity: one, or two where the first would be over 512 octets.
+
+    The second line answers a 334 (RFC 4954 section 4). Raises UnsafeCommand for a NUL, which would move the parts.
+    """
+    name = login.encode("utf-8")
+    if b"\0" in name or b"\0" in password or not name or not password:
+        raise UnsafeCommand("a login or a password that is empty or holds a NUL")
+    token = base64.b64encode(b"\0" + name + b"\0" + password)
+    whole = b"AUTH PLAIN " + token + b"\r\n"
+    return [whole] if len(whole) <= 512 else [b"AUTH PLAIN\r\n", token + b"\r\n"]
+
+
+def auth_login(login: str, password: bytes) -> list[bytes]:
+    """The lines of AUTH LOGIN (draft-murchison-sasl-login), each after the first behind a 334. Raises UnsafeCommand."""
+    name = login.encode("utf-8")
+    if b"\0" in name or b"\0" in password or not name or not password:
+        raise UnsafeCommand("a login or a password that is empty or holds a NUL")
+    return [b"AUTH LOGIN\r\n", base64.b64encode(name) + b"\r\n", base64.b64encode(password) + b"\r\n"]
 
 
 def stuff(content: bytes) -> bytes:
