@@ -353,6 +353,15 @@ class RotateVault(Message, frozen=True):
     user: str = ""
 
 
+class KeyEvent(Message, frozen=True):
+    """Record what the command line did with a key (its id, never the key): ``key-escrow-printed`` and so on."""
+
+    action: str
+    key: str
+    reason: str = ""
+    user: str = ""
+
+
 class MakeBackup(Message, frozen=True):
     """Write a consistent copy of the store to the new file *path*, while mail goes on. The row says what is in it."""
 
@@ -410,7 +419,7 @@ WebRequest = ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
-    | ListProfiles | StartProfile | EndProfile | RotateVault | MakeBackup | Purge | GetMetrics | Counters
+    | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Counters | Authenticate
 )  # fmt: skip
 SupervisorRequest = Reload | Status
 KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | Done | Failed | Rows

@@ -20,7 +20,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from gateway.requests import ExceptionRow, ProfileRow
-from gateway.stores import connection, removal, rows
+from gateway.stores import connection, removal, resealing, rows
 from gateway.stores.base import (
     ApprovalRow,
     AuditRow,
@@ -164,6 +164,24 @@ class SqliteStore:
     async def drop_ended(self, before: float, limit: int) -> int:
         """See ``Store.drop_ended``."""
         return int(await self._submit(work=lambda db: removal.ended(db, before, limit)))
+
+    # --- under which vault key -----------------------------------------------------------------------------------------
+
+    async def sealed_bodies(self, after: int, limit: int) -> list[resealing.SealedBody]:
+        """The next bodies that a vault key opens, in the order of their places."""
+        return await self._read(lambda db: resealing.bodies(db, after, limit))
+
+    async def sealed_fields(self, after: int, limit: int) -> list[resealing.SealedFields]:
+        """The sealed fields of the next messages, in the order of their places."""
+        return await self._read(lambda db: resealing.fields(db, after, limit))
+
+    async def reseal(self, resealed: resealing.Resealed) -> int:
+        """Writes rows under another key. Returns how many were still as they were read."""
+        return int(await self._submit(work=lambda db: resealing.change(db, resealed)))
+
+    async def needing_key(self, key_id: str, prefix: bytes) -> tuple[int, int]:
+        """How many bodies and messages need a vault key; reads all rows."""
+        return await self._read(lambda db: resealing.needing(db, key_id, prefix))
 
     async def _submit(self, *, batch: Batch | None = None, work: Callable[[sqlite3.Connection], object] | None = None) -> Any:
         if not self._open or self._read_only:

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway import logs
-from gateway.stores import connection, migrations
+from gateway.stores import connection, copying, migrations
 from gateway.stores.base import StoreError
 from gateway.stores.schema import REVISION_SQL, STAMP_SQL, VERSION, revision
 
@@ -94,7 +94,7 @@ def safety_copy(db: sqlite3.Connection, path: FilePath, found: int) -> FilePath:
     earlier = list(path.parent.glob(f"{path.name}.format-{found}-*"))
     name = path.with_name(f"{path.name}.format-{found}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}")
     began = time.monotonic()
-    copy_into(db, name)
+    copying.copy_into(db, name)
     for copy in earlier:  # a start that is tried again and again must not fill the disk
         copy.unlink(missing_ok=True)
     _log.warning(
@@ -102,19 +102,6 @@ def safety_copy(db: sqlite3.Connection, path: FilePath, found: int) -> FilePath:
         **{"file.path": str(name), "file.size": name.stat().st_size, "gateway.seconds": round(time.monotonic() - began, 2)},
     )
     return name
-
-
-def copy_into(db: sqlite3.Connection, target: FilePath) -> None:
-    """A consistent copy of the store in *db* as the new file *target*, mode 0600, synced; without the pages of what was deleted."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        db.execute("VACUUM INTO ?", (str(target),))
-        os.fsync(descriptor)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
 
 
 def change(path: FilePath, wanted: int, *, copy: bool = True) -> tuple[int, FilePath | None]:

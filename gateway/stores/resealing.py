@@ -1,0 +1,79 @@
+"""What is sealed under which vault key, and its change to another: bounded pages, never the content itself.
+
+What it is: functions on one connection: pages of bodies and messages with what names their key, the change of a page, and how many
+rows need a key.
+Who calls it: ``sqlite`` (for ``keeper.rotation``), ``gateway keys retire``.
+Must never: open anything; read a ciphertext; change a row that is no longer what was read.
+Sources: design.md section 6; hostile-inputs catalogue O22.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+
+class SealedBody(msgspec.Struct, frozen=True):
+    """A body's wrapped key and the id of the vault key over it."""
+
+    place: int
+    id: str
+    key_id: str
+    wrapped_key: bytes
+
+
+class SealedFields(msgspec.Struct, frozen=True):
+    """The two sealed fields of a message; empty where there is none."""
+
+    place: int
+    id: str
+    subject: bytes
+    details: bytes
+
+
+class Resealed(msgspec.Struct, frozen=True):
+    """Rows as they were and as they shall be, pair by pair."""
+
+    bodies: Sequence[tuple[SealedBody, SealedBody]] = ()
+    fields: Sequence[tuple[SealedFields, SealedFields]] = ()
+
+
+def bodies(db: sqlite3.Connection, after: int, limit: int) -> list[SealedBody]:
+    """The next *limit* bodies after the place *after* that a vault key opens (or opened)."""
+    sql = "SELECT rowid, id, key_id, wrapped_key FROM bodies WHERE rowid > ? AND NOT sealed ORDER BY rowid LIMIT ?"
+    return [SealedBody(*row) for row in db.execute(sql, (after, limit))]
+
+
+def fields(db: sqlite3.Connection, after: int, limit: int) -> list[SealedFields]:
+    """The sealed fields of the next *limit* messages after the place *after*."""
+    sql = "SELECT rowid, id, subject, details FROM messages WHERE rowid > ? ORDER BY rowid LIMIT ?"
+    return [SealedFields(*row) for row in db.execute(sql, (after, limit))]
+
+
+def change(db: sqlite3.Connection, resealed: Resealed) -> int:
+    """Writes *resealed* in one transaction; a row that has changed or gone meanwhile is left. Returns how many were changed."""
+    count = 0
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for old, new in resealed.bodies:
+            sql = "UPDATE bodies SET key_id = ?, wrapped_key = ? WHERE id = ? AND wrapped_key = ?"
+            count += db.execute(sql, (new.key_id, new.wrapped_key, old.id, old.wrapped_key)).rowcount
+        for was, now in resealed.fields:
+            sql = "UPDATE messages SET subject = ?, details = ? WHERE id = ? AND subject = ? AND details = ?"
+            count += db.execute(sql, (now.subject, now.details, was.id, was.subject, was.details)).rowcount
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return count
+
+
+def needing(db: sqlite3.Connection, key_id: str, prefix: bytes) -> tuple[int, int]:
+    """How many bodies, and how many messages with a field that begins with *prefix*, need the vault key *key_id*. Reads all rows."""
+    body_count = db.execute("SELECT count(*) FROM bodies WHERE key_id = ? AND NOT sealed", (key_id,)).fetchone()[0]
+    length = len(prefix)
+    sql = "SELECT count(*) FROM messages WHERE substr(subject, 1, ?) = ? OR substr(details, 1, ?) = ?"
+    return int(body_count), int(db.execute(sql, (length, prefix, length, prefix)).fetchone()[0])
