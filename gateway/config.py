@@ -81,7 +81,11 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     hostname: str = Field("localhost", description="The name in greeting, Received and reports.")
-    state_dir: FilePath = Field(FilePath("/var/lib/gateway"), description="Store, keys, logs and sockets.")
+    state_dir: FilePath = Field(FilePath("/var/lib/gateway"), description="Store, keys and logs.")
+    run_dir: FilePath = Field(
+        default_factory=lambda data: FilePath(data["state_dir"]) / "run",
+        description="Sockets between the processes; absent: state_dir/run. With the units of systemd: /run/gateway.",
+    )
     rules_dir: FilePath | None = Field(None, description="Folder of the rules; absent: those shipped with the package.")
     packs: tuple[str, ...] = Field((), description="Government rule packs in force.")
     workers: int = Field(2, ge=1, description="Door processes.")
@@ -109,11 +113,6 @@ class Config(BaseModel):
     archive: tuple[Archive, ...] = ()
     retention: Retention = Retention()
     backup: Backup = Backup()
-
-    @property
-    def run_dir(self) -> FilePath:
-        """Folder of the unix sockets between the processes."""
-        return self.state_dir / "run"
 
 
 def load(path: FilePath) -> Config:

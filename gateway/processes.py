@@ -1,25 +1,24 @@
-"""One process of the gateway: how it is started, whether it listens, what it may know; and the word to systemd.
+"""One process of the gateway: how it is started, whether it listens, what it may know.
 
-What it is: ``Child``, ``command``, ``environment``, ``listens``, ``notify``, ``store_in_use``.
+What it is: ``Child``, ``command``, ``environment``, ``listens``, ``store_in_use``.
 Who calls it: ``supervisor``; ``gateway demo`` for ``command``.
 Must never: put a secret in a child's arguments or environment.
-Sources: design.md section 2; proc(5); sd_notify(3).
+Sources: design.md section 2; proc(5); sd_listen_fds(3).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 import gateway
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_FDNAMES")
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY")
+_SOCKETS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 @dataclass(slots=True)
@@ -40,15 +39,6 @@ class Child:
     def alive(self) -> bool:
         """Whether its process is there."""
         return self.process is not None and self.process.returncode is None
-
-
-def notify(message: str) -> None:
-    """Tells systemd *message* (sd_notify); nothing happens where systemd did not ask."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.connect("\0" + address[1:] if address.startswith("@") else address)
-            sock.sendall(message.encode("ascii"))
 
 
 def listens(pid: int) -> bool:
@@ -87,9 +77,9 @@ def command(path: FilePath, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "gateway", *words, "--config", str(path)]
 
 
-def environment() -> dict[str, str]:
-    """The little that a child may know of our environment, and where this code is."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def environment(*, sockets: bool = False) -> dict[str, str]:
+    """The little that a child may know of our environment, and where this code is; with *sockets* also those that systemd passed."""
+    kept = {name: os.environ[name] for name in (_PASSED_ON + _SOCKETS if sockets else _PASSED_ON) if name in os.environ}
     places = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     here = str(FilePath(gateway.__file__).parent.parent)
     return kept | {"PYTHONPATH": os.pathsep.join([*places, *([] if here in places else [here])])}

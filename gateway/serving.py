@@ -38,24 +38,32 @@ def die_with(parent: int) -> None:
         raise CannotRun("the supervisor has gone")
 
 
-def serve(kind: str, config: Config) -> None:
-    """Runs one kind of process until SIGTERM. Its modules are imported here only: a door never loads the store. Raises CannotRun."""
-    from gateway import supervisor
+def serve(kind: str, config: Config, path: FilePath) -> None:
+    """Runs one kind of process until SIGTERM, with *config* from the file *path*. Raises CannotRun.
+
+    Its modules are imported here only: a door never loads the store.
+    """
+    from gateway import rights, supervisor
 
     os.umask(0o077)
-    supervisor.prepare(config)
+    if not rights.separated(kind):
+        supervisor.prepare(config)
     if kind == "keeper":
         from gateway.keeper import service as keeper
 
-        keeper.run(config)
+        keeper.run(config, path)
     elif kind == "inspector":
+        from gateway import policy
         from gateway.content import service as inspector
 
-        inspector.run(config)
+        try:
+            inspector.run(config, policy.scheme_of, path)
+        except policy.PolicyError as error:
+            raise supervisor.CannotRun(str(error), 2) from error
     elif kind == "doors":
         from gateway.doors import workers as doors
 
-        doors.run(config)
+        doors.run(config, path)
     else:
         from gateway.web import service as web
 
@@ -104,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if parent:
             die_with(parent)
-        serve(kind, config_file.load(path))
+        serve(kind, config_file.load(path), path)
     except ConfigError as error:
         sentence(str(error))
         return 2

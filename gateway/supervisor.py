@@ -23,9 +23,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import config as config_file
-from gateway import ipc, logs, requests
+from gateway import ipc, logs, requests, rights, systemd
 from gateway.config import Config, ConfigError
-from gateway.processes import Child, command, environment, has_terminal, listens, notify, store_in_use
+from gateway.processes import Child, command, environment, has_terminal, listens, store_in_use
+from gateway.systemd import notify
 
 QUICK = 5.0
 """Seconds of life below which a death counts towards a crash loop."""
@@ -48,7 +49,7 @@ def prepare(config: Config) -> None:
     """Makes the state folder and the folder of the sockets, 0700. Raises CannotRun."""
     try:
         config.state_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
-        config.run_dir.mkdir(mode=0o700, exist_ok=True)
+        config.run_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotRun(f"{error.filename}: cannot be made: {error.strerror}", 2) from error
     if not os.access(config.run_dir, os.W_OK | os.X_OK):
@@ -162,7 +163,7 @@ class Supervisor:
 
     async def _healthy(self) -> bool:
         try:
-            channel = await ipc.Channel.connect(self._config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
+            channel = await ipc.Channel.connect(rights.place(self._config.run_dir, "keeper-admin.sock"), requests.KeeperAnswer)
         except ipc.ChannelError:
             return False
         try:
@@ -212,9 +213,11 @@ class Supervisor:
         child.state = "stopped"
 
     async def _launch(self, child: Child) -> None:
+        sockets = child.kind in ("doors", "web")  # only those listen to the world
         child.process = await asyncio.create_subprocess_exec(
             *command(self._path, "run", "--only", child.kind, "--parent", str(os.getpid())),
-            stdin=asyncio.subprocess.DEVNULL, env=environment(), start_new_session=has_terminal(),
+            stdin=asyncio.subprocess.DEVNULL, env=environment(sockets=sockets), start_new_session=has_terminal(),
+            pass_fds=tuple(systemd.passed()) if sockets else (),
         )  # fmt: skip
         child.started = time.monotonic()
         child.restarts += 1
@@ -284,7 +287,7 @@ class Supervisor:
                 config = config_file.load(self._path)
             except ConfigError as error:
                 raise CannotRun(str(error), 2) from error
-            for name in ("state_dir", "store"):
+            for name in ("state_dir", "run_dir", "store"):
                 if getattr(config, name) != getattr(self._config, name):
                     raise CannotRun(f"{self._path}: {name}: cannot change while the gateway runs; stop it and start it again", 2)
             described = await self._describe()
@@ -303,20 +306,23 @@ class Supervisor:
             return changes
 
     async def _renew(self) -> None:
-        """Replaces every process by one with the new config, one after the other; the old doors drain beside the new ones."""
+        """Replaces every process by one with the new config, one after the other; the doors do that among themselves."""
         has_web = any(listen.door == "web" for listen in self._config.listen)
         order = [child for kind in ("keeper", "inspector", "web", "doors") for child in self._children if child.kind == kind]
         for child in order:
             if self._stop.is_set():
                 return
             if child.kind == "doors":
-                # They share the port, and a drain without other doors would be an outage.
-                await self._until_listening(self._add("doors"))
-            await self._end([child], self._config.limits.drain + 2 if child.kind == "doors" else _STOP_KEEPER)
+                # They take the config themselves: their sockets stay open, and what waits in the queues of those is not lost.
+                if child.alive and child.process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        child.process.send_signal(signal.SIGHUP)
+                continue
+            await self._end([child], _STOP_KEEPER)
             if self._stop.is_set():
                 return
             self._children.remove(child)
-            if child.kind != "doors" and (child.kind != "web" or has_web):
+            if child.kind != "web" or has_web:
                 await self._until_listening(self._add(child.kind))
         if has_web and not any(child.kind == "web" for child in self._children):
             self._add("web")

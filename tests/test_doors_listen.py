@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import systemd
 from gateway.config import ConfigError, Limits
 from gateway.doors import listen
 from gateway.doors.limits import Budget, Callers, Networks, plain_ip
@@ -79,7 +80,7 @@ def test_systemd_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as passed:
         passed.bind(("127.0.0.1", 0))
         passed.listen()
-        monkeypatch.setattr(listen, "_FIRST_DESCRIPTOR", passed.fileno())
+        monkeypatch.setattr(systemd, "FIRST_DESCRIPTOR", passed.fileno())
         (sock,) = listen.sockets(listen.parse("systemd:smtp"))
         assert sock.getsockname() == passed.getsockname()
         sock.close()

@@ -222,9 +222,9 @@ def _takes_mail(host: str, port: int) -> bool:
 
 async def _ask(config: Config, what: str, /, **fields: Any) -> tuple[dict[str, Any], ...]:
     """The rows of the keeper's answer to the request *what*; none when it fails."""
-    from gateway import ipc, requests
+    from gateway import ipc, requests, rights
 
-    channel = await ipc.Channel.connect(config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
+    channel = await ipc.Channel.connect(rights.place(config.run_dir, "keeper-admin.sock"), requests.KeeperAnswer)
     try:
         answer, _ = await asyncio.wait_for(channel.call(getattr(requests, what)(**fields)), 30)
     finally:

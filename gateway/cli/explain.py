@@ -194,6 +194,9 @@ def record(
             } | ({"text": texts.get(leaf.path, "")} if want_text else {})
             for leaf in verdict.leaves
         ],
+        "observations": [
+            {"kind": one.kind, "name": one.name, "place": one.place, "count": one.count} for one in inspection.observations
+        ],
         "recipients": [
             {
                 "address": one.address, "tier": str(one.tier), "direction": str(one.direction), "disposition": one.disposition.text,
@@ -246,6 +249,9 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
         if want_text and leaf["text"]:
             for line in output.safe_lines(leaf["text"]).split("\n"):
                 say(f"             | {line}")
+    for one in found["observations"]:
+        what = f"{one['kind']} {one['name']}".rstrip()
+        say(f"  observed   {safe(what)} in {safe(one['place'])}" + (f", {one['count']} different" if one["count"] > 1 else ""))
     for one in found["recipients"]:
         say("")
         say(f"  {_MARKS[one['disposition']]:<8} {safe(one['address'])}  ({one['tier']}, {one['direction']}, {one['status']})")
@@ -331,12 +337,12 @@ def _exceptions(config: Config) -> Exceptions:
     """The register of the running gateway where there is one that we may ask; else an empty one."""
     import asyncio
 
-    from gateway import ipc, requests
+    from gateway import ipc, requests, rights
 
     empty = _register(())
 
     async def fetch() -> requests.Exceptions:
-        channel = await ipc.Channel.connect(config.run_dir / "keeper-admin.sock", requests.KeeperAnswer)
+        channel = await ipc.Channel.connect(rights.place(config.run_dir, "keeper-admin.sock"), requests.KeeperAnswer)
         try:
             answer, _ = await asyncio.wait_for(channel.call(requests.ListExceptions()), 5)
         finally:

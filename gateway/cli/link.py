@@ -34,9 +34,9 @@ def ask(
     config: Config, path: FilePath, request: Any, *, socket: str = "keeper-admin.sock", patience: float = _PATIENCE
 ) -> tuple[Any, bytes]:
     """The answer of the keeper (or of the supervisor at *socket*) and its body. Ends the command when there is none, or a Failed."""
-    from gateway import ipc, requests
+    from gateway import ipc, requests, rights
 
-    place = config.run_dir / socket
+    place = rights.place(config.run_dir, socket)
     who = "keeper" if socket.startswith("keeper") else "supervisor"
     try:
         answer, body = asyncio.run(_call(place, requests.KeeperAnswer, request, patience))
@@ -46,6 +46,8 @@ def ask(
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM):
             raise Stop(f"This user may not speak with the {who} at {place}: run the command as root or as the gateway's user.") from error
+        if isinstance(cause, OSError) and who == "supervisor" and rights.place(config.run_dir, "keeper-admin.sock").is_socket():
+            raise Stop("The gateway runs as units of systemd; run: systemctl reload 'gateway-*.service', or systemctl status for the state.")
         if isinstance(cause, OSError):
             raise Stop(f"The gateway is not running (no {who} at {place}). Start it with: gateway run --config {path}") from error
         raise Stop(f"The {who} gave no answer ({error}): this user may not ask it, or it has just stopped.") from error

@@ -37,7 +37,7 @@ def _run(
             serving.die_with(parent)
         loaded = load_config(path)
         if only:
-            serving.serve(only, loaded)
+            serving.serve(only, loaded, path)
         else:
             supervisor.run(path, loaded)
     except supervisor.CannotRun as error:

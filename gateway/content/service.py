@@ -18,12 +18,14 @@ import resource
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import msgspec
 
-from gateway import content, ipc, logs
+from gateway import config as config_file
+from gateway import content, ipc, logs, rights, systemd
 from gateway.config import Config, ConfigError
 from gateway.content import authentication, sandbox, warm
 from gateway.message import prescan, views
@@ -50,56 +52,52 @@ class _Worker:
     started: float
 
 
-def run(config: Config) -> None:
-    """Serves inspections until SIGTERM or SIGINT. Raises ConfigError when the scheme cannot be loaded at the start."""
+def run(config: Config, load: Callable[[Config], Scheme], path: FilePath | None = None) -> None:
+    """Serves inspections until SIGTERM or SIGINT. *load* gives what texts are searched for, now and at SIGHUP; *path*: the config
+    file, read again at SIGHUP. Raises what *load* raises when it fails at the start.
+    """
     logs.configure("inspector")
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    scheme = load_scheme(config)
+    scheme = load(config)
     warm.up(scheme, config.limits)
-    config.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    sock = ipc.listen(config.run_dir / "inspector.sock")
+    place = rights.place(config.run_dir, "inspector.sock")
+    place.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    sock = ipc.listen(place)
     for line in sandbox.describe():
         if not line.endswith(": on") and "on (" not in line:
             _log.warning("sandbox.incomplete", missing=line)
     gc.collect()
     gc.freeze()  # the workers share these pages; the collector would touch and so copy them
     try:
-        _Parent(config, scheme, sock).keep()
+        _Parent(config, load, scheme, sock, path).keep()
     finally:
         sock.close()
-
-
-def load_scheme(config: Config) -> Scheme:
-    """The classification scheme that the config names. Raises ConfigError with the file."""
-    path = (config.rules_dir or _shipped_rules()) / "scheme.toml"
-    try:
-        return Scheme.parse(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _shipped_rules() -> FilePath:
-    """The rules inside of the package, or beside it in a source tree (``policy`` has the same, but stands above us)."""
-    package = FilePath(__file__).resolve().parents[1]
-    inside = package / "shipped" / "rules"
-    return inside if inside.is_dir() else package.parent / "rules"
 
 
 class _Parent:
     """Keeps the workers alive; it never reads a message."""
 
-    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket) -> None:
+    def __init__(
+        self, config: Config, load: Callable[[Config], Scheme], scheme: Scheme, sock: socket.socket, path: FilePath | None
+    ) -> None:
         self._config = config
+        self._load = load
+        self._path = path
         self._scheme = scheme
         self._sock = sock
         self._workers: dict[int, _Worker] = {}
         self._quick_deaths = 0
+        self._admitted = rights.admitted("inspector", "doors")
+        self._next_ping = 0.0
 
     def keep(self) -> None:
         """Until SIGTERM or SIGINT."""
         try:
+            self._fill()
+            systemd.ready(f"{len(self._workers)} workers read.")
             while True:
                 self._fill()
+                self._tell_systemd()
                 match signal.sigtimedwait(_SIGNALS, 1.0):
                     case None:
                         self._reap()
@@ -110,7 +108,15 @@ class _Parent:
                     case _:
                         return
         finally:
+            systemd.stopping()
             self._end(list(self._workers))
+
+    def _tell_systemd(self) -> None:
+        """A sign of life. The workers need none: the kernel's clock ends one that hangs."""
+        period, now = systemd.watchdog(), time.monotonic()
+        if period and now >= self._next_ping:
+            self._next_ping = now + period / 2
+            systemd.notify("WATCHDOG=1")
 
     def _fill(self) -> None:
         while len(self._workers) < self._config.limits.inspectors:
@@ -118,7 +124,7 @@ class _Parent:
                 time.sleep(min(1.0, 0.01 * 2 ** (self._quick_deaths - _FREE_DEATHS)))
             pid = os.fork()
             if pid == 0:
-                _work(self._config, self._scheme, self._sock, os.getppid())
+                _work(self._config, self._scheme, self._sock, self._admitted, os.getppid())
             self._workers[pid] = _Worker(time.monotonic())
 
     def _reap(self) -> None:
@@ -138,18 +144,25 @@ class _Parent:
             _log.error("worker.died", pid=pid, how=signal.Signals(-code).name if code < 0 else f"exit code {code}")
 
     def _reload(self) -> None:
-        """Workers with the new scheme in place of the old ones, each after the message it is reading."""
+        """Workers with the new config and scheme in place of the old ones, each after the message it is reading."""
+        systemd.reloading()
         try:
-            self._scheme = load_scheme(self._config)
-        except ConfigError as error:
+            config = self._config if self._path is None else config_file.load(self._path)
+            if config.run_dir != self._config.run_dir:
+                raise ConfigError(f"{self._path}: run_dir: cannot change while the inspector runs; stop it and start it again")
+            scheme = self._load(config)
+        except Exception as error:  # whatever is wrong with the new ones, the old ones stay
             _log.error("rules.reload_failed", why=str(error))
+            systemd.ready(f"The reload failed, everything is as before: {error}")
             return
+        self._config, self._scheme = config, scheme
         old = list(self._workers)
         self._workers.clear()
         self._fill()
         for pid in old:
             os.kill(pid, signal.SIGTERM)
         _log.info("rules.reloaded", version=self._scheme.version)
+        systemd.ready(f"{len(self._workers)} workers read; config and scheme are new.")
 
     def _end(self, pids: list[int]) -> None:
         """SIGTERM, which an idle worker follows at once and a busy one after its message; SIGKILL after two seconds."""
@@ -170,7 +183,7 @@ class _Parent:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _work(config: Config, scheme: Scheme, sock: socket.socket, parent: int) -> None:
+def _work(config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], parent: int) -> None:
     """The life of one worker; never returns."""
     code = _EXIT_FAULT
     try:
@@ -178,7 +191,7 @@ def _work(config: Config, scheme: Scheme, sock: socket.socket, parent: int) -> N
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
-        worker = _Task(config, scheme, sock)
+        worker = _Task(config, scheme, sock, admitted)
         signal.signal(signal.SIGTERM, worker.asked_to_end)
         sandbox.enter(config.limits.inspect_memory)
         sandbox.keep_freed_memory()
@@ -199,7 +212,8 @@ class _Retire(Exception):
 class _Task:
     """Accepts, reads, inspects, answers, closes; again and again."""
 
-    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket) -> None:
+    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool]) -> None:
+        self._admitted = admitted
         self._limits = config.limits
         self._body_cap = config.max_message_size + 1_000_000
         self._scheme = scheme
@@ -230,8 +244,7 @@ class _Task:
                 return
 
     def _one(self, connection: socket.socket) -> None:
-        peer = ipc.credentials(connection)
-        if peer.uid not in (0, os.getuid()):
+        if not self._admitted(ipc.credentials(connection)):
             return
         connection.settimeout(PATIENCE)
         try:

@@ -1,7 +1,8 @@
 """Listening sockets from the addresses of the config.
 
-What it is: ``parse`` reads host:port, [v6]:port, unix:/path and systemd:NAME; ``sockets`` opens what it says.
-Who calls it: ``doors.service`` at start; the milter and IMAP doors the same way.
+What it is: ``parse`` reads host:port, [v6]:port, unix:/path and systemd:NAME; ``sockets`` opens what it says; ``Listeners`` are
+those of all door workers, kept by their parent: what waits in the queue of a listening socket outlives the worker that took from it.
+Who calls it: ``doors.workers`` at start and at reload; ``doors.service`` where it has no parent.
 Must never: listen anywhere but where the config says; take a port away from another program (SO_REUSEPORT shares it among our
 own workers, and the kernel lets only processes of the same user join).
 Sources: socket(7), unix(7), sd_listen_fds(3).
@@ -11,16 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
+import itertools
 import socket
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from gateway import systemd
 from gateway.config import ConfigError
 
-_BACKLOG = 1024
-_FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+BACKLOG = 1024
+"""Connections that wait in the kernel for each listening socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,15 @@ def parse(text: str) -> Address:
     return Address("tcp", host, int(port))
 
 
-def sockets(address: Address, worker: int = 0) -> list[socket.socket]:
-    """Listening sockets for *address*, not blocking. Raises ConfigError with the address and the reason.
+def sockets(address: Address, worker: int = 0, *, listening: bool = True) -> list[socket.socket]:
+    """Sockets for *address*, not blocking; without *listening* they are bound only. Raises ConfigError with the address and the reason.
 
     A host name with several addresses gives one socket each. A unix path has one listener: worker 0 gets it, the others none.
     """
     if address.kind == "systemd":
-        return _inherited(address)
+        return systemd.inherited(address.name)
     if address.kind == "unix":
-        return [_unix(address)] if worker == 0 else []
+        return [_unix(address, listening)] if worker == 0 else []
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -72,7 +75,7 @@ def sockets(address: Address, worker: int = 0) -> list[socket.socket]:
     opened: list[socket.socket] = []
     try:
         for family, kind, protocol, _, where in dict.fromkeys(found):
-            opened.append(_tcp(family, kind, protocol, where))
+            opened.append(_tcp(family, kind, protocol, where, listening))
     except OSError as error:
         for sock in opened:
             sock.close()
@@ -80,7 +83,61 @@ def sockets(address: Address, worker: int = 0) -> list[socket.socket]:
     return opened
 
 
-def _tcp(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> socket.socket:
+class Listeners:
+    """The sockets of all workers, as their parent keeps them; it never accepts."""
+
+    def __init__(self) -> None:
+        # For each address rounds of sockets. TCP has one round a worker or more, among which the kernel spreads the clients.
+        self._open: dict[str, list[list[socket.socket]]] = {}
+
+    def add(self, addresses: Iterable[str], workers: int) -> tuple[str, ...]:
+        """Binds what is not there yet, for *workers* workers, and returns those addresses. Raises ConfigError, and then nothing is new."""
+        new: list[str] = []
+        try:
+            for text in dict.fromkeys(addresses):
+                address = parse(text)
+                if text not in self._open:
+                    self._open[text] = [sockets(address, listening=False)]
+                    new.append(text)
+                # There are never fewer: to close one would break the connections in its queue.
+                while address.kind == "tcp" and len(self._open[text]) < workers:
+                    self._open[text].append(sockets(address, listening=False))
+        except ConfigError:
+            self.remove(new)
+            raise
+        return tuple(new)
+
+    def remove(self, addresses: Iterable[str]) -> None:
+        """Closes the sockets of *addresses*."""
+        for text in addresses:
+            for sock in itertools.chain.from_iterable(self._open.pop(text, [])):
+                sock.close()
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """What is bound."""
+        return frozenset(self._open)
+
+    def take(self, worker: int, workers: int, addresses: Iterable[str]) -> dict[str, list[socket.socket]]:
+        """In the process of worker number *worker* of *workers*: its sockets by address. All others are closed here.
+
+        Each TCP socket is somebody's; from a unix socket and from one of systemd all workers take sessions.
+        """
+        taken: dict[str, list[socket.socket]] = {}
+        for text in dict.fromkeys(addresses):
+            rounds = self._open[text]
+            mine = rounds[worker::workers] if parse(text).kind == "tcp" else rounds
+            taken[text] = list(itertools.chain.from_iterable(mine))
+        own = set(itertools.chain.from_iterable(taken.values()))
+        for rounds in self._open.values():
+            for sock in itertools.chain.from_iterable(rounds):
+                if sock not in own:
+                    sock.close()
+        self._open.clear()
+        return taken
+
+
+def _tcp(family: int, kind: int, protocol: int, where: tuple[object, ...], listening: bool) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +146,8 @@ def _tcp(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> so
             # [::]:25 beside 0.0.0.0:25: each says what it means.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)
-        sock.listen(_BACKLOG)
+        if listening:
+            sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
         sock.close()
@@ -107,7 +165,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or "cannot listen"
 
 
-def _unix(address: Address) -> socket.socket:
+def _unix(address: Address, listening: bool) -> socket.socket:
     path = FilePath(address.name)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -117,32 +175,10 @@ def _unix(address: Address) -> socket.socket:
     try:
         sock.bind(address.name)
         path.chmod(0o660)
-        sock.listen(_BACKLOG)
+        if listening:
+            sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise ConfigError(f"listen.address: {address}: {_reason(error)}") from error
     return sock
-
-
-def _inherited(address: Address) -> list[socket.socket]:
-    """The sockets that systemd passed under this name; to us, or to the parent that forked us."""
-    try:
-        count = int(os.environ.get("LISTEN_FDS", "0"))
-        owner = int(os.environ.get("LISTEN_PID", "0"))
-    except ValueError:
-        count = owner = 0
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    found: list[socket.socket] = []
-    if owner in (os.getpid(), os.getppid()):
-        for index in range(count):
-            if index < len(names) and names[index] == address.name:
-                try:
-                    sock = socket.socket(fileno=os.dup(_FIRST_DESCRIPTOR + index))
-                except OSError as error:
-                    raise ConfigError(f"listen.address: {address}: what systemd passed is no socket") from error
-                sock.setblocking(False)
-                found.append(sock)
-    if not found:
-        raise ConfigError(f"listen.address: {address}: systemd passed no socket of that name")
-    return found

@@ -13,13 +13,15 @@ import asyncio
 import contextlib
 import secrets
 
-from gateway import logs
+from gateway import logs, rights
 from gateway.config import Config
 from gateway.envelope import Transaction
 from gateway.ipc import Channel, ChannelError
 from gateway.pipeline import InspectorAway, Keys, WorkerDied
 from gateway.reply import OUR_FAULT, STORE_FULL, Reply, ReplyError
 from gateway.requests import (
+    Authenticate,
+    Authenticated,
     Commit,
     Committed,
     Deferred,
@@ -43,6 +45,8 @@ from gateway.verdict import Inspection, Verdict
 _RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds; the last one repeats
 _FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
 _RECORDS = 10_000  # refusals under way at once; more are counted, not kept
+_LOGIN = 45.0  # seconds that the keeper, and the next hop behind it, get to judge a login; clients wait for 60 and more
+_NO_LOGIN = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
 _FULL = 4  # Failed.code of a store without room
 _log = logs.get("gateway.doors")
 
@@ -51,7 +55,7 @@ class KeeperLink:
     """The keeper, as a door sees it. ``start`` once, ``close`` at the end."""
 
     def __init__(self, config: Config, rules_version: str = "") -> None:
-        self._path = config.run_dir / "keeper-doors.sock"
+        self._path = rights.place(config.run_dir, "keeper-doors.sock")
         self._rules_version = rules_version
         self._channel: Channel | None = None
         self._exceptions: Exceptions | None = None
@@ -142,6 +146,22 @@ class KeeperLink:
             return frozenset(answer.recipients)
         raise ReplyError(OUR_FAULT, "the question for first times was answered by something else")
 
+    async def authenticate(self, login: str, password: str, client_ip: str, door: str) -> Authenticated:
+        """Whether *password* is that of *login*. Never raises: whatever keeps the keeper from saying so is a 454, never a yes."""
+        try:
+            async with asyncio.timeout(_LOGIN):
+                answer = await self._ask(Authenticate(login, password, client_ip, door))
+        except (ReplyError, TimeoutError) as error:
+            _log.warning(
+                "a login could not be checked", **{"client.ip": client_ip, "error.message": getattr(error, "private", "") or "time-out"}
+            )
+            return Authenticated(_NO_LOGIN)
+        if not isinstance(answer, Authenticated):
+            return Authenticated(_NO_LOGIN)
+        reply = answer.reply
+        yes = reply.code == 235 and bool(answer.login)
+        return answer if yes or (400 <= reply.code < 600) else Authenticated(_NO_LOGIN)
+
     async def deferred(self, tx: Transaction, reply: Reply, cause: str) -> None:
         """Records that a message was answered 4xx after DATA; never raises."""
         self._record(Deferred(tx, reply, cause))
@@ -170,7 +190,7 @@ class InspectorLink:
     """The inspector, as a door sees it."""
 
     def __init__(self, config: Config) -> None:
-        self._path = config.run_dir / "inspector.sock"
+        self._path = rights.place(config.run_dir, "inspector.sock")
         # More would only wait in the socket's backlog, each with its body in memory.
         self._slots = asyncio.Semaphore(config.limits.inspectors * 4)
 

@@ -13,15 +13,18 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import time
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path as FilePath
+from typing import Any
 
 import uvloop
 
 from gateway import config as config_file
 from gateway import logs, policy
 from gateway.address import Path
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, Listen
 from gateway.doors import listen, tls
 from gateway.doors.door import Door, Settings
 from gateway.doors.peers import InspectorLink, KeeperLink
@@ -34,20 +37,49 @@ from gateway.policy import Policy, PolicyError, decide
 from gateway.reply import Reply
 from gateway.verdict import Disposition
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+RETIRE = signal.SIGUSR2
+"""Another process takes the new sessions from now on: this one ends with the last of those it has."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RETIRE)
 """What a door process listens to. They may be blocked at its start, and are open once it can follow them."""
+BEAT = 2.0
+"""Seconds between two signs of life of a door process."""
+READY, ALIVE = b"r", b"."
+Sign = Callable[[bytes], None]
+"""Where a door process sends READY once it listens, and ALIVE again and again while its event loop turns."""
+Sockets = Mapping[str, list[socket.socket]]
+"""Bound sockets that the parent keeps, by the address of the config that they are for."""
 
 _log = logs.get("gateway.doors")
 
 
-def run(config: Config, worker: int, path: FilePath | None = None, rules: Policy | None = None) -> None:
-    """Runs door process *worker* until SIGTERM or SIGINT. *path*: the config file, read again at
-    SIGHUP; *rules*: the policy to start with, where it is loaded already.
+def run(
+    config: Config,
+    worker: int,
+    path: FilePath | None = None,
+    rules: Policy | None = None,
+    sockets: Sockets | None = None,
+    sign: Sign | None = None,
+) -> None:
+    """Runs door process *worker* until SIGTERM or SIGINT, or until its last session has ended after RETIRE.
 
-    Raises ConfigError or PolicyError when it cannot start.
+    *path*: the config file, read again at SIGHUP; *rules*: the policy to start with, where it is loaded already; *sockets*: what to
+    listen on, else it opens its own; *sign*: gets the signs of life. Raises ConfigError or PolicyError when it cannot start.
     """
     logs.configure("doors")
-    uvloop.run(_Service(config, worker, path, rules).run())
+    uvloop.run(_Service(config, worker, path, rules, sockets, sign).run())
+
+
+def served(config: Config) -> tuple[Listen, ...]:
+    """What a door process of *config* listens for; the rest is said in the log."""
+    found: list[Listen] = []
+    for one in config.listen:
+        if one.door == "smtp" and not one.proxy_protocol:
+            found.append(one)
+        elif one.door != "web":
+            # Without its PROXY header a client would count as the load balancer: better no door.
+            reason = "this version has no PROXY protocol" if one.proxy_protocol else "this version has no such door"
+            _log.error("doors.not_there", door=one.door, address=one.address, reason=reason)
+    return tuple(found)
 
 
 def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> EnvelopePolicy:
@@ -71,13 +103,18 @@ def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> Envelo
 class _Service:
     """The parts of one door process."""
 
-    def __init__(self, config: Config, worker: int, path: FilePath | None, rules: Policy | None) -> None:
+    def __init__(
+        self, config: Config, worker: int, path: FilePath | None, rules: Policy | None, sockets: Sockets | None, sign: Sign | None
+    ) -> None:
         self._config = config
+        self._given = sockets
+        self._sign = sign
         self._first_rules = rules
         self._worker = worker
         self._path = path
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
 
     async def run(self) -> None:
         """Until a signal asks for the end."""
@@ -89,16 +126,21 @@ class _Service:
         self._keeper = KeeperLink(config, rules.version)
         self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config))
         self._door = Door(Settings.make(config, envelope_policy(rules, config, self._keeper), certificate), self._pipeline, self._keeper)
-        sockets = [sock for address in self._addresses() for sock in listen.sockets(listen.parse(address), self._worker)]
+        sockets = [sock for one in served(config) for sock in self._sockets(one)]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hup)
+        loop.add_signal_handler(RETIRE, self._retire)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGCHLD))
         await self._keeper.start()
-        servers = [await loop.create_server(lambda: Session(self._door), sock=sock, backlog=1024) for sock in sockets]
+        servers = [await loop.create_server(lambda: Session(self._door), sock=sock, backlog=listen.BACKLOG) for sock in sockets]
         gc.collect()
         gc.freeze()  # what is here now stays: full collections need not walk it
         _log.info("doors.ready", worker=self._worker, listeners=len(servers), rules_version=rules.version)
+        self._servers, self._stop = servers, stop
+        if self._sign is not None:
+            self._sign(READY)
+            self._beat()
         await stop.wait()
         for server in servers:
             server.close()
@@ -106,21 +148,37 @@ class _Service:
         await self._keeper.close()
         _log.info("doors.stopped", worker=self._worker, **self._door.counters)
 
-    def _addresses(self) -> list[str]:
-        """Where the SMTP door listens. Without its PROXY header a client would count as the load balancer: better no door."""
-        smtp: list[str] = []
-        for one in self._config.listen:
-            if one.door == "smtp" and not one.proxy_protocol:
-                smtp.append(one.address)
-            elif one.door != "web":
-                reason = "this version has no PROXY protocol" if one.proxy_protocol else "this version has no such door"
-                _log.error("doors.not_there", door=one.door, address=one.address, reason=reason)
-        return smtp
+    def _sockets(self, one: Listen) -> list[socket.socket]:
+        """The listening sockets of *one*: those that the parent keeps for us, else our own."""
+        return listen.sockets(listen.parse(one.address)) if self._given is None else self._given.get(one.address, [])
+
+    def _beat(self) -> None:
+        if self._sign is not None:
+            self._sign(ALIVE)
+        asyncio.get_running_loop().call_later(BEAT, self._beat)
 
     def _hup(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._reload())
+        self._spawn(self._reload())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _retire(self) -> None:
+        """Takes no new sessions; what is in the queue of the sockets is for whoever else holds them."""
+        for server in self._servers:
+            server.close()
+        self._spawn(self._outlive())
+
+    async def _outlive(self) -> None:
+        """The sessions that are there go on, under the rules, certificate and config that are in force now; then the end."""
+        if self._door.sessions:
+            _log.info("doors.retiring", worker=self._worker, sessions=len(self._door.sessions))
+            await self._reload()
+        while self._door.sessions:
+            await asyncio.sleep(0.05)
+        self._stop.set()
 
     async def _reload(self) -> None:
         """Takes config, rules and certificate anew, all of them or none. Listening addresses stay until the next start."""

@@ -1,12 +1,14 @@
 """The parent of the door workers: config, policy and modules are loaded once, and each worker is a fork of that.
 
-What it is: ``run``. The parent keeps ``workers`` door workers alive, replaces one that dies at once, passes SIGTERM and SIGHUP on,
-and ends when its workers have ended. Workers share its memory as long as nobody writes to it.
-Who calls it: ``gateway run --only doors`` and through it the supervisor.
-Must never: read mail, listen, or have a thread or an event loop (a fork would take half of it along); let a worker outlive
-it; pass a reload on that did not load here first.
+What it is: ``run``. The parent keeps the listening sockets and a *generation* of ``workers`` door workers alive, replaces one that
+dies at once and one whose event loop has stopped after a while. At SIGHUP it loads config, rules and certificate anew and forks
+a new generation from that; when all of that listen, the old workers get no new sessions and end with their last one. What is
+in the queues of the sockets belongs to whoever comes next, so no client is refused. Workers share the parent's memory.
+Who calls it: ``gateway run --only doors`` and through it the supervisor; systemd hears from it how the doors are.
+Must never: read mail, accept, or have a thread or an event loop (a fork would take half of it along); let a worker outlive
+it; change anything when a reload fails.
 Sources: design.md section 2; contract.md ("a process that dies is replaced within 2 s"); prctl(2) PR_SET_PDEATHSIG; fork(2);
-hostile-inputs catalogue O13, O17.
+sd_notify(3); hostile-inputs catalogue O13, O17, O25.
 """
 
 from __future__ import annotations
@@ -17,23 +19,31 @@ import gc
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import NoReturn
 
-from gateway import logs, policy
+from gateway import config as config_file
+from gateway import logs, policy, systemd
 from gateway.config import Config, ConfigError
-from gateway.doors import service, tls
+from gateway.doors import listen, service, tls
 from gateway.policy import Policy, PolicyError
 
 QUICK = 5.0
 """Seconds of life below which a death counts towards a crash loop."""
+HUNG = 20.0
+"""Seconds without a sign of life after which a worker that had listened is killed: its event loop does not turn any more."""
 _FREE_DEATHS = 4
 _LONGEST_PAUSE = 30.0  # seconds between two starts of a worker that dies again and again
 _LEISURE = 1.5  # seconds after the drain at which a worker counts as hung; the supervisor waits 2
+_PATIENCE = 30.0  # seconds for a new generation to listen
+_OLD = 4  # workers of former generations for each place; before there are more, the oldest are drained
 _TICK = 1.0
 _PR_SET_PDEATHSIG = 1
 _EXIT_CONFIG, _EXIT_FAULT = 2, 70
-_SIGNALS = (signal.SIGCHLD, *service.SIGNALS)
+_WORD = signal.SIGUSR1  # a worker has just said something
+_SIGNALS = (signal.SIGCHLD, _WORD, *service.SIGNALS)
+_FIXED = ("state_dir", "run_dir")
 
 _log = logs.get("gateway.doors")
 
@@ -44,20 +54,52 @@ class _Worker:
 
     number: int
     pid: int = 0
+    pipe: int = -1
+    """Where its signs of life arrive."""
+    ready: bool = False
+    heard: float = 0.0
+    """When it last gave one, in seconds of the monotonic clock as all times here."""
     started: float = 0.0
     due: float = 0.0
-    """When it may start again, in seconds of the monotonic clock."""
+    """When it may start again."""
     quick_deaths: int = 0
+    draining: bool = False
 
 
-def run(config: Config) -> None:
-    """Keeps the door workers of *config* alive until SIGTERM or SIGINT, then until they have drained.
+@dataclass(slots=True)
+class _Generation:
+    """Workers with the same config and rules."""
+
+    config: Config
+    rules: Policy
+    addresses: tuple[str, ...]
+    """Where it listens."""
+    opened: tuple[str, ...]
+    """Those of them that were bound for it."""
+    born: float = field(default_factory=time.monotonic)
+    workers: list[_Worker] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workers = [_Worker(number) for number in range(self.config.workers)]
+
+    @property
+    def living(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.pid]
+
+    @property
+    def ready(self) -> bool:
+        return all(worker.pid and worker.ready for worker in self.workers)
+
+
+def run(config: Config, path: FilePath | None = None) -> None:
+    """Keeps the door workers of *config* alive until SIGTERM or SIGINT, then until they have drained. *path*: its file, read again
+    at SIGHUP.
 
     Raises ConfigError or PolicyError when it cannot start, and ConfigError when no worker can use the config.
     """
     logs.configure("doors")
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    _Parent(config, _load(config)).keep()
+    _Parent(config, path).keep()
 
 
 def _load(config: Config) -> Policy:
@@ -76,15 +118,21 @@ def _share() -> None:
 class _Parent:
     """Starts and watches the workers; one thread, which waits for signals."""
 
-    def __init__(self, config: Config, rules: Policy) -> None:
-        self._config = config
-        self._rules = rules
+    def __init__(self, config: Config, path: FilePath | None) -> None:
+        self._path = path
+        self._listeners = listen.Listeners()
+        self._now = self._generation(config)
+        self._next: _Generation | None = None
+        self._again = False
+        """SIGHUP came while a new generation was starting."""
+        self._old: list[_Worker] = []
+        """Workers without a place: those of former generations, with the sessions that they still have; the oldest first."""
         self._pid = os.getpid()
         self._libc = ctypes.CDLL(None, use_errno=True)  # here, since a worker has no time to lose
-        self._workers = [_Worker(number) for number in range(config.workers)]
         self._kill_at = 0.0
-        """When the workers are killed, in seconds of the monotonic clock; 0 while no end is wanted."""
-        self._unusable = False
+        """When the workers are killed; 0 while no end is wanted."""
+        self._unusable = self._said_ready = False
+        self._next_ping = 0.0
 
     def keep(self) -> None:
         """Until all workers have ended, after SIGTERM or SIGINT or because none can use the config (ConfigError)."""
@@ -99,42 +147,83 @@ class _Parent:
                 if number in (signal.SIGTERM, signal.SIGINT):
                     self._stop()
                 elif number == signal.SIGHUP and not self._kill_at:
-                    self._reload()
+                    self._again = True
+                self._listen()
                 self._reap()
+                self._turn()
+                self._tell_systemd()
                 if self._kill_at and time.monotonic() >= self._kill_at:
-                    self._kill()
+                    self._kill(self._living())
         finally:
-            self._kill()
+            self._kill(self._living())
         if self._unusable and not self._kill_at:
             raise ConfigError("no door worker can start; the reason was logged before this")
 
+    def _generation(self, config: Config) -> _Generation:
+        """Rules, certificate and sockets of *config*. Raises ConfigError or PolicyError, and then no socket is new."""
+        rules = _load(config)
+        addresses = tuple(one.address for one in service.served(config))
+        named = {one.address.removeprefix("systemd:") for one in config.listen}
+        for name in systemd.unnamed(named):
+            _log.error("doors.nobody_answers", socket=name, reason=f"no [[listen]] names systemd:{name}; name it, or stop the socket")
+        return _Generation(config, rules, addresses, self._listeners.add(addresses, config.workers))
+
     def _living(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.pid]
+        return [*self._now.living, *(self._next.living if self._next is not None else ()), *self._old]
 
     def _patience(self) -> float:
         """Seconds until something must be done without a signal."""
         now = time.monotonic()
-        due = [worker.due for worker in self._workers if not worker.pid and not self._kill_at]
+        if self._again and self._next is None and not self._kill_at:
+            return 0.0
+        due = [worker.due for worker in self._now.workers if not worker.pid and not self._kill_at]
         return max(0.0, min([now + _TICK, *due, *([self._kill_at] if self._kill_at else [])]) - now)
+
+    # --- processes ----------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Starts each worker that is not there and whose time has come."""
         if self._kill_at or (self._unusable and not self._living()):
             return
-        for worker in self._workers:
-            if worker.pid or time.monotonic() < worker.due:
-                continue
-            worker.started = time.monotonic()
-            try:
-                pid = os.fork()
-            except OSError as error:
-                worker.due = time.monotonic() + _TICK
-                _log.error("worker.not_started", worker=worker.number, reason=error.strerror)
-                continue
-            if pid == 0:
-                self._work(worker.number)
-            worker.pid = pid
-            _log.info("worker.started", worker=worker.number, pid=pid)
+        for generation in (self._now, self._next):
+            for worker in generation.workers if generation is not None else ():
+                if generation is not None and not worker.pid and time.monotonic() >= worker.due:
+                    self._start(generation, worker)
+
+    def _start(self, generation: _Generation, worker: _Worker) -> None:
+        worker.started = time.monotonic()
+        try:
+            ours, its = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            worker.due = time.monotonic() + _TICK
+            _log.error("worker.not_started", worker=worker.number, reason=error.strerror)
+            return
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(ours)
+            os.close(its)
+            worker.due = time.monotonic() + _TICK
+            _log.error("worker.not_started", worker=worker.number, reason=error.strerror)
+            return
+        if pid == 0:
+            self._work(generation, worker.number, its)
+        os.close(its)
+        worker.pid, worker.pipe, worker.ready, worker.draining = pid, ours, False, False
+        _log.info("worker.started", worker=worker.number, pid=pid)
+
+    def _listen(self) -> None:
+        """Takes note of every sign of life, and kills who has given none for too long."""
+        now = time.monotonic()
+        for worker in self._living():
+            with contextlib.suppress(OSError):  # nothing there
+                said = os.read(worker.pipe, 4096)
+                worker.ready = worker.ready or service.READY in said
+                worker.heard = now if said else worker.heard
+            if worker.ready and now - worker.heard > HUNG and not self._kill_at:
+                _log.error("worker.hung", worker=worker.number, pid=worker.pid, silent_s=round(now - worker.heard, 1))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         """Takes note of every worker that has ended."""
@@ -145,24 +234,32 @@ class _Parent:
                 return
             if pid == 0:
                 return
-            for worker in self._workers:
+            for worker in self._living():
                 if worker.pid == pid:
                     self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: _Worker, code: int) -> None:
         pid, worker.pid = worker.pid, 0
+        os.close(worker.pipe)
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        about = {"worker": worker.number, "pid": pid, "how": how, "lived_s": round(time.monotonic() - worker.started, 3)}
+        if worker in self._old:
+            self._old.remove(worker)
+            if code:
+                _log.error("worker.died", **about)
+            return
         if self._kill_at:
             return
+        if self._next is not None and worker in self._next.workers:
+            self._give_up(f"worker {worker.number} ended with {how} before it listened; what it said was logged before this")
+            return
         now = time.monotonic()
-        lived = now - worker.started
-        worker.quick_deaths = worker.quick_deaths + 1 if lived < QUICK else 0
+        worker.quick_deaths = worker.quick_deaths + 1 if now - worker.started < QUICK else 0
         over = worker.quick_deaths - _FREE_DEATHS
         pause = 0.0 if over <= 0 else min(_LONGEST_PAUSE, 2.0**over)
         self._unusable = code == _EXIT_CONFIG
         # What one cannot use the others cannot either, mostly: time for them to find out, and then we end.
         worker.due = now + (max(pause, _TICK) if self._unusable else pause)
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        about = {"worker": worker.number, "pid": pid, "how": how, "lived_s": round(lived, 3)}
         if pause:
             _log.error("worker.crash_loop", **about, deaths=worker.quick_deaths, next_start_in_s=pause)
         else:
@@ -172,44 +269,46 @@ class _Parent:
         """Has the workers drain; the first time only, since those who ask twice kill us, and the workers die with us."""
         if self._kill_at:
             return
-        self._kill_at = time.monotonic() + self._config.limits.drain + _LEISURE
-        self._tell(signal.SIGTERM)
+        systemd.stopping()
+        self._kill_at = time.monotonic() + self._now.config.limits.drain + _LEISURE
+        self._tell(self._living(), signal.SIGTERM)
 
-    def _reload(self) -> None:
-        """The policy anew, here for the forks to come and then in each worker; a mistake changes nothing anywhere."""
-        try:
-            self._rules = _load(self._config)
-        except (ConfigError, PolicyError) as error:
-            _log.error("rules.reload_failed", **{"error.message": str(error)})
-            return
-        except Exception as error:
-            _log.exception("rules.reload_failed", **{"error.message": str(error)})
-            return
-        self._tell(signal.SIGHUP)
-        _share()
-
-    def _tell(self, number: signal.Signals) -> None:
-        for worker in self._living():
+    def _tell(self, workers: list[_Worker], number: signal.Signals) -> None:
+        for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
 
-    def _kill(self) -> None:
-        """SIGKILL to every worker that is still there, and its end."""
-        for worker in self._living():
+    def _kill(self, workers: list[_Worker]) -> None:
+        """SIGKILL to every one of *workers* that is still there, and its end."""
+        for worker in workers:
             _log.error("worker.killed", worker=worker.number, pid=worker.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(worker.pid, 0)
+            os.close(worker.pipe)
             worker.pid = 0
+            if worker in self._old:
+                self._old.remove(worker)
 
-    def _work(self, number: int) -> NoReturn:
+    def _work(self, generation: _Generation, number: int, pipe: int) -> NoReturn:
         """The life of one worker; its signals stay blocked until its event loop can take them."""
         code = _EXIT_FAULT
+        config = generation.config
+
+        def sign(word: bytes) -> None:
+            with contextlib.suppress(OSError):  # a full pipe holds enough of them; a parent that went takes us along
+                os.write(pipe, word)
+                if word == service.READY:
+                    os.kill(self._pid, _WORD)
+
         try:
             # SIGKILL: whoever kills us means the doors, and no half-drained worker stays behind on the port.
             if self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0 and os.getppid() == self._pid:
-                service.run(self._config, number, rules=self._rules)
+                for other in self._living():
+                    os.close(other.pipe)
+                sockets = self._listeners.take(number, config.workers, generation.addresses)
+                service.run(config, number, self._path, generation.rules, sockets, sign)
                 code = 0
         except (ConfigError, OSError) as error:
             code = _EXIT_CONFIG
@@ -218,3 +317,72 @@ class _Parent:
             _log.error("doors.fault", worker=number, error=type(error).__name__, **{"error.message": str(error)})
         finally:
             os._exit(code)
+
+    # --- generations --------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Begins a reload that was asked for, and ends one whose workers listen."""
+        if self._kill_at:
+            return
+        if self._next is not None:
+            if self._next.ready:
+                self._change()
+            elif time.monotonic() - self._next.born > _PATIENCE:
+                self._give_up(f"its workers did not listen within {_PATIENCE:.0f} s")
+        if self._again and self._next is None:
+            self._again = False
+            self._reload()
+
+    def _reload(self) -> None:
+        """Config, rules and certificate anew, and workers with them; a mistake changes nothing anywhere."""
+        systemd.reloading()
+        event = "config.reload_failed"
+        try:
+            config = self._now.config if self._path is None else config_file.load(self._path)
+            for name in _FIXED:
+                if getattr(config, name) != getattr(self._now.config, name):
+                    raise ConfigError(f"{self._path}: {name}: cannot change while the doors run; stop them and start them again")
+            event = "rules.reload_failed"
+            self._next = self._generation(config)
+        except (ConfigError, PolicyError) as error:
+            _log.error(event, **{"error.message": str(error)})
+            systemd.ready(f"The reload failed, everything is as before: {error}")
+        except Exception as error:
+            _log.exception(event, **{"error.message": str(error)})
+            systemd.ready("The reload failed, everything is as before; the log says why.")
+        else:
+            _share()
+
+    def _change(self) -> None:
+        """The new workers listen: the old ones keep the sessions they have, and the addresses that are gone are closed."""
+        assert self._next is not None
+        former, self._now, self._next = self._now, self._next, None
+        self._tell(former.living, service.RETIRE)
+        self._old += former.living
+        self._listeners.remove(self._listeners.addresses - set(self._now.addresses))
+        crowd = [worker for worker in self._old[: max(0, len(self._old) - _OLD * self._now.config.workers)] if not worker.draining]
+        for worker in crowd:
+            worker.draining = True
+        self._tell(crowd, signal.SIGTERM)
+        _log.info("rules.reloaded", rules_version=self._now.rules.version, workers=len(self._now.workers), retiring=len(self._old))
+        systemd.ready("Config, rules and certificate are new.")
+
+    def _give_up(self, reason: str) -> None:
+        """Back to the generation that is there."""
+        assert self._next is not None
+        failed, self._next = self._next, None
+        self._kill(failed.living)
+        self._listeners.remove(failed.opened)
+        _log.error("rules.reload_failed", **{"error.message": reason})
+        systemd.ready(f"The reload failed, everything is as before: {reason}")
+
+    def _tell_systemd(self) -> None:
+        """READY once all workers listen; then a sign of life while each of them gives its own."""
+        if not self._said_ready and self._now.ready:
+            self._said_ready = True
+            systemd.ready(f"{len(self._now.workers)} workers listen.")
+        period, now = systemd.watchdog(), time.monotonic()
+        silent = [worker for worker in self._now.workers if worker.ready and now - worker.heard > HUNG + 2 * _TICK]
+        if period and now >= self._next_ping and not silent:
+            self._next_ping = now + min(period, _TICK)
+            systemd.notify("WATCHDOG=1")

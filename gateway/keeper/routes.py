@@ -94,6 +94,10 @@ class Routes:
             self._table.append((tuple(_a_labels(domain) for domain in route.domains), hop, route.local))
         self._found: dict[str, tuple[NextHop, bool] | None] = {}
 
+    def take(self, other: Routes) -> None:
+        """Has the table of *other* from now on."""
+        self._table, self._found = other._table, {}
+
     @property
     def hops(self) -> list[NextHop]:
         """Each next hop once, in the order of the config."""

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa, uti
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from dkim.canonicalization import CanonicalizationPolicy, correct_empty_body, strip_trailing_lines
 
-from gateway import logs
-from gateway.config import Config
+from gateway import logs, systemd
+from gateway.config import Config, ConfigError
 
 ALWAYS = (b"from", b"subject", b"sio-label", b"x-protective-marking")
 """Signed once more than they are there: nobody may add one, also where there is none."""
@@ -157,11 +157,15 @@ class Signer:
         for entry in config.dkim:
             domain = entry.domain.lower().rstrip(".")
             try:
-                key = _load(domain, entry.selector, entry.key_file.read_bytes())
-            except (OSError, ValueError, TypeError) as error:
+                key = _load(domain, entry.selector, systemd.secret(entry.key_file).read_bytes())
+            except (OSError, ValueError, TypeError, ConfigError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 raise SigningError(f"dkim: {domain}: {entry.key_file}: {why}") from error
             self._keys.setdefault(domain, []).append(key)
+
+    def take(self, other: Signer) -> None:
+        """Signs with the keys of *other* from now on."""
+        self._keys = other._keys
 
     @property
     def active(self) -> bool:

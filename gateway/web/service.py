@@ -19,7 +19,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway import ipc, logs, requests
+from gateway import ipc, logs, requests, rights, systemd
 from gateway.config import Config
 from gateway.web.views import application
 
@@ -30,7 +30,7 @@ class Keeper:
     """The keeper as the web may ask it: one channel, opened anew when it has broken."""
 
     def __init__(self, config: Config) -> None:
-        self._path = config.run_dir / "keeper-web.sock"
+        self._path = rights.place(config.run_dir, "keeper-web.sock")
         self._channel: ipc.Channel | None = None
         self._opening = asyncio.Lock()
 
@@ -54,13 +54,17 @@ class Keeper:
 
 
 def listeners(config: Config) -> list[socket.socket]:
-    """A listening socket for each web address of the config. Raises OSError with the address in its text."""
-    return [_bind(listen.address) for listen in config.listen if listen.door == "web"]
+    """The listening sockets of the web addresses of the config. Raises OSError with the address in its text, or ConfigError."""
+    found: list[socket.socket] = []
+    for listen in config.listen:
+        if listen.door == "web" and listen.address.startswith("systemd:"):
+            found += systemd.inherited(listen.address.removeprefix("systemd:"))
+        elif listen.door == "web":
+            found.append(_bind(listen.address))
+    return found
 
 
 def _bind(address: str) -> socket.socket:
-    if address.startswith("systemd:"):
-        return _inherited(address[8:])
     if address.startswith("unix:"):
         path = address[5:]
         with contextlib.suppress(FileNotFoundError):
@@ -88,19 +92,23 @@ def _bind(address: str) -> socket.socket:
     return sock
 
 
-def _inherited(name: str) -> socket.socket:
-    """The socket that systemd passed under *name* (sd_listen_fds)."""
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    if name not in names or names.index(name) >= int(os.environ.get("LISTEN_FDS", "0") or "0"):
-        raise OSError(0, "systemd passed no socket of this name", f"web listener systemd:{name}")
-    return socket.socket(fileno=3 + names.index(name))
+class _Server(uvicorn.Server):
+    """Tells systemd when it listens and when it stops."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        systemd.ready("The page is served.")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        systemd.stopping()
+        await super().shutdown(sockets)
 
 
 async def _serve(config: Config) -> None:
     log = logs.get("web")
     keeper = Keeper(config)
     sockets = listeners(config)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application(config, keeper.ask),
             log_config=None,
@@ -119,9 +127,11 @@ async def _serve(config: Config) -> None:
     # Templates and code are all that this process has: a reload finds nothing to do, and must not end it.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.info("web.reloaded"))
     log.info("web.listening", addresses=[listen.address for listen in config.listen if listen.door == "web"])
+    signs = asyncio.create_task(systemd.alive())
     try:
         await server.serve(sockets=sockets)
     finally:
+        signs.cancel()
         keeper.close()
         for sock in sockets:
             sock.close()
