@@ -1,7 +1,7 @@
 """What the decision log says: from a decision or an act to an audit event with ECS names.
 
 What it is: pure functions that make the documents of AuditEvents.
-Who calls it: ``act`` (decisions, refusals, deferrals), ``quarantine``, ``exceptions``, ``accounts``.
+Who calls it: ``act`` (decisions, refusals, deferrals), ``quarantine``, ``exceptions``, ``accounts``, ``login_record``.
 Must never: hold a subject, a word of the message, or a secret. Marked words appear as a keyed hash; names of files do not
 appear where mail is held or is TOP SECRET or SECRET.
 Sources: india.md F.1 and F.2, B.5; elastic/ecs 9.5 email and event fields; hostile-inputs catalogue P18, L06.
@@ -230,3 +230,28 @@ def act(
     if rule:
         document["rule"] = {"id": rule}
     return AuditEvent(now, reference, department, sender, recipient, rule, action, document)
+
+
+def sign_in(
+    action: str, now: float, name: str, ip: str, door: str, cause: str, department: str, hostname: str, *, count: int = 1, since: float = 0,
+    **more: Any,
+) -> AuditEvent:  # fmt: skip
+    """A sign-in on a submission door: ``login-accepted``, ``login-refused``, ``login-deferred``.
+
+    *name* is the canonical login, empty where it is none of ours (a password may have been typed in its place; ``name_hash`` in *more*
+    then); *count* sums up the same since *since*.
+    """
+    accepted = action == "login-accepted"
+    event: dict[str, Any] = {
+        "kind": "event", "category": ["authentication"], "type": ["start" if accepted else "denied"], "action": action,
+        "outcome": "success" if accepted else "failure", "dataset": "gateway.login", "reason": cause,
+    }  # fmt: skip
+    login: dict[str, Any] = {"count": count, **more}
+    if since:
+        login["since"] = since
+    document: dict[str, Any] = {
+        "event": event, "source": {"ip": ip}, "host": {"hostname": hostname}, "gateway": {"door": door, "login": login},
+    }  # fmt: skip
+    if name:
+        document["user"] = {"name": name}
+    return AuditEvent(now, "", department, "", "", "submission-login", action, document)

@@ -1,0 +1,119 @@
+"""How often a sign-in may fail: counted in one place for all door workers.
+
+What it is: ``Window`` (how often something happened within a span, bounded memory) and ``Failures`` (the limits of the config).
+Who calls it: ``logins``.
+Must never: let a success wipe out what an address did to other logins; lock a login as such (then anybody could lock out its owner
+from anywhere); grow without bound.
+
+What counts. A wrong password counts for the login at that address, and, unless it is the very one that this login was shown before,
+for the address: one phone with an old password in it says the same thing for ever and learns nothing, while somebody who sprays
+has to say something new each time. An address is an IPv4 address or an IPv6 /64. Only the address that failed is put off, so an
+attack from many addresses on one login leaves its owner's own address alone.
+Sources: RFC 4954 section 4 (454 4.7.0); hostile-inputs catalogue S37.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from gateway.config import Limits
+
+HOUR = 3600.0
+_KEYS = 20_000
+"""Keys of one window in memory. The least recently used goes first."""
+
+
+def network_of(ip: str) -> str:
+    """What counts as one address: the IPv4 address, or the /64 of an IPv6 one; anything else as it is."""
+    try:
+        address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return ip[:64]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return str(address)
+
+
+class Window:
+    """How often each key was noted within the last *span* seconds, up to *limit* each. *now* never steps."""
+
+    def __init__(self, limit: int, span: float, now: Callable[[], float], *, keys: int = _KEYS) -> None:
+        self._limit = limit
+        self._span = span
+        self._now = now
+        self._most = keys
+        self._kept: OrderedDict[Hashable, list[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def count(self, key: Hashable) -> int:
+        """How often *key* was noted within the span; at most the limit."""
+        times = self._kept.get(key)
+        if times is None:
+            return 0
+        start = self._now() - self._span
+        fresh = [time for time in times if time > start]
+        if not fresh:
+            del self._kept[key]
+        elif len(fresh) < len(times):
+            self._kept[key] = fresh
+        return len(fresh)
+
+    def full(self, key: Hashable) -> bool:
+        """Whether *key* has reached the limit."""
+        return self.count(key) >= self._limit
+
+    def note(self, key: Hashable) -> None:
+        """Counts one more."""
+        times = self._kept.setdefault(key, [])
+        times.append(self._now())
+        if len(times) > self._limit:
+            del times[0]
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def take_back(self, key: Hashable) -> None:
+        """Uncounts the last one."""
+        times = self._kept.get(key)
+        if times:
+            times.pop()
+        if not times:
+            self._kept.pop(key, None)
+
+    def forget(self, key: Hashable) -> None:
+        """Uncounts all of *key*."""
+        self._kept.pop(key, None)
+
+
+class Failures:
+    """The limits of failed sign-ins. *now* is a clock in seconds that never steps."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._of_login = Window(limits.auth_failures_per_login, HOUR, now)
+        self._of_address = Window(limits.auth_failures_per_ip, HOUR, now)
+        self._seen = Window(1, HOUR, now)
+
+    def blocked(self, login: str, ip: str) -> str:
+        """Why *login* may not be tried from *ip* now, ``address`` or ``login``; empty when it may."""
+        network = network_of(ip)
+        if self._of_address.full(network):
+            return "address"
+        return "login" if self._of_login.full((login, network)) else ""
+
+    def failed(self, login: str, ip: str, fingerprint: bytes) -> None:
+        """Counts a wrong password; *fingerprint* is a keyed hash of login and password."""
+        network = network_of(ip)
+        self._of_login.note((login, network))
+        if not self._seen.count((network, fingerprint)):
+            self._seen.note((network, fingerprint))
+            self._of_address.note(network)
+
+    def succeeded(self, login: str, ip: str) -> None:
+        """Forgets the failures of *login* at this address; those of the address stay."""
+        self._of_login.forget((login, network_of(ip)))
