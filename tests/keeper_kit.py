@@ -18,7 +18,10 @@ from gateway.config import Config, Contacts, Limits, Originators
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id, reference_of
 from gateway.keeper.act import Actor
 from gateway.keeper.audit import AuditChain
+from gateway.keeper.copies import Copies
+from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
+from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.reports import Reports
 from gateway.keeper.sealing import Seal
@@ -207,8 +210,11 @@ class Room:
         await self.register.load()
         self.reports = Reports(self.config, self.vault, lambda: self.policy.explanations)
         parts = (self.config, self.store, self.vault, self.register, self.reports, self.relay, lambda: self.policy)
-        self.actor = Actor(*parts, seal, lambda: self.now)
-        self.quarantine = Quarantine(*parts, lambda: self.now)
+        self.copies = Copies(self.config, lambda: self.policy)
+        self.correspondents = Correspondents(self.store, self.vault, lambda: self.policy, lambda: self.now)
+        self.notifier = Notifier(self.config, self.vault, lambda: self.policy, lambda: self.now, lambda: self.now)
+        self.actor = Actor(*parts, self.copies, self.correspondents, self.notifier, seal, lambda: self.now)
+        self.quarantine = Quarantine(*parts, self.copies, self.correspondents, lambda: self.now)
         return self
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """The commit: one decision becomes durable, in all its parts, before anybody is answered.
 
-What it is: from a Commit request and its content to one Batch (body, message, deliveries, held record, report, audit) and the
-reply; also the record of deferrals and of refusals before DATA.
+What it is: from a Commit request and its content to one Batch (body, message, deliveries and copies, held record, report, notices,
+audit) and the reply; also the record of deferrals and of refusals before DATA.
 Who calls it: ``service``, for the doors.
 Must never: answer 2xx before the batch is on stable storage; store a word of certain TOP SECRET or SECRET mail; report to an
 outsider or a null sender.
@@ -21,8 +21,11 @@ from msgspec.structs import replace
 from gateway.config import Config
 from gateway.envelope import new_id
 from gateway.keeper import events, recorded
+from gateway.keeper.copies import Asked, Copies
+from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notices import Report
+from gateway.keeper.notify import Notifier, Told
 from gateway.keeper.reports import About, Reports
 from gateway.keeper.sealing import Seal
 from gateway.keeper.vault import Vault, content_hash
@@ -78,7 +81,8 @@ class Actor:
 
     def __init__(
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
-        policy: Callable[[], Policy], seal: Seal | None = None, clock: Callable[[], float] = time.time,
+        policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, notifier: Notifier, seal: Seal | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -87,6 +91,9 @@ class Actor:
         self._reports = reports
         self._relay = relay
         self._policy = policy
+        self._copies = copies
+        self._correspondents = correspondents
+        self._notifier = notifier
         self._seal = seal
         self._clock = clock
         self._disk_looked = -_DISK_EVERY
@@ -151,13 +158,28 @@ class Actor:
         status = verdict.recipients[0].status
         reply = Reply(550, status if status.startswith("5.") else "5.7.1", text)
         codes = {one.address: reply.code for one in verdict.recipients}
+        told = Told() if await self._no_room() else self._notifier.about(tx, verdict, self._relay.incarnation)
         try:
             await self._store.write(
-                Batch(audit=self._log(request, codes, verdict=verdict), expect_exceptions_version=verdict.exceptions_version)
+                Batch(
+                    bodies=[report.body for report in told.reports],
+                    messages=[report.message for report in told.reports],
+                    deliveries=[report.delivery for report in told.reports],
+                    audit=[*self._log(request, codes, verdict=verdict), *told.audit],
+                    expect_exceptions_version=verdict.exceptions_version,
+                )
             )
-        except Conflict:
-            return Stale(self._register.current.version)
+        except BaseException as error:
+            self._notifier.undo(told)
+            if isinstance(error, Conflict):
+                return Stale(self._register.current.version)
+            raise
+        self._send(told.reports)
         return Committed(reply, tx.reference)
+
+    def _send(self, reports: Sequence[Report]) -> None:
+        for report in reports:
+            self._relay.offer([report.delivery], report.content)
 
     # --- what is accepted ---------------------------------------------------------------------------------------------
 
@@ -205,33 +227,45 @@ class Actor:
             details=recorded.details(tx, verdict, self._vault) if plan.hold or plan.silent else b"",
         )  # fmt: skip
         deliveries = [rows[one.address] for one in plan.deliver]
+        copied = self._copies.make(
+            [Asked(rows[one.address], one.copies, one.trace) for one in plan.deliver],
+            (one.address for one in (*plan.deliver, *plan.hold)), now,
+        )  # fmt: skip
+        deliveries += copied.deliveries
+        known = tx.verified_originator and [one.address for one in plan.deliver]
+        pairs = self._correspondents.rows(tx.envelope.sender.text, known, tx.department) if known else []
         deadline = now + self._config.relay.hold_days * _DAY
         holds = []
         if plan.hold:
             holds.append(self._hold(message, plan.hold, deadline, plan.hold[0].explain, sealed=verdict.sealed))
         if plan.silent:
             holds.append(self._hold(message, plan.silent, deadline, POSTMASTER, sealed=verdict.sealed))
-        reports = self._write_reports(request, content, plan, rows, now, deadline)
+        told = self._notifier.about(tx, verdict, self._relay.incarnation)
+        reports = [*self._write_reports(request, content, plan, rows, now, deadline), *told.reports]
         batch = Batch(
             bodies=bodies + [report.body for report in reports],
             messages=[message, *(report.message for report in reports)],
             deliveries=deliveries + [report.delivery for report in reports],
             holds=holds,
-            audit=self._log(request, {}),
+            correspondents=pairs,
+            audit=[*self._log(request, {}), *copied.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )
         try:
             await self._store.write(batch)
-        except Conflict:
+        except BaseException as error:
+            self._notifier.undo(told)
+            if not isinstance(error, Conflict):
+                raise
             stored = await self._store.message(tx.id)
             if stored is not None and stored.sha256 == tx.sha256:
                 # The door asks again about what is durable already: its channel broke before our answer.
                 return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
             return Stale(self._register.current.version)
+        self._correspondents.written(pairs)
         if deliveries:
             self._relay.offer(deliveries, content)
-        for report in reports:
-            self._relay.offer([report.delivery], report.content)
+        self._send(reports)
         return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
 
     def _row(self, request: Commit, one: RecipientVerdict, now: float) -> DeliveryRow:

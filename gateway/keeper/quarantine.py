@@ -19,6 +19,8 @@ from gateway.config import Config
 from gateway.envelope import new_id
 from gateway.keeper import events, recorded
 from gateway.keeper.act import Deliverer
+from gateway.keeper.copies import Asked, Copied, Copies
+from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.notices import Report, may_tell
 from gateway.keeper.recorded import Details, Kept, KeptRecipient
@@ -40,7 +42,7 @@ from gateway.stores.base import (
     Store,
     UserRow,
 )
-from gateway.verdict import Disposition
+from gateway.verdict import Disposition, RuleTrace
 
 OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
 _BIG = 262_144  # octets from which opening a body is done in a thread
@@ -69,12 +71,21 @@ class _Item:
         return -1, KeptRecipient(address, "other", "internal", "hold", "5.7.1", self.hold.rule, explain=self.hold.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What the rules of now ask for one recipient of what is released."""
+
+    require_aes256: bool
+    copies: tuple[str, ...] = ()
+    trace: tuple[RuleTrace, ...] = ()
+
+
 class Quarantine:
     """The acts of reviewers. One at a time: the store's states are the second guard, not the only one."""
 
     def __init__(
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
-        policy: Callable[[], Policy], clock: Callable[[], float],
+        policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -83,6 +94,8 @@ class Quarantine:
         self._reports = reports
         self._relay = relay
         self._policy = policy
+        self._copies = copies
+        self._correspondents = correspondents
         self._clock = clock
         self._one = asyncio.Lock()
 
@@ -128,19 +141,21 @@ class Quarantine:
         _, kept = item.kept_of(address)
         return kept.hits or ((kept.rule,) if kept.rule and kept.disposition == "hold" else ())
 
-    def _again(self, item: _Item, address: str, waived: frozenset[str]) -> bool:
-        """Whether the hop must be AES-256 protected, after the rules of now had their say. Raises Wrong."""
+    def _again(self, item: _Item, address: str, waived: frozenset[str]) -> _Release:
+        """What the delivery needs, after the rules of now had their say. Raises Wrong."""
         place, kept = item.kept_of(address)
         facts = item.message.facts
         mine = facts.get("recipients", ())
         if place < 0 or place >= len(mine):
-            return kept.require_aes256
+            return _Release(kept.require_aes256, kept.copies)
         verdict = decide.again(facts["message"], mine[place], self._policy(), waived, exceptions=self._register.current, now=self._clock())
         if verdict.disposition is Disposition.REFUSE:
             raise Wrong(f"the rule {verdict.rule} refuses this message for {address}; no reviewer can release it", 1)
         if verdict.disposition is not Disposition.DELIVER:
             raise Wrong(f"the rule {verdict.rule or 'no-rule-matched'} holds this message for {address} now, and cannot be waived here", 1)
-        return verdict.require_aes256 or kept.require_aes256
+        # What a waived rule asked for besides holding is still asked for.
+        copies = tuple(dict.fromkeys((*kept.copies, *verdict.copies)))
+        return _Release(verdict.require_aes256 or kept.require_aes256, copies, verdict.trace)
 
     def _two_needed(self, hold: HoldRow) -> bool:
         least = self._config.relay.two_people_from
@@ -164,18 +179,31 @@ class Quarantine:
         await self._write(Batch(approvals=[approval], hold_updates=[change], audit=log))
         return "approved 1 of 2"
 
-    async def _second(self, item: _Item, approval: ApprovalRow, protected: dict[str, bool], by: str) -> str:
+    async def _second(self, item: _Item, approval: ApprovalRow, needed: dict[str, _Release], by: str) -> str:
         hold, now = item.hold, approval.created
         content = await self._content(item)
-        rows = [self._delivery(item, address, now, needs) for address, needs in protected.items()]
+        rows = [self._delivery(item, address, now, needs.require_aes256) for address, needs in needed.items()]
+        copied = await self._copied(item, [Asked(row, needed[row.recipient].copies, needed[row.recipient].trace) for row in rows], now)
+        pairs = self._correspondents.rows(hold.sender, [row.recipient for row in rows], hold.department) if hold.verified_originator else []
         released = (*hold.released, *approval.recipients)
         rest = [one for one in hold.recipients if one not in released]
         change = HoldUpdate(hold.id, (hold.state,), HoldState.HELD if rest else HoldState.RELEASED, now, released)
         log = self._events("held-released", item, approval.recipients, approval.user, approval.reason, rules=list(approval.waived), by=by)
-        await self._write(Batch(approvals=[approval], hold_updates=[change], deliveries=rows, audit=log))
+        rows += copied.deliveries
+        await self._write(
+            Batch(approvals=[approval], hold_updates=[change], deliveries=rows, correspondents=pairs, audit=[*log, *copied.audit])
+        )
+        self._correspondents.written(pairs)
         self._relay.offer(rows, content)
         count = len(approval.recipients)
         return f"released {hold.reference} to {count} recipient{'s' * (count != 1)}" + (f"; {len(rest)} still held" if rest else "")
+
+    async def _copied(self, item: _Item, asked: Sequence[Asked], now: float) -> Copied:
+        """The copies that go with a release; none where the message was copied when others got it."""
+        if not any(one.copies for one in asked):
+            return Copied()
+        earlier = [row.recipient for row in await self._store.deliveries(reference=item.hold.reference)]
+        return self._copies.make(asked, (*earlier, *item.hold.recipients), now)
 
     def _delivery(self, item: _Item, address: str, now: float, require_aes256: bool) -> DeliveryRow:
         message = item.message
