@@ -27,6 +27,9 @@ from gateway.keeper.callout import Callout
 from gateway.keeper.desk import Desk
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.housekeeping import Housekeeping
+from gateway.keeper.login_file import LoginFileError
+from gateway.keeper.login_record import LoginRecord
+from gateway.keeper.logins import SignIns
 from gateway.keeper.notices import Notices
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.queue_actions import QueueActions
@@ -82,7 +85,11 @@ class Keeper:
             await register.load()
             notices = Notices(config, the_vault, lambda: self.policy.explanations)
             self._relay = Relay(config, self._store, the_vault, signer, notices)
-        except (PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, OSError) as error:
+            hops = (self._relay.routes, self._relay.resolver, self._relay.contexts)
+            self._sign_ins = SignIns(config, LoginRecord(self._store, config.hostname, time), the_vault.words_hash, hops, time)
+        except (
+            PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, LoginFileError, OSError,
+        ) as error:  # fmt: skip
             await self._store.close()
             raise CannotStart(str(error)) from error
         if made:
@@ -97,6 +104,7 @@ class Keeper:
         self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time)
         await self._relay.start()
         self._housekeeping.start()
+        self._sign_ins.start()
         for name, union, handler in (
             ("keeper-doors.sock", requests.DoorRequest, self._door),
             ("keeper-web.sock", requests.WebRequest, self._web),
@@ -142,6 +150,7 @@ class Keeper:
         except TimeoutError:
             _log.warning("requests were still under way at the stop", **{"gateway.requests": self._under_way})
         await self._callout.stop()
+        await self._sign_ins.stop()
         await self._relay.stop()
         await self._housekeeping.stop()
         await self._store.close()
@@ -155,6 +164,7 @@ class Keeper:
             _log.error("rules.reload_failed", **{"error.message": str(error)})
             return
         _log.info("rules.reloaded", **{"gateway.rules_version": self.policy.version})
+        self._reloading = asyncio.get_running_loop().create_task(self._sign_ins.reload(self._config))
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -187,6 +197,8 @@ class Keeper:
                 return self._register.current, b""
             case requests.VerifyRecipient():
                 return requests.Verified(await self._callout.verify(request.address)), b""
+            case requests.Authenticate():
+                return await self._sign_ins.authenticate(request), b""
             case requests.Deferred():
                 await self._actor.deferred(request)
             case requests.Refused():
@@ -204,6 +216,8 @@ class Keeper:
         return await self._desk.answer(request, peer)
 
     async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
+        if isinstance(request, requests.Authenticate):  # gateway logins test: the same limits and the same record
+            return await self._sign_ins.authenticate(request), b""
         return await self._desk.answer(request, peer)
 
     async def health(self) -> Rows | Failed:
