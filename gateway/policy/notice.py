@@ -13,9 +13,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.policy.explanations import Explanations
+from gateway.policy.explanations import Explanations, clean
 from gateway.policy.header_edits import encoded, mail_date
 from gateway.policy.report_text import india_time
+
+_ADDRESS = 254  # characters of an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def notice(told: Told, to: str, hostname: str, now: float, explanations: Explana
     """The notice about one decision, to the address *to*; *now* in seconds since the epoch."""
     words = {
         "reference": told.reference, "hostname": hostname, "time": india_time(now), "rule": told.rule, "title": told.title,
-        "level": told.level, "sender": told.sender or "<>", "count": str(told.delivered + told.held + told.refused),
+        "level": told.level, "sender": clean(told.sender, _ADDRESS) or "<>", "count": str(told.delivered + told.held + told.refused),
         "delivered": str(told.delivered), "held": str(told.held), "refused": str(told.refused),
     }  # fmt: skip
     level = "notice-level" if told.level else "notice-unmarked"
