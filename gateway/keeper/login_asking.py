@@ -27,6 +27,7 @@ from gateway.config import Config
 from gateway.keeper import login_file
 from gateway.keeper.hop_auth import Answer, HopAuth
 from gateway.keeper.login_limits import Window
+from gateway.keeper.routes import NextHop
 
 QUARTER = 900.0
 NO_FIRST, NO_LONGEST = 3600.0, 86400.0
@@ -72,31 +73,36 @@ class Asking:
             return "remembered-yes" if known.right else "remembered-no"
         task = self._under_way.get(fingerprint)
         if task is None:
-            if not self._may_show(name, fingerprint, ip):
-                return "spared"
-            task = asyncio.create_task(self._question(name, typed, secret, fingerprint, allowed))
+            hop = self._hops.hop_for(name)
+            if hop is None:
+                return "no-route"
+            sure = self._last_right.get(name) == fingerprint
+            if not sure:
+                if not self._may_show(name, ip):
+                    return "spared"
+                # Counted before it is asked: a burst of guesses may not overtake the first answer.
+                self._shown.note(name)
+            task = asyncio.create_task(self._question(hop, name, typed, secret, fingerprint, allowed, sure))
             self._under_way[fingerprint] = task
             task.add_done_callback(lambda _: self._under_way.pop(fingerprint, None))
         # One client that hangs up must not end the question of the others.
         return await asyncio.shield(task)
 
-    def _may_show(self, name: str, fingerprint: bytes, ip: str) -> bool:
-        if self._last_right.get(name) == fingerprint:
-            return True
+    def _may_show(self, name: str, ip: str) -> bool:
         most = self._most if login_file.contains(self._listed, ip) else max(min(1, self._most), self._most - 1)
         return self._shown.count(name) < most
 
-    async def _question(self, name: str, typed: str, secret: bytes, fingerprint: bytes, allowed: Callable[[], bool]) -> str:
-        hop = self._hops.hop_for(name)
-        if hop is None:
-            return "no-route"
-        # Counted before it is asked: a burst of guesses may not overtake the first answer.
-        self._shown.note(name)
+    async def _question(
+        self, hop: NextHop, name: str, typed: str, secret: bytes, fingerprint: bytes, allowed: Callable[[], bool], sure: bool
+    ) -> str:
         answer, shown = Answer.LATER, True
         try:
             answer, shown = await self._hops.ask(hop, typed, secret, allowed)
         finally:
-            if answer is Answer.YES or not shown:
+            wrong = shown and answer is not Answer.YES
+            if sure and wrong:
+                self._shown.note(name)
+            elif not sure and not wrong:
                 self._shown.take_back(name)
         if answer is Answer.LATER:
             return "next-hop-away"
