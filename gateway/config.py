@@ -15,12 +15,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway import config_errors
 from gateway.options import (
     Application,
     Archive,
     Backup,
     Contacts,
     Dkim,
+    Folder,
     Limits,
     Listen,
     Originators,
@@ -81,7 +83,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     hostname: str = Field("localhost", description="The name in greeting, Received and reports.")
-    state_dir: FilePath = Field(FilePath("/var/lib/gateway"), description="Store, keys and logs.")
+    state_dir: Folder = Field(FilePath("/var/lib/gateway"), description="Store, keys and logs.")
     run_dir: FilePath = Field(
         default_factory=lambda data: FilePath(data["state_dir"]) / "run",
         description="Sockets between the processes; absent: state_dir/run. With the units of systemd: /run/gateway.",
@@ -124,14 +126,15 @@ def load(path: FilePath) -> Config:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        said, line = config_errors.toml_sentence(str(error), text)
+        raise ConfigError(f"{path}:{line}: {said}") from error
     try:
         return Config(**data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         line = _line_of(text, [str(part) for part in first["loc"]])
-        message = "unknown option" if first["type"] == "extra_forbidden" else str(first["msg"]).removeprefix("Value error, ")
+        message = config_errors.sentence(Config, first["loc"], first["type"], first["msg"], first["input"])
         raise ConfigError(f"{path}:{line}: {field}: {message}") from error
 
 

@@ -53,6 +53,8 @@ class Section(BaseModel):
 
 def _a_labels(domain: str) -> str:
     """*domain* (or a pattern such as ``.b`` or ``*.b``) in lower-case A-labels, as envelope addresses are compared."""
+    if "@" in domain:
+        raise ValueError(f"{domain} is an address; write the domain alone: {domain.rpartition('@')[2] or 'example.gov.in'}")
     if domain.isascii():
         return domain.lower().rstrip(".")
     start = len(domain) - len(domain.lstrip("*."))
@@ -70,8 +72,54 @@ class Contacts(Section):
 
 def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
-        ipaddress.ip_network(network)
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            try:
+                meant = str(ipaddress.ip_network(network, strict=False))
+            except ValueError:
+                meant = "10.0.0.0/8 or 10.1.2.3/32"
+            raise ValueError(f"{network} is not an address range; write {meant}") from error
     return value
+
+
+def _server(value: str) -> str:
+    """host:port, [v6]:port or unix:/path."""
+    if not value or value.startswith("unix:/"):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon and value and not set(value) & set("@/ "):
+        raise ValueError(f"{value} names no port; write {value}:25")
+    if set(value) & set("@/ ") or not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError(f"{value} is not a server; write host:port, [v6]:port or unix:/path, such as mail.example.gov.in:25")
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise ValueError(f"{value}: the port is a number from 1 to 65535; write {host}:25")
+    return value
+
+
+def _absolute(value: FilePath) -> FilePath:
+    if not value.is_absolute():
+        raise ValueError(f"{value} is not an absolute path; write it from / on, such as /var/lib/gateway")
+    return value
+
+
+Folder = Annotated[FilePath, AfterValidator(_absolute)]
+"""A folder by its absolute path: where the program is started must not matter."""
+
+
+def _listening(value: str) -> str:
+    """host:port, [v6]:port, unix:/path or systemd:NAME."""
+    kind, _, name = value.partition(":")
+    if (kind == "unix" and name.startswith("/")) or (kind == "systemd" and name):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{value} is not an address to listen on; write host:port, such as 0.0.0.0:25, or unix:/path or systemd:NAME")
+    return value
+
+
+Server = Annotated[str, AfterValidator(_server)]
+"""The next server: host:port, [v6]:port or unix:/path."""
 
 
 Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
@@ -111,7 +159,7 @@ class Listen(Section):
     """One listening address."""
 
     door: Literal["smtp", "submission", "smtps", "milter", "imap", "web"] = Field(description="What listens there.")
-    address: str = Field(description="host:port, [v6]:port, unix:/path or systemd:NAME.")
+    address: Annotated[str, AfterValidator(_listening)] = Field(description="host:port, [v6]:port, unix:/path or systemd:NAME.")
     proxy_protocol: bool = Field(False, description="Expect a PROXY protocol header (v1 or v2) on each connection.")
     proxies: Networks = Field((), description="The load balancers whose PROXY header is believed; all other addresses are turned away.")
     networks: Networks = Field((), description="The only addresses that may connect here; others get 554 5.7.1. Absent: any address.")
@@ -134,7 +182,8 @@ class Tls(Section):
     @model_validator(mode="after")
     def _both_or_none(self) -> Tls:
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together")
+            missing = "key" if self.key is None else "certificate"
+            raise ValueError(f"certificate and key go together; {missing} is not written")
         return self
 
 
@@ -148,6 +197,9 @@ class Originators(Section):
     @field_validator("domains")
     @classmethod
     def _domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for domain in value:
+            if domain.startswith(("*", ".")):
+                raise ValueError(f"{domain}: patterns do not stand here; name each domain whose officers write, such as example.gov.in")
         return tuple(_a_labels(domain) for domain in value)
 
 
@@ -158,7 +210,7 @@ class Submission(Section):
         "file", description="file: passwords are argon2 hashes in logins; next-hop: the same credentials are shown to next_hop."
     )
     logins: FilePath | None = Field(None, description="TOML file of logins, shared mailboxes and their senders; read anew at a reload.")
-    next_hop: str = Field("", description="host:port asked with AUTH when check = next-hop; absent: the route of the login's domain.")
+    next_hop: Server = Field("", description="host:port asked with AUTH when check = next-hop; absent: the route of the login's domain.")
     implicit_tls: bool = Field(False, description="next_hop speaks TLS from the first octet (port 465).")
     tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for next_hop; absent: the system's.")
     tls_name: str = Field("", description="Name the certificate of next_hop must carry; absent: its host.")
@@ -186,7 +238,7 @@ class Route(Section):
 
     domains: tuple[str, ...] = Field(description='Domains, or "*" for all others; ".example.in" matches sub-domains.')
     local: bool = Field(False, description="Ours: strangers may send here, recipients are verified with the next hop.")
-    next_hop: str = Field(description="host:port, [v6]:port or unix:/path of the next server.")
+    next_hop: Server = Field(description="host:port, [v6]:port or unix:/path of the next server.")
     tls: Literal["required", "opportunistic", "none"] = Field(
         "required", description="required: verified TLS or defer; none: only for loopback and unix sockets."
     )
@@ -201,7 +253,7 @@ class Route(Section):
     @model_validator(mode="after")
     def _clear_only_on_loopback(self) -> Route:
         if self.tls == "none" and not is_loopback(self.next_hop):
-            raise ValueError('tls = "none" is allowed for a loopback or unix next_hop only')
+            raise ValueError('tls = "none" is for a next_hop on this machine only; take it out: "required" is the default')
         return self
 
 
