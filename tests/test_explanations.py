@@ -31,12 +31,19 @@ OUR_KEYS = {  # named by code, not by rules
     "delivery-expired", "hop-unprotected", "delivery-relayed",
 }  # fmt: skip
 PACKS = ("jammu-kashmir", "gujarat", "maharashtra", "rajasthan")
-LANGUAGES = ("en", "hi")
+LANGUAGES = ("en", "hi", "gu", "mr")
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Explanations:
     return explanations.load(RULES / "explanations", RULES, LANGUAGES)
+
+
+def test_what_no_native_reader_has_reviewed_is_shown_only_where_the_config_names_it(shipped: Explanations) -> None:
+    assert shipped.unverified == ("gu", "mr")
+    assert tuple(explanations.load(RULES / "explanations", RULES, ("en", "hi")).languages) == ("en", "hi")
+    named = explanations.load(RULES / "explanations", RULES, ("hi", "mr"))
+    assert (tuple(named.languages), named.unverified) == (("hi", "mr", "en"), ("mr",))
 
 
 def test_every_language_has_every_key_that_rules_and_code_name(shipped: Explanations) -> None:
@@ -63,10 +70,11 @@ def words_of(text: str) -> set[str]:
     return set(re.findall(r"{(\w+)}", text))
 
 
-def test_hindi_is_hindi(shipped: Explanations) -> None:
-    for key, said in shipped.languages["hi"].sentences.items():
+@pytest.mark.parametrize(("code", "script"), [("hi", "DEVANAGARI"), ("mr", "DEVANAGARI"), ("gu", "GUJARATI")])
+def test_each_language_is_written_in_its_script(shipped: Explanations, code: str, script: str) -> None:
+    for key, said in shipped.languages[code].sentences.items():
         for text in (said.what, said.why, *said.next):
-            assert any("DEVANAGARI" in unicodedata.name(c, "") for c in text), (key, text)
+            assert any(script in unicodedata.name(c, "") for c in text), (key, text)
 
 
 def test_all_words_are_filled_in(shipped: Explanations) -> None:
@@ -82,7 +90,7 @@ def test_all_words_are_filled_in(shipped: Explanations) -> None:
 
 
 def test_steps_name_how_to_encrypt(shipped: Explanations) -> None:
-    for code in ("en", "hi"):
+    for code in LANGUAGES:
         steps = " ".join(shipped.sentence("attachment-unencrypted", code, ALL_WORDS).next)
         for word in ("7-Zip", "AES-256", "LibreOffice", "Word 2016", "Sandesh", "Samvad"):
             assert word in steps
@@ -121,7 +129,7 @@ def test_joiners_of_indic_scripts_stay() -> None:
 
 def test_our_own_reports_are_not_marked_by_what_they_advise() -> None:
     """A report goes through filters like ours: nothing it says may look like a marking of the report itself."""
-    loaded = policy.load(RULES, Config())
+    loaded = policy.load(RULES, Config(packs=PACKS, languages=LANGUAGES))
     for code in loaded.explanations.languages:
         for key in loaded.explanations.keys(code):
             one = RecipientReport("x@gmail.com", "5.7.1", key, ALL_WORDS)

@@ -186,7 +186,9 @@ def _language(file: source.Source, stem: str) -> Language:
         for text in (table["what"], table["why"], short, *steps):
             _check_words(file, text, line, name, WORDS)
         filled[key] = Explanation(table["what"], table["why"], tuple(steps), short)
-    return Language(stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled), file.data.get("verified", True))
+    return Language(
+        stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled), file.data.get("verified", True)
+    )
 
 
 def _texts(file: source.Source, table: str, key: str, value: object) -> list[str]:
