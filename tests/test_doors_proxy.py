@@ -44,10 +44,10 @@ def v2(client: str, port: int = 4711, *, command: int = 0x21, tlvs: bytes = b"")
 @contextlib.asynccontextmanager
 async def behind(door: str = "smtp", certificate: Tls | None = None, *, listen: dict[str, Any] | None = None, **more: Any) -> Any:
     """A door behind the balancer 127.0.0.1; 10.0.0.0/8 is a listed network."""
-    one = {"door": door, "address": "here", "proxy_protocol": True, "proxies": ["127.0.0.0/8", "::1/128"], **(listen or {})}
+    one = {"door": door, "address": "127.0.0.1:0", "proxy_protocol": True, "proxies": ["127.0.0.0/8", "::1/128"], **(listen or {})}
     given: dict[str, Any] = {"originators": {"networks": ["10.0.0.0/8"]}, **more}
     context = tls.context(certificate) if certificate is not None else None
-    async with running(make_config(listen=[one], **given), tls=context, address="here") as run:
+    async with running(make_config(listen=[one], **given), tls=context, address="127.0.0.1:0") as run:
         run.memory.logins[LOGIN] = ("right", (LOGIN,))
         yield run
 
@@ -233,9 +233,9 @@ async def test_starttls_behind_a_balancer(certificate: Tls) -> None:
 
 
 async def test_ipv6_balancer() -> None:
-    one = {"door": "smtp", "address": "here", "proxy_protocol": True, "proxies": ["::1/128"]}
+    one = {"door": "smtp", "address": "127.0.0.1:0", "proxy_protocol": True, "proxies": ["::1/128"]}
     config = make_config(listen=[one])
-    async with running(config, host="::1", address="here") as door:
+    async with running(config, host="::1", address="127.0.0.1:0") as door:
         run: Running = door
         client = await run.connect(before=v2("2001:db8::7"))
         await client.start(sender="x@example.net")

@@ -27,12 +27,33 @@ def _not_here(config: Config) -> Iterator[Finding]:
     """What the config asks for and this version does not do; nothing of it may be taken for done."""
     from gateway.doctor import Finding
 
-    for listen in config.listen:
-        if listen.door not in ("smtp", "web") or listen.proxy_protocol:
-            what = f"the {listen.door} door" + (" with proxy_protocol" if listen.proxy_protocol else "")
-            yield Finding("listen", "wrong", f"{what} is not in this version: nothing listens on {listen.address}")
+    for one in config.listen:
+        if one.door in ("milter", "imap"):
+            yield Finding("listen", "wrong", f"the {one.door} door is not in this version: nothing listens on {one.address}")
     if config.archive:
         yield Finding("archive", "wrong", "journal copies are not in this version: no copy is made; take [[archive]] out")
+
+
+def _doors(config: Config) -> Iterator[Finding]:
+    """The listeners: what keeps one from starting, and what lets in more than it should."""
+    from gateway.doctor import Finding
+    from gateway.doors import listen
+
+    lacking = listen.lacking(config)
+    for lack in lacking:
+        yield Finding("listen", "wrong", lack)
+    for one in config.listen:
+        if one.door == "web" and (one.proxy_protocol or one.networks):
+            yield Finding("listen", "warning", f"networks and proxy_protocol have no effect on the web door ({one.address})")
+        elif one.door in ("submission", "smtps") and not lacking:
+            by = f", behind {', '.join(one.proxies)}" if one.proxies else ""
+            yield Finding("listen", "ok", f"{one.door} on {one.address}{by}: for {', '.join(one.networks) or 'any address'}")
+    if config.originators.require_auth and not any(one.door in ("submission", "smtps") for one in config.listen):
+        yield Finding(
+            "listen",
+            "wrong",
+            'originators.require_auth = true, and nobody can sign in: add a [[listen]] with door = "submission" or "smtps"',
+        )
 
 
 def _rules(config: Config) -> Iterator[Finding]:
@@ -276,6 +297,7 @@ def _check(
     def findings() -> Iterator[Finding]:
         yield Finding("config", "ok", str(path))
         yield from _not_here(loaded)
+        yield from _doors(loaded)
         yield from _rules(loaded)
         yield from _keys(loaded)
         yield from _certificates(loaded)

@@ -138,6 +138,8 @@ class Door:
         self.rate_grace = rate_grace
         self.budget = Budget(settings.config.limits.max_inflight)
         self.sessions: set[Watched] = set()
+        self.arriving = 0
+        """Connections that are no session yet: in front of them is a PROXY header, or a handshake."""
         self.draining = False
         self.counters: dict[str, int] = {}
         self._callers = Callers()
@@ -166,6 +168,11 @@ class Door:
         if session in self.sessions:
             self.sessions.discard(session)
             self._callers.leave(ip, listed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is here, or on the way in."""
+        return bool(self.sessions) or self.arriving > 0
 
     def count(self, what: str) -> None:
         """Adds one to a counter."""

@@ -22,12 +22,13 @@ from gateway import logs
 from gateway.doors import proxy
 from gateway.doors.connection import client_of
 from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.listen import BACKLOG
 from gateway.doors.smtp import Session
 from gateway.doors.submission import Submission
 from gateway.envelope import Door as DoorName
 from gateway.wire.proxy import ProxyError
 
-_BACKLOG = 1024
+_BURST = 64  # connections that are accepted before others get a turn
 _PAUSE = 0.1  # seconds after a connection could not be accepted: there are no descriptors left
 _log = logs.get("gateway.doors")
 
@@ -53,7 +54,7 @@ async def open_listener(door: Door, address: str, sock: socket.socket) -> Open:
     first = door.settings.listeners.get(address, PLAIN)
     if first.implicit_tls or first.proxies is not None:
         return Entrance(door, sock, address, first)
-    return await asyncio.get_running_loop().create_server(lambda: session_of(door, listener()), sock=sock, backlog=_BACKLOG)
+    return await asyncio.get_running_loop().create_server(lambda: session_of(door, listener()), sock=sock, backlog=BACKLOG)
 
 
 class Entrance:
@@ -61,24 +62,45 @@ class Entrance:
 
     def __init__(self, door: Door, sock: socket.socket, address: str, first: Listener = PLAIN) -> None:
         self._door, self._sock, self._address, self._first = door, sock, address, first
+        self._again: asyncio.TimerHandle | None = None
         sock.setblocking(False)
-        sock.listen(_BACKLOG)
-        self._task = door.loop.create_task(self._accept())
+        sock.listen(BACKLOG)
+        self._watch()
 
     def close(self) -> None:
-        """Takes no more connections."""
-        self._task.cancel()
-        self._door.loop.call_soon(self._sock.close)  # after the task has taken its hands off it
+        """Takes no more connections; those that were accepted go on."""
+        if self._again is not None:
+            self._again.cancel()
+        self._door.loop.remove_reader(self._sock)
+        self._sock.close()
 
-    async def _accept(self) -> None:
-        while True:
+    def _watch(self) -> None:
+        self._again = None
+        self._door.loop.add_reader(self._sock, self._accept)
+
+    def _accept(self) -> None:
+        """Takes what waits. An accepted connection is never in the hands of a task that could be cancelled without closing it."""
+        for _ in range(_BURST):
             try:
-                client, where = await self._door.loop.sock_accept(self._sock)
+                client, where = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
                 _log.warning("doors.accept_failed", reason=error.strerror)
-                await asyncio.sleep(_PAUSE)
-                continue
-            self._door.spawn(self._admit(client, where))
+                self._door.loop.remove_reader(self._sock)
+                self._again = self._door.loop.call_later(_PAUSE, self._watch)
+                return
+            client.setblocking(False)
+            self._door.arriving += 1
+            self._door.spawn(self._arrive(client, where))
+
+    async def _arrive(self, sock: socket.socket, peername: object) -> None:
+        try:
+            await self._admit(sock, peername)
+        finally:
+            self._door.arriving -= 1
 
     async def _admit(self, sock: socket.socket, peername: object) -> None:
         """One connection, until it is a session or is gone."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from gateway import systemd
-from gateway.config import ConfigError
+from gateway.config import Config, ConfigError
 
 BACKLOG = 1024
 """Connections that wait in the kernel for each listening socket."""
@@ -40,6 +40,22 @@ class Address:
         if self.kind != "tcp":
             return f"{self.kind}:{self.name}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def lacking(config: Config) -> list[str]:
+    """What keeps the listeners of *config* from being what they claim to be: one plain sentence each, with what to write."""
+    found: list[str] = []
+    for one in config.listen:
+        if one.door not in ("submission", "smtps"):
+            continue
+        if config.tls.certificate is None:
+            found.append(f"listen: {one.door} on {one.address} needs [tls] with certificate and key: passwords are taken under TLS only")
+        if config.submission.check == "file" and config.submission.logins is None:
+            found.append(
+                f"listen: {one.door} on {one.address} lets nobody sign in: name the file of logins, [submission] logins = "
+                '"/etc/gateway/logins.toml", or write check = "next-hop"'
+            )
+    return found
 
 
 def parse(text: str) -> Address:

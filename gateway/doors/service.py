@@ -27,10 +27,11 @@ from gateway.address import Path
 from gateway.config import Config, ConfigError, Listen
 from gateway.doors import listen, tls
 from gateway.doors.door import Door, Settings
+from gateway.doors.entrance import Open, open_listener
 from gateway.doors.peers import InspectorLink, KeeperLink
 from gateway.doors.relaying import EnvelopePolicy, Refused
 from gateway.doors.resolver import Resolver
-from gateway.doors.smtp import Session
+from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, new_id, reference_of
 from gateway.pipeline import Pipeline
 from gateway.policy import Policy, PolicyError, decide
@@ -70,15 +71,16 @@ def run(
 
 
 def served(config: Config) -> tuple[Listen, ...]:
-    """What a door process of *config* listens for; the rest is said in the log."""
+    """What a door process of *config* listens for; what this version has not is said in the log. Raises ConfigError for a door
+    that lacks what it needs."""
+    for lack in listen.lacking(config):
+        raise ConfigError(lack)
     found: list[Listen] = []
     for one in config.listen:
-        if one.door == "smtp" and not one.proxy_protocol:
+        if one.door in ("smtp", "submission", "smtps"):
             found.append(one)
         elif one.door != "web":
-            # Without its PROXY header a client would count as the load balancer: better no door.
-            reason = "this version has no PROXY protocol" if one.proxy_protocol else "this version has no such door"
-            _log.error("doors.not_there", door=one.door, address=one.address, reason=reason)
+            _log.error("doors.not_there", door=one.door, address=one.address, reason="this version has no such door")
     return tuple(found)
 
 
@@ -89,7 +91,8 @@ def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> Envelo
     def judge(sender: Path, recipient: Path, peer: Peer) -> Refused | None:
         if silent and not sender.is_null and decide.verified(sender, peer, config):
             return None  # gets one report after DATA instead
-        verdict = decide.rcpt(sender, recipient, peer, rules, keeper.exceptions, config, now=time.time())
+        door = DoorName.SUBMISSION if peer.user else DoorName.SMTP  # nobody signs in on port 25, nobody sends on 587 who has not
+        verdict = decide.rcpt(sender, recipient, peer, rules, keeper.exceptions, config, door=door, now=time.time())
         if verdict.disposition is not Disposition.REFUSE:
             return None
         reference = reference_of(new_id())
@@ -114,7 +117,7 @@ class _Service:
         self._path = path
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Open] = []
 
     async def run(self) -> None:
         """Until a signal asks for the end."""
@@ -126,14 +129,14 @@ class _Service:
         self._keeper = KeeperLink(config, rules.version)
         self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config))
         self._door = Door(Settings.make(config, envelope_policy(rules, config, self._keeper), certificate), self._pipeline, self._keeper)
-        sockets = [sock for one in served(config) for sock in self._sockets(one)]
+        sockets = [(one.address, sock) for one in served(config) for sock in self._sockets(one)]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hup)
         loop.add_signal_handler(RETIRE, self._retire)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGCHLD))
         await self._keeper.start()
-        servers = [await loop.create_server(lambda: Session(self._door), sock=sock, backlog=listen.BACKLOG) for sock in sockets]
+        servers = [await open_listener(self._door, address, sock) for address, sock in sockets]
         gc.collect()
         gc.freeze()  # what is here now stays: full collections need not walk it
         _log.info("doors.ready", worker=self._worker, listeners=len(servers), rules_version=rules.version)
@@ -173,10 +176,10 @@ class _Service:
 
     async def _outlive(self) -> None:
         """The sessions that are there go on, under the rules, certificate and config that are in force now; then the end."""
-        if self._door.sessions:
+        if self._door.busy:
             _log.info("doors.retiring", worker=self._worker, sessions=len(self._door.sessions))
             await self._reload()
-        while self._door.sessions:
+        while self._door.busy:  # noqa: ASYNC110  # sessions end in many places; none of them knows this one
             await asyncio.sleep(0.05)
         self._stop.set()
 
