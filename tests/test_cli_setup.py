@@ -90,6 +90,16 @@ def test_what_is_written_loads_as_a_config(tmp_path: Path, more: dict[str, str])
         assert loaded.submission.implicit_tls
 
 
+def test_with_the_units_of_systemd_low_ports_are_sockets(tmp_path: Path) -> None:
+    answers = ANSWERS | {"state_dir": str(tmp_path), "listen": "0.0.0.0:25"}
+    answers |= {"certificate": "/etc/ssl/gw.pem", "key": "/etc/ssl/gw.key", "submission": "yes"}
+    loaded = setup.put(tmp_path / "gateway.toml", setup_files.config(answers, units=True))
+    assert [one.address for one in loaded.listen] == ["systemd:smtp", "systemd:submission", "systemd:smtps", "127.0.0.1:18080"]
+    assert str(loaded.run_dir) == "/run/gateway"
+    high = setup_files.config(answers | {"listen": "127.0.0.1:10025", "submission": "no"}, units=True)
+    assert 'address = "127.0.0.1:10025"' in high
+
+
 def test_a_config_that_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text("mine")
@@ -140,7 +150,7 @@ def test_the_whole_command_from_a_file_of_answers(tmp_path: Path, capsys: pytest
     assert "gw1._domainkey.dept.gov.in. IN TXT (" in said
     assert "relayhost = [127.0.0.1]:12025" in said
     assert (tmp_path / "state" / "keys" / "vault.key").stat().st_mode & 0o077 == 0
-    assert path.stat().st_mode & 0o007 == 0
+    assert path.stat().st_mode & 0o777 == 0o644
     # main.cf has no comments behind a value: Postfix would take them for a part of it.
     settings = [line for line in said.splitlines() if " = " in line and not line.startswith("#")]
     assert not [line for line in settings if "#" in line]

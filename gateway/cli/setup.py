@@ -100,11 +100,12 @@ def put(path: FilePath, text: str) -> Config:
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise Stop(f"{path}: cannot be written: {error.strerror}", 1) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)  # four users read it, and it holds no secret
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -119,6 +120,31 @@ def put(path: FilePath, text: str) -> Config:
     finally:
         half.unlink(missing_ok=True)
     return loaded
+
+
+def own_users() -> bool:
+    """Whether this machine has the users of the systemd units, and we may give files to them."""
+    import pwd
+
+    from gateway.rights import USERS
+
+    if os.geteuid() != 0:
+        return False
+    try:
+        return bool(pwd.getpwnam(USERS["keeper"]))
+    except KeyError:
+        return False
+
+
+def hand_over(config: Config) -> None:
+    """Gives the state folder with all that was made in it to the keeper's user, who alone reads it."""
+    import pwd
+
+    from gateway.rights import USERS
+
+    keeper = pwd.getpwnam(USERS["keeper"])
+    for place in [config.state_dir, *config.state_dir.rglob("*")]:
+        os.chown(place, keeper.pw_uid, keeper.pw_gid, follow_symlinks=False)
 
 
 def addresses(name: str) -> list[str]:
@@ -202,7 +228,8 @@ def _setup(
             sys.stderr,
         )
     given = read(FilePath(answers)) if answers else ask()
-    loaded = put(path, setup_files.config(given))
+    units = own_users()
+    loaded = put(path, setup_files.config(given, units=units))
     _heading("Written")
     output.write(f"{path}")
     if not no_keys:
@@ -210,6 +237,8 @@ def _setup(
             rows = keys.make(loaded)
         except (vault.VaultError, CannotRun, OSError) as error:
             raise Stop(f"{path} is written, but no keys could be made: {error}; then run: gateway keys init --config {path}") from error
+        if units:
+            hand_over(loaded)
         for row in rows:
             output.write(f"{row['place']}   ({row['key']} key{'' if row['made'] else ', was there'})")
         published = [row for row in rows if "record" in row]
@@ -234,7 +263,12 @@ def _setup(
     _heading("Next")
     option = "" if str(path) == "/etc/gateway/gateway.toml" else f" --config {path}"
     output.write(f"gateway check{option}      each line ok, or what to do")
-    output.write(f"gateway run{option}        or: systemctl enable --now gateway.target")
+    if units:
+        named = [one.address.removeprefix("systemd:") for one in loaded.listen if one.address.startswith("systemd:")]
+        sockets = [f"gateway-{name}.socket" for name in named]
+        output.write(f"systemctl enable --now gateway.target {' '.join(sockets)}".rstrip())
+    else:
+        output.write(f"gateway run{option}")
     output.write("Keep a copy of the vault key apart from this machine: without it no held or queued message can be read.")
 
 

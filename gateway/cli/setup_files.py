@@ -23,14 +23,24 @@ def _list(value: str) -> str:
     return "[" + ", ".join(_text(item) for item in several(value)) + "]"
 
 
-def config(answers: Mapping[str, str]) -> str:
-    """gateway.toml for *answers*, with a comment where a reader may want to go on."""
+_SOCKETS = {25: "smtp", 587: "submission", 465: "smtps"}
+"""Ports below 1024 for which there is a systemd socket, so that no process needs a privilege for them."""
+
+
+def _listening(address: str, units: bool) -> str:
+    port = int(address.rpartition(":")[2])
+    return f"systemd:{_SOCKETS[port]}" if units and port in _SOCKETS else address
+
+
+def config(answers: Mapping[str, str], *, units: bool = False) -> str:
+    """gateway.toml for *answers*, with a comment where a reader may want to go on. *units*: it runs as the units of systemd."""
     first = several(answers["domains"])[0]
     state = answers["state_dir"]
     lines = [
         "# Written by `gateway setup`. Every option, with its default and a sentence: gateway check --show",
         f"hostname = {_text(answers['hostname'])}",
         f"state_dir = {_text(state)}",
+        *(['run_dir = "/run/gateway"         # as the units of systemd have it'] if units else []),
         f"packs = {_list(answers.get('packs', ''))}",
         "",
         "[contacts]",
@@ -38,11 +48,11 @@ def config(answers: Mapping[str, str]) -> str:
     ]
     if answers.get("security"):
         lines.append(f"security = {_text(answers['security'])}")
-    lines += ["", "[[listen]]", 'door = "smtp"', f"address = {_text(answers['listen'])}"]
+    lines += ["", "[[listen]]", 'door = "smtp"', f"address = {_text(_listening(answers['listen'], units))}"]
     host = answers["listen"].rpartition(":")[0]
     if answers.get("submission") == "yes":
         for door, port in (("submission", 587), ("smtps", 465)):
-            lines += ["", "[[listen]]", f'door = "{door}"', f"address = {_text(f'{host}:{port}')}"]
+            lines += ["", "[[listen]]", f'door = "{door}"', f"address = {_text(_listening(f'{host}:{port}', units))}"]
     lines += ["", "[[listen]]", 'door = "web"', 'address = "127.0.0.1:18080"     # behind a web server that speaks TLS']
     if answers.get("certificate"):
         lines += ["", "[tls]", f"certificate = {_text(answers['certificate'])}", f"key = {_text(answers['key'])}"]
