@@ -1,60 +1,41 @@
 """``gateway keys``: the keys of one gateway.
 
-Who calls it: administrators, once, before the first start.
-Must never: print a private key; replace a key that is there.
+Who calls it: administrators.
+Must never: print a private key (``escrow`` prints the vault key, once, on purpose); replace a key that is there.
 Sources: contract.md, "Commands"; RFC 6376 section 3.6.1 (the DNS record), RFC 8301 (RSA-2048).
 """
 
 from __future__ import annotations
 
-import base64
-from typing import TYPE_CHECKING, Any
+import stat
+import time
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import keys_dkim, keys_officer, keys_vault, output
+from gateway.cli.keys_dkim import dns_record, make_key, zone_lines
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
-
     from gateway.config import Config
 
+__all__ = ["commands", "dns_record", "listed", "make", "zone_lines"]
 
-def dns_record(key_file: FilePath) -> str:
-    """The TXT record that publishes the public half of the DKIM key in *key_file*. Ends the command when it is no key."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-
-    try:
-        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-    except (ValueError, TypeError) as error:
-        raise Stop(f"{key_file}: is not a PEM private key without a password", 2) from error
-    public = key.public_key()
-    if isinstance(public, rsa.RSAPublicKey):
-        data = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return f"v=DKIM1; k=rsa; p={base64.b64encode(data).decode()}"
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        data = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        return f"v=DKIM1; k=ed25519; p={base64.b64encode(data).decode()}"
-    raise Stop(f"{key_file}: a DKIM key is RSA or Ed25519", 2)
-
-
-def _make_dkim(path: FilePath) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    from gateway.keeper import vault
-
-    key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    vault.make_key_file(path, pem)
+COLUMNS = [
+    ("key", "key"),
+    ("id", "id"),
+    ("purpose", "purpose"),
+    ("days", "days old"),
+    ("mode", "mode"),
+    ("place", "place"),
+    ("note", "note"),
+]
 
 
 def make(config: Config) -> list[dict[str, Any]]:
     """Makes the keys that *config* names and that are not there; one row each, with DNS records for DKIM."""
-    import os
-
     from gateway import supervisor
     from gateway.keeper import audit, vault
 
@@ -65,10 +46,10 @@ def make(config: Config) -> list[dict[str, Any]]:
         rows.append({"key": kind, "place": str(place), "made": made, **more})
 
     file = config.vault.key_file
-    if file is not None and not file.exists():
+    if file is not None and not str(file).startswith("credential:") and not file.exists():
         if (config.state_dir / "gateway.db").exists():
             raise Stop(f"{file} is missing and there is a store that needs it; put the key back from your backup")
-        vault.make_key_file(file, os.urandom(32).hex().encode() + b"\n")
+        vault.make_key_file(file, vault.new_key_text())
         note("vault", file, True)
     elif config.vault.credential:
         note("vault", f"systemd credential {config.vault.credential}", False)
@@ -80,28 +61,35 @@ def make(config: Config) -> list[dict[str, Any]]:
     audit.load(config)
     note("audit chain", chain, made)
     for entry in config.dkim:
+        if str(entry.key_file).startswith("credential:"):
+            note("dkim", entry.key_file, False)
+            continue
         made = not entry.key_file.exists()
         if made:
-            _make_dkim(entry.key_file)
+            make_key(entry.key_file)
         note("dkim", entry.key_file, made, name=f"{entry.selector}._domainkey.{entry.domain}", record=dns_record(entry.key_file))
     return rows
 
 
-def zone_lines(name: str, record: str) -> list[str]:
-    """The record as it stands in a zone file: strings of at most 255 octets."""
-    parts = [record[start : start + 250] for start in range(0, len(record), 250)]
-    return [f"{name}. IN TXT (", *(f'    "{part}"' for part in parts), ")"]
-
-
-def _init(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
+def _init(
+    context: typer.Context,
+    escrow: Annotated[bool, typer.Option("--escrow", help="Print the vault key for paper too, once.")] = False,
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
     """Make the vault key, the keys of the decision log and the DKIM keys where they are missing; print the DNS records."""
+    from gateway.cli import custody
     from gateway.keeper import vault
     from gateway.supervisor import CannotRun
 
+    path = config_path(context, config)
+    loaded = load_config(path)
     try:
-        rows = make(load_config(config_path(context, config)))
+        rows = make(loaded)
     except (vault.VaultError, CannotRun) as error:
         raise Stop(str(error)) from error
+    finally:
+        custody.give_to_owner(loaded.state_dir)
     if json:
         output.json_lines(rows)
         return
@@ -112,16 +100,86 @@ def _init(context: typer.Context, json: Json = False, config: ConfigFile = "") -
             output.write("\nPublish in DNS:")
             for line in zone_lines(row["name"], row["record"]):
                 output.write(line)
-    output.write("\nKeep a copy of the vault key apart from the store: without it no held or queued message can be read.")
+    if escrow and not loaded.vault.credential:
+        output.write("")
+        keys_vault.print_escrow(loaded, path, vault.read_key(vault.current_place(loaded)))
+    else:
+        output.write("\nKeep a copy of the vault key apart from the store: without it no held or queued message can be read.")
+        output.write("For paper, once: gateway keys escrow")
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def listed(config: Config) -> list[dict[str, Any]]:
+    """One row a key: kind, id, purpose, age in days, mode, place, and what is to say about it. Never the key."""
+    from gateway.keeper import audit, vault
+
+    rows: list[dict[str, Any]] = []
+    printed = keys_vault.printed(config)
+    folder = config.state_dir / "keys"
+
+    def row(kind: str, place: FilePath, purpose: str, identify: Any, note: str = "") -> None:
+        if str(place).startswith("credential:"):
+            rows.append(
+                {"key": kind, "id": "", "purpose": purpose, "days": None, "mode": "", "place": str(place), "note": "systemd keeps it"}
+            )
+            return
+        made: dict[str, Any] = {"key": kind, "id": "", "purpose": purpose, "days": None, "mode": "", "place": str(place), "note": note}
+        try:
+            found = place.stat()
+            made |= {"days": int((time.time() - found.st_mtime) / 86400), "mode": f"{stat.S_IMODE(found.st_mode):04o}"}
+            made["id"] = identify(place)
+            if kind == "vault" and made["id"] not in printed:
+                made["note"] = "; ".join(filter(None, (note, "not printed for escrow")))
+        except FileNotFoundError:
+            made["note"] = "missing"
+        except (OSError, ValueError, vault.VaultError, Stop) as error:
+            made["note"] = str(getattr(error, "strerror", None) or error)
+        rows.append(made)
+
+    def vault_id(place: FilePath) -> str:
+        return vault.key_id(vault.read_key(place))
+
+    if config.vault.credential:
+        row("vault", FilePath(f"credential:{config.vault.credential}"), "seals mail at rest", vault_id)
+    else:
+        row("vault", vault.current_place(config), "seals mail at rest", vault_id, "current")
+    for place in sorted(folder.glob("vault-*.key")):
+        row("vault", place, "opens older mail", vault_id, "older")
+    if (folder / vault.EVIDENCE).exists():
+        row("evidence", folder / vault.EVIDENCE, "hashes marked words and correspondents", lambda _: "")
+    row("audit", folder / "audit-signing.pem", "signs the heads of the decision log", lambda place: audit.read_signer(place).key_id)
+    for domain, selector, place, used in keys_dkim.keys_of(config):
+        note = "" if used else "the config does not name it: it signs nothing"
+        row("dkim", place, f"signs for {domain}", lambda _, selector=selector: selector, note)
+    if config.tls.key is not None:
+        row("tls", config.tls.key, "the doors' certificate", lambda _: "")
+    for use, certificate in (("sealed", config.sealed.certificate), ("backup", config.backup.certificate)):
+        if certificate is not None:
+            row(use, certificate, f"certificate to which {keys_officer.USES[use]} are sealed", _certificate_id)
+    return rows
+
+
+def _certificate_id(place: FilePath) -> str:
+    return str(keys_officer.examine(place)["sha256"][:16])
+
+
+def _list(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
+    """Every key with id, purpose, age, permissions and place."""
+    output.show(listed(load_config(config_path(context, config))), json, COLUMNS, empty="There is no key yet: gateway keys init")
 
 
 def commands() -> typer.Typer:
     """The commands of this noun."""
-    app = typer.Typer(name="keys", help="Keys: init.", no_args_is_help=True)
+    app = typer.Typer(
+        name="keys",
+        help="Keys: init, list, dkim, dkim-list, rotate-vault, retire, escrow, recover, security-officer.",
+        no_args_is_help=True,
+    )
     app.command("init")(_init)
-
-    @app.callback()
-    def only() -> None:
-        """The keys of this gateway."""
-
+    app.command("list")(_list)
+    keys_dkim.register(app)
+    keys_vault.register(app)
+    keys_officer.register(app)
     return app
