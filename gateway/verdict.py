@@ -134,6 +134,10 @@ class Headers(msgspec.Struct, frozen=True):
     """Name and unfolded value of each label header that was there, in order."""
     signed: bool = False
     """A DKIM-Signature is there, or the content is S/MIME or PGP signed: subject must stay."""
+    undated: bool = False
+    """There is no Date field at all."""
+    unnamed: bool = False
+    """There is no Message-ID field at all."""
 
 
 class Authentication(msgspec.Struct, frozen=True):

@@ -9,10 +9,6 @@ TESTS = Path(__file__).parent
 NAMED = re.compile(r"def test_(?:[a-z_]*_)?((?:[SALO]\d\d_)+)")
 
 LATER = {
-    "S36": "AUTH comes with submission (deployment); that AUTH is not offered on port 25 is tested with S40",
-    "S37": "AUTH comes with submission (deployment)",
-    "S38": "AUTH comes with submission (deployment)",
-    "S39": "AUTH comes with submission (deployment)",
     "A30": "there are no aliases in the gateway: nothing expands",
 }
 WANTED = [

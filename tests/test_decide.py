@@ -575,19 +575,41 @@ def test_the_mta_writes_its_own_received(door: Door) -> None:
 
 
 def test_authentication_results_say_what_was_checked_here() -> None:
-    def value(seen: Inspection, **tx: Any) -> str:
-        return next(
-            e.value for e in one("a@dept.gov.in", seen=seen, **tx).edits if e.header == "Authentication-Results" and e.action == "add"
-        )
+    def value(seen: Inspection, to: str = "a@dept.gov.in", **tx: Any) -> str:
+        return next(e.value for e in one(to, seen=seen, **tx).edits if e.header == "Authentication-Results" and e.action == "add")
 
     assert value(inspection()) == "gw1.dept.gov.in; none"
-    assert value(inspection(), peer=SIGNED_IN) == "gw1.dept.gov.in; auth=pass smtp.mailfrom=officer@dept.gov.in"
+    assert value(inspection(), peer=SIGNED_IN) == "gw1.dept.gov.in; auth=pass smtp.auth=officer"
+    outside = value(inspection(), "a@ministry.gov.in", peer=replace(SIGNED_IN, user="rahul"))
+    assert outside == "gw1.dept.gov.in; auth=pass smtp.mailfrom=officer@dept.gov.in", "who wrote for the mailbox is not for others"
+    assert value(inspection(), peer=replace(SIGNED_IN, user="अ;b\r\n")) == "gw1.dept.gov.in; auth=pass smtp.mailfrom=officer@dept.gov.in"
     signed = replace(
         inspection(), authentication=(Authentication("dkim", "pass", "example.net"), Authentication("dkim", "fail", "a;b\r\nc"))
     )
     assert (
         value(signed, peer=STRANGER, sender="a@example.net") == "gw1.dept.gov.in; dkim=pass header.d=example.net; dkim=fail header.d=a?b??c"
     )
+
+
+@pytest.mark.parametrize(
+    ("door", "absent", "written"),
+    [
+        (Door.SUBMISSION, {"undated": True, "unnamed": True}, ["Date", "Message-ID"]),
+        (Door.SUBMISSION, {"undated": True}, ["Date"]),
+        (Door.SUBMISSION, {}, []),
+        (Door.SMTP, {"undated": True, "unnamed": True}, []),
+    ],
+)
+def test_submission_writes_date_and_message_id_where_there_is_none(door: Door, absent: dict[str, bool], written: list[str]) -> None:
+    verdict = one("a@ministry.gov.in", seen=inspection(**absent), peer=SIGNED_IN, door=door)
+    made = {edit.header: edit.value for edit in verdict.edits if edit.header in ("Date", "Message-ID")}
+    assert list(made) == written
+    octets = applied(verdict, b"From: officer@dept.gov.in\r\n\r\nbody\r\n")
+    assert octets.startswith(b"Received: ")
+    if "Date" in written:
+        assert made["Date"] == "Wed, 18 Nov 2026 11:06:40 +0000"
+    if "Message-ID" in written:
+        assert re.fullmatch(r"<[0-9a-z]{26}@gw1\.dept\.gov\.in>", made["Message-ID"])
 
 
 MARKED = CONFIG.model_copy(update={"relay": Relay(subject_marking=True)})

@@ -14,11 +14,12 @@ import pytest
 import uvloop
 
 from gateway.address import Path as Mailbox
-from gateway.config import Tls
+from gateway.config import Limits, Tls
 from gateway.doors import tls
 from gateway.doors.door import Settings
 from gateway.doors.submission import not_yours, owns
 from gateway.envelope import Door as DoorName
+from gateway.message import prescan, views
 from gateway.reply import Reply
 from gateway.requests import Authenticated
 
@@ -343,3 +344,23 @@ async def test_an_ordinary_client_sends_through_both_ports(certificate: Tls, bot
         for mechanism in ("PLAIN", "LOGIN"):
             await asyncio.to_thread(send, door.port, implicit=implicit, mechanism=mechanism)
         assert [tx.peer.user for tx, _ in door.memory.messages] == [LOGIN, LOGIN]
+
+
+# --- what is added to a message -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "undated", "unnamed"),
+    [
+        (b"", True, True),
+        (b"Date: Wed, 18 Nov 2026 11:06:40 +0000\r\n", False, True),
+        (b"DATE: never\r\nmessage-id:\r\n", False, False),
+        (b"X-Date: x\r\nSubject: Date: x\r\n Message-ID: <a@b>\r\n", True, True),
+    ],
+)
+def test_what_is_absent_is_seen_and_what_is_only_wrong_is_not(fields: bytes, undated: bool, unnamed: bool) -> None:
+    content = b"From: a@dept.gov.in\r\n" + fields + b"\r\nDate: in the body\r\nMessage-ID: <in@the.body>\r\n"
+    limits = Limits()
+    scan = prescan.prescan(content, limits)
+    headers = views.summary(views.strict(content, scan, limits), scan)
+    assert (headers.undated, headers.unnamed) == (undated, unnamed)

@@ -21,7 +21,7 @@ from gateway.reply import Reply
 
 RELAY_DENIED = Reply(550, "5.7.1", "Relaying is not permitted.")
 OWN_HOST = Reply(550, "5.7.1", "This host takes no mail for itself.")
-AUTH_NEEDED = Reply(530, "5.7.0", "Sign in first.")
+AUTH_NEEDED = Reply(530, "5.7.0", "Official mail is sent through the submission port (587 or 465), after signing in.")
 FORGED = Reply(550, "5.7.1", "Mail from this domain is accepted from its own servers only.")
 
 _KNOWN = 10_000  # recipients that are remembered

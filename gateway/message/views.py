@@ -85,6 +85,8 @@ def summary_of(fields: Fields, scan: Prescan) -> Headers:
         is_report=report,
         received=scan.received,
         signed=signed,
+        undated="date" not in by_name,
+        unnamed="message-id" not in by_name,
     )
     return plain if _SELDOM.isdisjoint(by_name) else _with_seldom(plain, fields)
 

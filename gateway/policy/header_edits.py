@@ -4,7 +4,7 @@ What it is: ``of``, the edits for one direction, and ``received_edit``.
 Who calls it: ``decide``.
 Must never: touch the body; write a word of the client's or the message's that could break a header field; mark the subject of
 mail that somebody signed.
-Sources: RFC 5321 section 4.4; RFC 8601 sections 2.7.4 and 5; contract.md, "Headers written".
+Sources: RFC 5321 section 4.4; RFC 6409 sections 8.2 and 8.3; RFC 8601 sections 2.7.4 and 5; contract.md, "Headers written".
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from gateway.envelope import Door, Transaction
 from gateway.levels import Level
 from gateway.message import labels
 from gateway.message.views import LONGEST_SUBJECT
-from gateway.verdict import Authentication, Direction, Edit, Inspection
+from gateway.verdict import Authentication, Direction, Edit, Headers, Inspection
 
 if TYPE_CHECKING:
     from gateway.policy import Policy
 
 _REMEMBERED = 2048  # sets of labels, a policy
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+_LOGIN = re.compile(r"[A-Za-z0-9.!#$%&'*+^_`{|}~-]+(?:@[A-Za-z0-9.-]+)?")
 _ATOM = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
@@ -35,9 +36,9 @@ def of(
     tx: Transaction, inspection: Inspection, level: Level | None, direction: Direction, config: Config, policy: Policy
 ) -> tuple[Edit, ...]:
     """The edits for recipients of *direction*, in the order in which they are applied: the last one stands on top."""
-    edits: list[Edit] = []
     headers = inspection.headers
     reference = tx.reference
+    edits = _completed(tx, headers, config.hostname) if tx.door is Door.SUBMISSION else []
     if level is not None:
         if config.relay.subject_marking and direction is Direction.OUTBOUND and tx.verified_originator and not headers.signed:
             edits += _subject(headers.subject, level)
@@ -46,7 +47,7 @@ def of(
     edits.append(Edit("add", "X-Gateway-Reference", reference))
     # Only fields that speak in our name are lies; a value limits the removal to those.
     edits.append(Edit("remove", "Authentication-Results", config.hostname))
-    edits.append(Edit("add", "Authentication-Results", _results(tx, config.hostname, inspection.authentication)))
+    edits.append(Edit("add", "Authentication-Results", _results(tx, config.hostname, inspection.authentication, direction)))
     if tx.door in (Door.SMTP, Door.SUBMISSION):
         edits.append(received_edit(tx, config.hostname, tx.received_at, reference))
     return tuple(edits)
@@ -101,12 +102,26 @@ def _mail_date(seconds: int) -> str:
     return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
-def _results(tx: Transaction, hostname: str, checked: tuple[Authentication, ...]) -> str:
-    """What was checked here. The login itself is not named: recipients outside would read it."""
+def _completed(tx: Transaction, headers: Headers, hostname: str) -> list[Edit]:
+    """What a message needs and its program did not write: a submission server may add it, nobody later."""
+    edits = []
+    if headers.undated:
+        edits.append(Edit("add", "Date", mail_date(tx.received_at)))
+    if headers.unnamed:
+        edits.append(Edit("add", "Message-ID", f"<{tx.reference.lower()}@{_safe(hostname)}>"))
+    return edits
+
+
+def _results(tx: Transaction, hostname: str, checked: tuple[Authentication, ...], direction: Direction) -> str:
+    """What was checked here. The login is named to our own people only: outside it would tell who writes for a shared mailbox, and
+    what to guess passwords for."""
     results = []
     if tx.peer.user:
-        sender = tx.envelope.sender.text
-        results.append(f"auth=pass smtp.mailfrom={sender}" if _ATOM.fullmatch(sender) else "auth=pass")
+        sender, login = tx.envelope.sender.text, tx.peer.user
+        if direction is Direction.INTERNAL and _LOGIN.fullmatch(login):
+            results.append(f"auth=pass smtp.auth={login}")
+        else:
+            results.append(f"auth=pass smtp.mailfrom={sender}" if _ATOM.fullmatch(sender) else "auth=pass")
     for one in checked:
         domain = f" header.d={_safe(one.domain)}" if one.domain else ""
         results.append(f"{_safe(one.method)}={_safe(one.result)}{domain}")
