@@ -62,6 +62,9 @@ class Memory(Protocol):
     async def refresh_exceptions(self) -> None:
         """Fetches the register. Raises ReplyError (4xx)."""
 
+    async def first_times(self, sender: str, recipients: tuple[str, ...]) -> frozenset[str]:
+        """Which of *recipients* has *sender* never written to before? Raises ReplyError (4xx)."""
+
     async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
         """Makes the decision durable. Raises ReplyError (4xx) when it is not known to be."""
 
@@ -89,14 +92,26 @@ class Pipeline:
         except InspectorAway as error:
             await self._memory.deferred(tx, OUR_FAULT, "the inspector is away")
             raise ReplyError(OUR_FAULT, str(error)) from error
+        first_times = await self._first_times(tx, inspection)
         for _ in range(_DECISIONS):
-            verdict = decide.decide(tx, inspection, self.policy, self._memory.exceptions, self.config)
+            verdict = decide.decide(tx, inspection, self.policy, self._memory.exceptions, self.config, first_times=first_times)
             answer = await self._memory.commit(tx, verdict, content)
             if isinstance(answer, Committed):
                 return answer.reply
             await self._memory.refresh_exceptions()
         await self._memory.deferred(tx, OUR_FAULT, "the exception register kept changing")
         raise ReplyError(OUR_FAULT, "the exception register kept changing")
+
+    async def _first_times(self, tx: Transaction, inspection: Inspection) -> frozenset[str]:
+        """The recipients that the sender never wrote to before, where a rule asks. Raises ReplyError (4xx): a guess is no answer."""
+        if not decide.asks_first_times(tx, inspection, self.policy):
+            return frozenset()
+        addresses = tuple(recipient.path.text for recipient in tx.envelope.recipients)
+        try:
+            return await self._memory.first_times(tx.envelope.sender.text, addresses)
+        except ReplyError as error:
+            await self._memory.deferred(tx, error.reply, "who has written to whom before could not be asked")
+            raise
 
     async def _inspect(self, tx: Transaction, content: bytes) -> Inspection:
         """Our own reading where the message is plain text, the inspector's for all others."""

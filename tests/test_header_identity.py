@@ -34,7 +34,8 @@ def read(author: str, *more: tuple[str, str]) -> Inspection:
 
 
 def without_octets(verdict: Verdict) -> list[RecipientVerdict]:
-    return [replace(one, edits=()) for one in verdict.recipients]
+    """The decisions without what they record: the edits, and the words for explanations."""
+    return [replace(one, edits=(), facts=()) for one in verdict.recipients]
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

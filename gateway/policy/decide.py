@@ -16,33 +16,45 @@ from msgspec.structs import replace
 from gateway.address import Path
 from gateway.config import Config
 from gateway.envelope import Door, Peer, Transaction
-from gateway.levels import Level
+from gateway.levels import Level, highest
 from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, words
 from gateway.policy.header_edits import received_edit
 from gateway.policy.rules import Decision
 from gateway.requests import Exceptions
 from gateway.verdict import Direction, Disposition, Edit, Inspection, RecipientVerdict, Tier, Verdict
 
-__all__ = ["again", "decide", "rcpt", "received_edit", "verified"]
+__all__ = ["again", "asks_first_times", "decide", "rcpt", "received_edit", "verified"]
 
+_FIRST_TIMES = frozenset(("recipient.first_time", "message.first_time_recipients"))
 _ADDRESSES = ("recipient.address", "originator.address")
 
 
-def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: Exceptions, config: Config) -> Verdict:
-    """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing."""
+def asks_first_times(tx: Transaction, inspection: Inspection, policy: Policy) -> bool:
+    """Whether the rules in force need to know which recipients the sender never wrote to before: for classified mail of ours only."""
+    if not tx.verified_originator or tx.envelope.sender.is_null or _FIRST_TIMES.isdisjoint(policy.rules.reads):
+        return False
+    found, _ = classify.classify(inspection)
+    top = highest((found.level, found.probable))
+    return top is not None and top >= Level.RESTRICTED
+
+
+def decide(
+    tx: Transaction, inspection: Inspection, policy: Policy, exceptions: Exceptions, config: Config,
+    *, first_times: frozenset[str] = frozenset(),
+) -> Verdict:  # fmt: skip
+    """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing.
+
+    *first_times*: the recipients that the sender never wrote to before; none where ``asks_first_times`` says no.
+    """
     classification, leaves = classify.classify(inspection)
-    sender = tx.envelope.sender
+    sender, headers = tx.envelope.sender, inspection.headers
     about = snapshots.message_facts(
-        tx,
-        classification,
-        leaves,
-        inspection.headers,
-        config,
-        domains=policy.domains,
-        ambiguous=bool(inspection.ambiguity),
-        observations=inspection.observations,
+        tx, classification, leaves, headers, config, domains=policy.domains, ambiguous=bool(inspection.ambiguity),
+        observations=inspection.observations, authentication=inspection.authentication, first_times=len(first_times),
+    ) | snapshots.profile_facts(exceptions, tx.received_at)  # fmt: skip
+    spoken = words.of_message(
+        tx, classification, leaves, inspection.observations, names=words.names(headers, about, config, policy.domains)
     )
-    spoken = words.of_message(tx, classification, leaves)
     protect = _protect(about)
     edits: dict[Direction, tuple[Edit, ...]] = {}
     groups: dict[tuple[object, ...], Decision] = {}
@@ -53,7 +65,10 @@ def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: 
         path = recipient.path
         info = policy.domains.tier(path.domain)
         covered = register.covers(exceptions, sender, path, tx.received_at)
-        one = snapshots.recipient_facts(path, info, tx.verified_originator, covered, sender, config)
+        one = snapshots.recipient_facts(
+            path, info, tx.verified_originator, covered, sender, config, headers=headers,
+            first_time=path.text in first_times,
+        )  # fmt: skip
         key = tuple(value for name, value in one.items() if name not in _ADDRESSES)
         decision = groups.get(key)
         if decision is None:
@@ -67,7 +82,7 @@ def decide(tx: Transaction, inspection: Inspection, policy: Policy, exceptions: 
         decisions.append(decision)
     answered, in_session = _answer(tx, verdicts, decisions, config)
     return Verdict(
-        classification, tuple(answered), leaves, inspection.ambiguity, inspection.headers, policy.version, exceptions.version,
+        classification, tuple(answered), leaves, inspection.ambiguity, headers, policy.version, exceptions.version,
         sealed=any(d.sealed and v.disposition is Disposition.HOLD for d, v in zip(decisions, answered, strict=True)),
         session_refusal=in_session, message_facts=about, recipient_facts=tuple(about_each),
     )  # fmt: skip
@@ -86,7 +101,10 @@ def rcpt(
     info = policy.domains.tier(recipient.domain)
     covered = register.covers(exceptions, sender, recipient, now)
     found = snapshots.envelope_facts(sender, policy.domains.tier(sender.domain), peer, door, checked, config)
-    found |= snapshots.recipient_facts(recipient, info, checked, covered, sender, config)
+    found |= snapshots.recipient_facts(recipient, info, checked, covered, sender, config) | snapshots.profile_facts(exceptions, now)
+    if not found["recipient.resembles_sender"]:
+        del found["recipient.resembles_sender"]  # display names are not known yet
+    del found["recipient.first_time"]
     decision = policy.rules.evaluate(found)
     bounced = checked and not sender.is_null and config.relay.refuse_with == "bounce" and sender.domain in config.originators.domains
     if decision.disposition is not Disposition.REFUSE or bounced:
@@ -101,16 +119,18 @@ def again(
 ) -> RecipientVerdict:  # fmt: skip
     """The recorded facts under the rules and domain lists of now, with the *waived* rules (never those that refuse) left out.
 
-    With *exceptions* the register is read anew at *now*; without, an entry that covered the message then still does. The
-    verdict has no edits: those recorded with the message are applied.
+    With *exceptions* the register and the profiles are read anew at *now*; without, what covered the message then still does. Facts
+    that the snapshot is too old to have are those of ``facts.LATER``. The verdict has no edits: those recorded are applied.
     """
     found: dict[str, Any] = {**facts.LATER, **message_facts, **recipient_facts}
     recipient, sender = _path(str(found["recipient.address"])), _path(str(found["originator.address"]))
     info = policy.domains.tier(recipient.domain)
     found |= snapshots.tier_facts(info, bool(found["recipient.ours"]))
+    if "recipient.resembles_sender" not in recipient_facts:
+        found["recipient.resembles_sender"] = snapshots.resembles(sender, recipient, info)
     if exceptions is not None:
         covered = register.covers(exceptions, sender, recipient, now)
-        found |= {"exception.active": bool(covered), "exception.id": covered}
+        found |= {"exception.active": bool(covered), "exception.id": covered} | snapshots.profile_facts(exceptions, now)
     decision = policy.rules.evaluate(found, waived)
     covered = str(found["exception.id"])
     said = words.of_envelope(sender, recipient, info, covered, _level(found["message.level"]))

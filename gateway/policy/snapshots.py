@@ -15,9 +15,13 @@ from gateway.address import Path
 from gateway.config import Config, Route
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
+from gateway.policy import identity, register, resemblance
 from gateway.policy.domains import DomainInfo, Domains
 from gateway.policy.facts import UNMARKED
-from gateway.verdict import Classification, Confidence, Direction, Finding, Headers, Leaf, LeafState, Observation, Tier
+from gateway.requests import Exceptions
+from gateway.verdict import Authentication, Classification, Confidence, Direction, Finding, Headers, Leaf, LeafState, Observation, Tier
+
+_NO_HEADERS = Headers()
 
 
 def envelope_facts(sender: Path, sender_info: DomainInfo, peer: Peer, door: Door, verified: bool, config: Config) -> dict[str, object]:
@@ -29,8 +33,8 @@ def envelope_facts(sender: Path, sender_info: DomainInfo, peer: Peer, door: Door
         "originator.ours": sender.domain in config.originators.domains,
         "originator.verified": verified,
         "originator.is_null": sender.is_null,
-        "originator.owned": True,
-        "originator.application": "",
+        "originator.owned": identity.owned(peer, sender),
+        "originator.application": identity.application(peer, sender, config) if config.application else "",
         "client.listed": peer.listed,
         "client.authenticated": bool(peer.user),
         "client.tls": bool(peer.tls_version),
@@ -43,13 +47,13 @@ def envelope_facts(sender: Path, sender_info: DomainInfo, peer: Peer, door: Door
 
 def message_facts(
     tx: Transaction, classification: Classification, leaves: Sequence[Leaf], headers: Headers, config: Config,
-    *, domains: Domains, ambiguous: bool = False, observations: Sequence[Observation] = (),
+    *, domains: Domains, ambiguous: bool = False, observations: Sequence[Observation] = (), authentication: Sequence[Authentication] = (),
+    first_times: int = 0,
 ) -> dict[str, object]:  # fmt: skip
-    """The snapshot of everything but the recipient."""
+    """The snapshot of everything but the recipient and the profiles."""
     envelope = tx.envelope
     facts = envelope_facts(envelope.sender, domains.tier(envelope.sender.domain), tx.peer, tx.door, tx.verified_originator, config)
     states = {leaf.state for leaf in leaves}
-    ours = config.originators.domains
     facts |= {
         "message.level": number(classification.level),
         "message.declared": number(classification.declared),
@@ -68,21 +72,8 @@ def message_facts(
         "message.signed": headers.signed,
         "message.is_list": headers.is_list,
         "message.auto_submitted": headers.auto_submitted.strip().lower() not in ("", "no"),
-        "message.from_official": all(_domain(mailbox) in ours for mailbox in headers.from_addresses),
-        "message.from_private": False,
-        "message.from_ambiguous": False,
-        "message.from_spoofed": False,
-        "message.from_owned": True,
-        "message.from_authenticated": False,
-        "message.sender_official": True,
-        "message.reply_to_official": True,
-        "message.reply_to_private": False,
-        "message.auto_forwarded": headers.auto_forwarded,
-        "message.resent": headers.resent,
-        "message.is_report": headers.is_report,
-        "message.first_time_recipients": 0,
-        "profile.disaster": False,
-        "profile.id": "",
+        **identity.header_facts(headers, tx.peer, config, domains, authentication),
+        "message.first_time_recipients": first_times,
         "leaves": _unlike(_leaf(leaf) for leaf in leaves),
         "findings": _unlike(_findings(classification.evidence, leaves)),
         "observations": _unlike(map(_observation, observations)),
@@ -90,25 +81,45 @@ def message_facts(
     return facts
 
 
-def recipient_facts(recipient: Path, info: DomainInfo, verified: bool, exception: str, sender: Path, config: Config) -> dict[str, object]:
+def recipient_facts(
+    path: Path, info: DomainInfo, verified: bool, exception: str, sender: Path, config: Config,
+    *, headers: Headers = _NO_HEADERS, first_time: bool = False,
+) -> dict[str, object]:  # fmt: skip
     """The snapshot of one recipient; *exception* is the id of the entry that covers it. Holds both addresses, for release."""
-    ours = is_ours(recipient, config)
-    local = ours or _local(recipient.domain, config.route)
+    ours = is_ours(path, config)
+    local = ours or _local(path.domain, config.route)
     direction = direction_of(verified, sender, ours, config)
     return {
-        "recipient.address": recipient.text,
+        "recipient.address": path.text,
         "originator.address": sender.text,
-        "recipient.domain": recipient.domain,
+        "recipient.domain": path.domain,
         "recipient.direction": direction.value,
         "recipient.ours": ours,
         "recipient.local": local,
-        "recipient.desk": local and recipient.is_desk,
-        "recipient.resembles_sender": False,
-        "recipient.first_time": False,
+        "recipient.desk": local and path.is_desk,
+        "recipient.resembles_sender": resembles(sender, path, info, headers),
+        "recipient.first_time": first_time,
         **tier_facts(info, ours),
         "exception.active": bool(exception),
         "exception.id": exception,
     }
+
+
+def resembles(sender: Path, path: Path, info: DomainInfo, headers: Headers = _NO_HEADERS) -> bool:
+    """Whether the recipient *path* is a private mailbox, or one of an unknown domain, that seems to be the sender's own."""
+    if info.tier not in (Tier.PRIVATE, Tier.OTHER):
+        return False
+    shown = ""
+    if headers.to_named:
+        wanted = path.text.casefold()
+        shown = next((name for mailbox, name in headers.to_named if mailbox.casefold() == wanted), "")
+    return resemblance.resembles(sender, headers.from_display, path, shown)
+
+
+def profile_facts(exceptions: Exceptions, at: float) -> dict[str, object]:
+    """Which profile is on at *at*, in seconds since the epoch; read anew at release."""
+    found = register.profile(exceptions, register.DISASTER, at) if exceptions.profiles else ""
+    return {"profile.disaster": bool(found), "profile.id": found}
 
 
 def tier_facts(info: DomainInfo, ours: bool) -> dict[str, object]:
@@ -137,17 +148,6 @@ def is_ours(path: Path, config: Config) -> bool:
 def number(level: Level | None) -> int:
     """*level* as a fact."""
     return UNMARKED if level is None else int(level)
-
-
-def _domain(mailbox: str) -> str:
-    """The domain of a header address as A-labels; empty where it is none, so that it is nobody's."""
-    domain = mailbox.rpartition("@")[2]
-    if domain.isascii():
-        return domain.lower()
-    try:
-        return address.domain_of(domain)
-    except address.AddressError:
-        return ""
 
 
 def _local(domain: str, routes: Iterable[Route]) -> bool:

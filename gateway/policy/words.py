@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.address import Path
+from gateway.config import Config
 from gateway.envelope import Transaction
 from gateway.levels import Level, highest
-from gateway.policy.domains import DomainInfo
+from gateway.policy import identity
+from gateway.policy.domains import DomainInfo, Domains
 from gateway.protection import ProtectionState
-from gateway.verdict import Classification, Confidence, Leaf, LeafState, Observation
+from gateway.verdict import Classification, Confidence, Headers, Leaf, LeafState, Observation
 
 Words = tuple[tuple[str, str], ...]
 
@@ -28,6 +30,7 @@ def _unprotected(leaf: Leaf) -> bool:
 
 
 _PERSONAL = ("aadhaar", "pan")
+_FROM_FACTS = (("application", "originator.application"), ("profile", "profile.id"), ("new", "message.first_time_recipients"))
 _SERVICES = ("cloud", "messenger")
 _TESTS: Mapping[str, Callable[[Leaf], bool]] = {
     "weak": lambda leaf: leaf.protection.state is ProtectionState.WEAK,
@@ -83,6 +86,18 @@ def of_message(
         one.path for one in classification.evidence if one.confidence is Confidence.CERTAIN and one.level is classification.level
     )
     return MessageWords(tx.envelope.sender.text or "<>", common, leaves, marked, secret)
+
+
+def names(headers: Headers, facts: Mapping[str, object], config: Config, domains: Domains) -> Words:
+    """The words that the header section and the config give: addresses of From and Reply-To, application, profile, first times."""
+    found: Words = (("from", headers.from_addresses[0] if len(headers.from_addresses) == 1 else ""),)
+    outside = [one for one in headers.reply_to_addresses if not identity.inside(identity.domain(one), config, domains)]
+    if outside:
+        found += (("reply_to", outside[0]),)
+    for word, fact in _FROM_FACTS:
+        if facts[fact]:
+            found += ((word, str(facts[fact])),)
+    return found
 
 
 def of_envelope(sender: Path, recipient: Path, info: DomainInfo, exception: str, level: Level | None = None) -> Words:
