@@ -16,7 +16,24 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import audit, check, demo, exceptions, explain, keys, profiles, quarantine, queue, rules, run, samples, setup, store, users
+from gateway.cli import (
+    audit,
+    check,
+    demo,
+    exceptions,
+    explain,
+    keys,
+    logins,
+    profiles,
+    quarantine,
+    queue,
+    rules,
+    run,
+    samples,
+    setup,
+    store,
+    users,
+)
 from gateway.cli.options import Stop
 from gateway.serving import failed, sentence
 
@@ -46,7 +63,7 @@ def application() -> typer.Typer:
     explain.register(app)
     samples.register(app)
     demo.register(app)
-    for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, keys, store):
+    for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, logins, keys, store):
         app.add_typer(noun.commands())
     return app
 

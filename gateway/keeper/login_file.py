@@ -119,10 +119,14 @@ def application_senders(applications: tuple[Application, ...], login: str, ip: s
     """The patterns of the senders of each application that lists the canonical *login* and that *ip* belongs to."""
     out: list[str] = []
     for one in applications:
-        names = {_prepared(name) for name in one.logins}
-        if login in names and (not one.networks or contains(networks_of(one.networks), ip)):
+        if login in names_of(one) and (not one.networks or contains(networks_of(one.networks), ip)):
             out += [_application_pattern(sender) for sender in one.senders]
     return tuple(out)
+
+
+def names_of(application: Application) -> set[str]:
+    """The canonical logins of *application*; what is no login is left out."""
+    return {_prepared(name) for name in application.logins} - {""}
 
 
 def _prepared(name: str) -> str:
