@@ -58,6 +58,7 @@ def _doors(config: Config) -> Iterator[Finding]:
 
 def _rules(config: Config) -> Iterator[Finding]:
     from gateway import policy
+    from gateway.cli import check_rules
     from gateway.doctor import Finding
 
     try:
@@ -71,6 +72,7 @@ def _rules(config: Config) -> Iterator[Finding]:
         yield Finding("examples", "wrong", f"{result.file}:{result.line}: {result.rule}: {result.name}: {result.reason}")
     if not failed:
         yield Finding("examples", "ok", "every example of every rule holds")
+    yield from check_rules.needs(config, loaded)
 
 
 def _keys(config: Config) -> Iterator[Finding]:

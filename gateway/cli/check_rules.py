@@ -1,0 +1,57 @@
+"""What the rules in force need and the config lacks: the part of ``gateway check`` that reads both together.
+
+Who calls it: ``check``, after the rules were loaded.
+Must never: change anything; judge a rule by its name (a department's own rules are held to the same).
+Source: contract.md, "Commands"; rules/README.md, "Government packs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gateway.policy import contacts, rule_loader
+from gateway.verdict import Disposition
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.doctor import Finding
+    from gateway.policy import Policy
+
+_RECIPIENT = "a government address"  # of the ordinary note that is tried for each domain
+
+
+def needs(config: Config, policy: Policy) -> Iterator[Finding]:
+    """One finding for each thing that would keep rules from doing what they say, or stop all mail of a domain."""
+    from gateway.doctor import Finding
+
+    packs = ", ".join(config.packs) or "none: only the baseline is in force"
+    yield Finding("packs", "ok", packs)
+    for sentence in contacts.wrong(config, policy):
+        yield Finding("contacts", "wrong", sentence)
+    for sentence in contacts.missing(config, policy):
+        yield Finding("contacts", "warning", sentence)
+    asking = [rule.id for rule in policy.rules.rules if rule.mode == "enforce" and rule.archive]
+    if asking and not config.archive:
+        yield Finding(
+            "archive", "warning", f"{', '.join(asking)}: asks for journal copies, and the config has no [[archive]]: none is made"
+        )
+    for code in policy.explanations.unverified:
+        name = policy.explanations.languages[code].name
+        yield Finding("languages", "warning", f"{code} ({name}): no native reader has reviewed these sentences; have them read first")
+    yield from _senders(config, policy)
+
+
+def _senders(config: Config, policy: Policy) -> Iterator[Finding]:
+    """Whether an unmarked note from each domain of ours to a government address may go on."""
+    from gateway.doctor import Finding
+
+    for domain in config.originators.domains:
+        info = policy.domains.tier(domain)
+        found = rule_loader.ordinary({"originator.domain": domain, "originator.tier": info.tier.value})
+        decision = policy.rules.evaluate(found)
+        if decision.disposition is not Disposition.DELIVER:
+            word = {Disposition.REFUSE: "refused", Disposition.HOLD: "held"}.get(decision.disposition, "deferred")
+            pack = next((rule.pack for rule in policy.rules.rules if rule.id == decision.rule), "")
+            where = f" of the pack {pack}" if pack else ""
+            yield Finding("senders", "warning", f"every message from {domain} to {_RECIPIENT} is {word} by the rule {decision.rule}{where}")
