@@ -273,6 +273,8 @@ async def test_more_than_twenty_an_hour_are_told_together(room: Room) -> None:
     assert "3 more decisions" in text
     assert "blocked (Something was blocked)" in text
     assert summary.audit[0].document["gateway"]["act"]["count"] == 3
+    assert len(room.notifier.summaries("inc-1").reports) == 1, "until it is durable"
+    room.notifier.forget(summary)
     assert room.notifier.summaries("inc-1").reports == [], "once"
     await room.commit(transaction(DESK), verdict(room.version, told(DESK)))
     assert len(await notices(room)) == AN_HOUR + 1, "a new hour"

@@ -458,7 +458,7 @@ async def test_O15_a_jump_of_the_clock_expires_no_held_mail(tmp_path: Path) -> N
 
     clock = Clock()
     keys = audit.signer(room.config)
-    house = Housekeeping(room.config, room.store, room.chain, keys, room.register, room.quarantine, clock)
+    house = Housekeeping(room.config, room.store, room.chain, keys, room.register, room.quarantine, clock, room.notifier, room.relay)
     assert await house.expire() == 0
     clock.wall += 365 * 86400
     room.now = clock.wall

@@ -1,7 +1,7 @@
 """``gateway audit``: the decision log.
 
 Who calls it: administrators, auditors and scripts.
-Must never: change the log; print text of a message (the log has none).
+Must never: change the log, but for what is past its retention; print text of a message (the log has none).
 Source: contract.md, "Details of the commands".
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli import output
-from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config, since
+from gateway.cli.options import AsUser, ConfigFile, Json, Stop, config_path, has_config, load_config, since
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -171,6 +171,44 @@ def _verify(
         raise typer.Exit(1)
 
 
+def _purge(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    user: AsUser = "",
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Remove now what is past its retention ([retention] of the config); the gateway does so by itself every six hours."""
+    from gateway import requests
+    from gateway.cli.link import rows
+
+    path = config_path(context, config)
+    loaded = load_config(path)
+    if not yes and not json:
+        days = {name: f"{getattr(loaded.retention, name) / 86400:g} days" for name in ("audit", "messages", "correspondents")}
+        output.write(
+            f"What is older goes for good: decisions {days['audit']}, finished messages {days['messages']},"
+            f" correspondents {days['correspondents']}."
+        )
+        if not typer.confirm("Remove it?"):
+            raise Stop("Nothing was removed.", 1)
+    records = rows(loaded, path, requests.Purge(user))
+    if json:
+        output.json_lines(records)
+        return
+    for record in records:
+        counts = ", ".join(
+            f"{record.get(name, 0)} {words}"
+            for name, words in (
+                ("audit", "rows of the decision log"), ("messages", "finished messages"), ("correspondents", "correspondents"),
+                ("entries", "ended exceptions and profiles"), ("files", "log files"),
+            )
+        )  # fmt: skip
+        output.write(f"removed: {counts}")
+        if not record.get("finished", True):
+            output.write("there is more; the gateway goes on by itself, or run the command again")
+
+
 def _public_keys(file: FilePath) -> list[Ed25519PublicKey]:
     """The key that heads are signed with; none where the store lies without its keys: then only the hashes are checked."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -194,9 +232,10 @@ def _store_file(url: str) -> FilePath:
 
 def commands() -> typer.Typer:
     """The commands of this noun."""
-    app = typer.Typer(name="audit", help="The decision log: search, show, verify, export.", no_args_is_help=True)
+    app = typer.Typer(name="audit", help="The decision log: search, show, verify, export, purge.", no_args_is_help=True)
     app.command("search")(_search)
     app.command("show")(_show)
     app.command("verify")(_verify)
     app.command("export")(_export)
+    app.command("purge")(_purge)
     return app

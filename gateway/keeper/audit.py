@@ -1,7 +1,7 @@
 """The audit chain: every decision in its place, hashed over the one before.
 
-What it is: ``AuditChain`` (numbers and hashes events inside the writing transaction), signed heads, and ``verify``, which
-names the first bad row. The table is the truth; JSON lines are exported from it by ``export``.
+What it is: ``AuditChain`` (numbers and hashes events inside the writing transaction), signed heads and closing heads, and ``verify``,
+which names the first bad row. The table is the truth; JSON lines are exported from it by ``export``.
 Who calls it: the store's writer (append), ``housekeeping`` (heads), ``service`` and ``gateway audit verify``.
 Must never: hold the text of a message; give out a line break or a character that is not ASCII; renumber.
 Sources: india.md F and B.5; RFC 6962 (the idea of signed heads); hostile-inputs catalogue P17, L06, L07, O15.
@@ -152,9 +152,15 @@ class Signer:
 
     def head(self, chain: str, seq: int, digest: str, now: float) -> HeadRow:
         """The signed head of *chain* at *now*."""
-        row = HeadRow(chain, seq, digest, round(now, 3), self.key_id, "")
-        signature = base64.b64encode(self._key.sign(_head_text(row))).decode("ascii")
-        return HeadRow(chain, seq, digest, row.created, self.key_id, signature)
+        return self._signed(HeadRow(chain, seq, digest, round(now, 3), self.key_id, ""), _HEAD)
+
+    def closing(self, chain: str, seq: int, digest: str, now: float) -> HeadRow:
+        """The signed statement of *now* that the rows of *chain* up to *seq*, whose hash is *digest*, were removed for their age."""
+        return self._signed(HeadRow(chain, seq, digest, round(now, 3), self.key_id, ""), _CLOSING)
+
+    def _signed(self, row: HeadRow, kind: str) -> HeadRow:
+        signature = base64.b64encode(self._key.sign(_head_text(row, kind))).decode("ascii")
+        return HeadRow(row.chain, row.seq, row.hash, row.created, row.key_id, signature)
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -162,8 +168,16 @@ def key_id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
-def _head_text(row: HeadRow) -> bytes:
-    return f"gateway audit head 1\n{row.chain}\n{row.seq}\n{row.hash}\n{row.created:.3f}\n{row.key_id}\n".encode()
+_HEAD = "gateway audit head 1"
+_CLOSING = "gateway audit closing 1"
+"""What a signature is of: a head cannot be shown as a closing head, which says that rows may be missing."""
+
+
+_NAMES = {_HEAD: "head", _CLOSING: "closing head"}
+
+
+def _head_text(row: HeadRow, kind: str = _HEAD) -> bytes:
+    return f"{kind}\n{row.chain}\n{row.seq}\n{row.hash}\n{row.created:.3f}\n{row.key_id}\n".encode()
 
 
 def load(config: Config) -> tuple[AuditChain, Signer]:
@@ -223,6 +237,16 @@ class Reader(Protocol):
     async def audit_chains(self) -> list[str]: ...
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]: ...
     async def signed_heads(self, chain: str = "") -> list[HeadRow]: ...
+    async def closings(self, chain: str = "") -> list[HeadRow]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A chain whose oldest rows were removed: its first row now, and when (seconds since the epoch) the others went."""
+
+    chain: str
+    seq: int
+    removed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,29 +265,46 @@ class Result:
     rows: int
     chains: int
     bad: Bad | None = None
+    beginnings: tuple[Beginning, ...] = ()
 
     @property
     def text(self) -> str:
         """As ``gateway audit verify`` prints it."""
         if self.bad is None:
-            return f"ok: {self.rows} rows in {self.chains} chain{'s' * (self.chains != 1)}"
+            begun = "".join(
+                f"; chain {one.chain} begins with row {one.seq}, the rows before it were removed for their age on"
+                f" {timestamp(one.removed)[:10]}"
+                for one in self.beginnings
+            )
+            return f"ok: {self.rows} rows in {self.chains} chain{'s' * (self.chains != 1)}{begun}"
         return f"bad: chain {self.bad.chain} row {self.bad.seq}: {self.bad.why}"
 
 
 async def verify(store: Reader, public_keys: Iterable[Ed25519PublicKey] = (), kept_heads: Iterable[HeadRow] = ()) -> Result:
-    """Reads every chain from its first row, and holds it against its signed heads and those kept elsewhere (*kept_heads*)."""
+    """Reads every chain from its first row (after those that a closing head speaks of), and holds it against its signed heads and
+    those kept elsewhere (*kept_heads*)."""
     keys = {key_id(key): key for key in public_keys}
     kept = list(kept_heads)
     chains = sorted({*await store.audit_chains(), *(head.chain for head in kept)})
     rows = 0
+    beginnings: list[Beginning] = []
     for chain in chains:
         heads: dict[int, list[HeadRow]] = {}
+        seq, before = 0, FIRST
+        for closing in await store.closings(chain):
+            why = _bad_signature(closing, keys, _CLOSING)
+            if why:
+                return Result(rows, len(chains), Bad(chain, closing.seq, why))
+            seq, before = closing.seq, closing.hash
+            beginnings.append(Beginning(chain, seq + 1, closing.created))
         for head in (*await store.signed_heads(chain), *(head for head in kept if head.chain == chain)):
             why = _bad_signature(head, keys)
             if why:
                 return Result(rows, len(chains), Bad(chain, head.seq, why))
-            heads.setdefault(head.seq, []).append(head)
-        seq, before = 0, FIRST
+            if head.seq > seq:
+                heads.setdefault(head.seq, []).append(head)
+            elif head.seq == seq and head.hash != before:
+                return Result(rows, len(chains), Bad(chain, seq, "another row was signed in this place"))
         async for row in _rows(store, chain):
             why = _bad_row(row, chain, seq, before) or _bad_head(heads.pop(row.seq, ()), row)
             if why:
@@ -272,7 +313,7 @@ async def verify(store: Reader, public_keys: Iterable[Ed25519PublicKey] = (), ke
         if heads:
             why = f"the chain ends here, but a head was signed for row {max(heads)}: rows were cut off, or an old file was put back"
             return Result(rows, len(chains), Bad(chain, seq + 1, why))
-    return Result(rows, len(chains))
+    return Result(rows, len(chains), beginnings=tuple(beginnings))
 
 
 async def _rows(store: Reader, chain: str) -> AsyncIterator[AuditRow]:
@@ -283,15 +324,15 @@ async def _rows(store: Reader, chain: str) -> AsyncIterator[AuditRow]:
         after = max(after + 1, rows[-1].seq)
 
 
-def _bad_signature(head: HeadRow, keys: Mapping[str, Ed25519PublicKey]) -> str:
+def _bad_signature(head: HeadRow, keys: Mapping[str, Ed25519PublicKey], kind: str = _HEAD) -> str:
     if not keys:
         return ""
     if head.key_id not in keys:
-        return f"its signed head names the unknown key {head.key_id}"
+        return f"its signed {_NAMES[kind]} names the unknown key {head.key_id}"
     try:
-        keys[head.key_id].verify(base64.b64decode(head.signature, validate=True), _head_text(head))
+        keys[head.key_id].verify(base64.b64decode(head.signature, validate=True), _head_text(head, kind))
     except (InvalidSignature, ValueError):
-        return "the signature of its signed head is wrong"
+        return f"the signature of its signed {_NAMES[kind]} is wrong"
     return ""
 
 

@@ -40,11 +40,11 @@ class Queue(Protocol):
 
 
 class Desk:
-    """Answers people. *queue* is the relay's."""
+    """Answers people. *queue* is the relay's, *purge* is housekeeping's."""
 
     def __init__(
         self, store: Store, vault: Vault, register: Register, quarantine: Quarantine, accounts: Accounts, logins: Logins,
-        queue: Queue, health: Callable[[], Awaitable[Any]],
+        queue: Queue, health: Callable[[], Awaitable[Any]], purge: Callable[[str], Awaitable[dict[str, Any]]],
     ) -> None:  # fmt: skip
         self._store = store
         self._vault = vault
@@ -54,6 +54,7 @@ class Desk:
         self._logins = logins
         self._queue = queue
         self._health = health
+        self._purge = purge
         self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
             requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._release,
             requests.RefuseHeld: self._refuse, requests.ListQueue: self._list_queue, requests.ShowDelivery: self._show_delivery,
@@ -61,7 +62,7 @@ class Desk:
             requests.ListExceptions: self._list_exceptions, requests.AddException: self._add_exception,
             requests.ExpireException: self._end_exception, requests.ListUsers: self._list_users, requests.AddUser: self._add_user,
             requests.OneTimeLogin: self._login, requests.ListProfiles: self._list_profiles, requests.StartProfile: self._start_profile,
-            requests.EndProfile: self._end_profile,
+            requests.EndProfile: self._end_profile, requests.Purge: self._purge_now,
         }  # fmt: skip
 
     async def answer(self, request: Any, peer: Credentials) -> tuple[Any, bytes]:
@@ -180,6 +181,9 @@ class Desk:
 
     async def _add_user(self, request: requests.AddUser, peer: Credentials) -> Rows:
         return Rows((records.user(await self._accounts.add(request, await self._accounts.actor(peer, ""))),))
+
+    async def _purge_now(self, request: requests.Purge, peer: Credentials) -> Rows:
+        return Rows((await self._purge(await self._accounts.actor(peer, request.user)),))
 
     async def _login(self, request: requests.OneTimeLogin, peer: Credentials) -> Rows:
         user = await self._accounts.actor(peer, request.user)

@@ -1,7 +1,8 @@
 """The decision log as files: JSON lines that follow the audit table.
 
-What it is: ``Follower``, which copies rows after its stored position to decisions.jsonl and turns the file over by size.
-Who calls it: ``housekeeping``, in a thread of its own; a sink that blocks or is full stops this thread, never the mail.
+What it is: ``Follower``, which copies rows after its stored position to decisions.jsonl and turns the file over by size and age;
+``forget`` and ``keep_heads``, which remove what is past its retention.
+Who calls it: ``housekeeping`` and ``retention``, in a thread of its own; a sink that blocks or is full stops this thread, never the mail.
 Must never: lose a row or write one twice; write anything that is not in the table.
 Sources: design.md section 6; india.md B.5 (retention); hostile-inputs catalogue O18, L07.
 """
@@ -9,20 +10,19 @@ Sources: design.md section 6; india.md B.5 (retention); hostile-inputs catalogue
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 
 import msgspec
 
 from gateway.keeper import audit
-from gateway.stores.base import AuditRow
+from gateway.stores.base import AuditRow, HeadRow
 
 ROTATE_AT = 100_000_000
 """Octets at which the file is turned over."""
-KEEP_SECONDS = 365 * 86400.0
-"""Age at which turned over files are removed; 180 days are the least that CERT-In asks for."""
+ROTATE_AFTER = 30 * 86400.0
+"""Seconds between the first and the last row of a file: a quiet gateway's files, too, can be removed by their age."""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -31,6 +31,8 @@ class Position(msgspec.Struct, frozen=True):
     chain: str
     seq: int
     size: int
+    began: float = 0.0
+    """Time of the first row of the file; 0 where it is not known."""
 
 
 class Follower:
@@ -68,8 +70,10 @@ class Follower:
         assert self._position is not None
         if not rows:
             return self._position.seq
-        if self._size() >= self._rotate_at:
+        began = self._position.began or rows[0].created
+        if self._size() >= self._rotate_at or rows[0].created - began >= ROTATE_AFTER:
             self._turn_over()
+            began = rows[0].created
         data = "".join(audit.with_hash(row) + "\n" for row in rows).encode("ascii", "backslashreplace")
         try:
             descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -80,7 +84,7 @@ class Follower:
                 size = os.fstat(descriptor).st_size
             finally:
                 os.close(descriptor)
-            self._store(Position(self._chain, rows[-1].seq, size))
+            self._store(Position(self._chain, rows[-1].seq, size, began))
         except OSError:
             self._position = None
             raise
@@ -95,12 +99,44 @@ class Follower:
     def _turn_over(self) -> None:
         assert self._position is not None
         name = datetime.now(UTC).strftime("decisions-%Y%m%dT%H%M%S.%fZ.jsonl")
-        self._file.rename(self._folder / name)
+        if self._file.exists():
+            self._file.rename(self._folder / name)
         self._store(Position(self._chain, self._position.seq, 0))
-        oldest = time.time() - KEEP_SECONDS
-        for path in self._folder.glob("decisions-*.jsonl"):
-            if path.stat().st_mtime < oldest:
-                path.unlink()
+
+
+def forget(folder: FilePath, before: float) -> int:
+    """Removes the turned over files of *folder* that were last written before *before* (seconds since the epoch). Returns how many.
+    Raises OSError."""
+    old = [path for path in folder.glob("decisions-*.jsonl") if path.stat().st_mtime < before]
+    for path in old:
+        path.unlink()
+    return len(old)
+
+
+def keep_heads(path: FilePath, closed: Mapping[str, int]) -> int:
+    """Takes out of *path* the signed heads of rows that were removed: for each chain of *closed* those up to that number. Lines that
+    are no heads stay. Returns how many went. Raises OSError."""
+    if not path.exists():
+        return 0
+    lines, kept = path.read_bytes().splitlines(keepends=True), []
+    for line in lines:
+        try:
+            head = msgspec.json.decode(line, type=HeadRow)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            kept.append(line)
+            continue
+        if head.seq > closed.get(head.chain, 0):
+            kept.append(line)
+    if len(kept) < len(lines):
+        half = path.with_suffix(".half")
+        half.unlink(missing_ok=True)
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    return len(lines) - len(kept)
 
 
 def append_synced(path: FilePath, line: bytes) -> None:

@@ -1,8 +1,8 @@
 """What the keeper does by itself: signed heads, the exported log, expiry, and room given back.
 
-What it is: a few loops, each of which survives its own failures.
+What it is: a few loops, each of which survives its own failures: heads, export, expiry, retention, summaries for contacts.
 Who calls it: ``service`` starts and stops it.
-Must never: stand in the way of the mail path; end held mail or exceptions because the clock jumped.
+Must never: stand in the way of the mail path; end held mail, or remove anything for its age, because the clock jumped.
 Sources: design.md section 6; india.md B.5; hostile-inputs catalogue O15, O18, P17.
 """
 
@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path as FilePath
+from typing import Any
 
 import msgspec
 
 from gateway import logs
 from gateway.config import Config
 from gateway.keeper import audit
+from gateway.keeper.act import Deliverer
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.export import Follower, append_synced
+from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
+from gateway.keeper.retention import Retention
 from gateway.keeper.schedule import Clock, StepDetector
 from gateway.keeper.vault import VaultError
 from gateway.stores.base import Batch, Conflict, Store, StoreError
@@ -28,8 +32,15 @@ HEAD_EVERY = 60.0
 EXPORT_EVERY = 0.5
 EXPIRE_EVERY = 20.0
 COMPACT_EVERY = 300.0
+PURGE_EVERY = 6 * 3600.0
+PURGE_FIRST = 3600.0
+"""Seconds from the start to the first removal by age: time for a wrong clock to be set, and for the step to be seen."""
+PURGE_AT_ONCE = 60.0
+"""Seconds that a removal which a person asked for may take; the loop does the rest."""
+SUMMARIES_EVERY = 60.0
 GRACE = 86400.0
-"""Seconds during which nothing held expires after the clock has jumped ahead: time for a person to see it."""
+"""Seconds during which nothing held expires, and nothing is removed for its age, after the clock has jumped ahead: time for a person
+to see it."""
 _ROWS = 2000
 _AT_ONCE = 50
 _log = logs.get("housekeeping")
@@ -40,7 +51,7 @@ class Housekeeping:
 
     def __init__(
         self, config: Config, store: Store, chain: audit.AuditChain, signer: audit.Signer, register: Register, quarantine: Quarantine,
-        clock: Clock,
+        clock: Clock, notifier: Notifier, relay: Deliverer,
     ) -> None:  # fmt: skip
         self._store = store
         self._chain = chain
@@ -48,7 +59,11 @@ class Housekeeping:
         self._register = register
         self._quarantine = quarantine
         self._clock = clock
+        self._notifier = notifier
+        self._relay = relay
         self._folder = config.state_dir / "log"
+        self._retention = Retention(config, store, chain, signer, clock, self._folder, self.heads_file)
+        self._purging = asyncio.Lock()
         self._follower = Follower(self._folder, chain.id)
         self._after = -1
         self._signed = 0
@@ -69,24 +84,27 @@ class Housekeeping:
             ("export of the decision log", EXPORT_EVERY, self.export),
             ("expiry", EXPIRE_EVERY, self.expire),
             ("compacting", COMPACT_EVERY, self._compact),
+            ("notices to contacts", SUMMARIES_EVERY, self.tell),
         )
         self._tasks = [asyncio.create_task(self._loop(name, every, do)) for name, every, do in work]
         self._tasks.append(asyncio.create_task(self._loop("expiry of exceptions", 0.0, self._expire_exceptions)))
+        self._tasks.append(asyncio.create_task(self._loop("removal by age", PURGE_EVERY, self.purge, PURGE_FIRST)))
 
     async def stop(self) -> None:
         """Ends the loops; exports what is left and signs a last head."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for work in (self.export, self.sign_head):
+        for work in (self._tell_all, self.export, self.sign_head):
             try:
                 async with asyncio.timeout(5):
                     await work()
             except (StoreError, OSError, TimeoutError) as error:
                 _log.warning("not finished at the stop", **{"error.message": str(error)})
 
-    async def _loop(self, name: str, every: float, work: Callable[[], Awaitable[object]]) -> None:
+    async def _loop(self, name: str, every: float, work: Callable[[], Awaitable[object]], first: float = 0.0) -> None:
         failures = 0
+        await asyncio.sleep(first)
         while True:
             try:
                 await work()
@@ -111,7 +129,8 @@ class Housekeeping:
             return False
         head = self._signer.head(self._chain.id, seq, digest, self._clock.time())
         await self._store.write(Batch(heads=[head]))
-        await asyncio.to_thread(append_synced, self.heads_file, msgspec.json.encode(head))
+        async with self._retention.heads_lock:
+            await asyncio.to_thread(append_synced, self.heads_file, msgspec.json.encode(head))
         self._signed = seq
         _log.info(
             "audit head",
@@ -146,17 +165,55 @@ class Housekeeping:
 
     async def expire(self) -> int:
         """Ends held mail whose deadline has passed. Returns how many."""
-        step = self._steps.stepped()
-        if step:
-            _log.warning("the wall clock has stepped", seconds=round(step))
-        if step > 0:
-            self._patience_until = self._clock.monotonic() + GRACE
-        if self._clock.monotonic() < self._patience_until:
+        if not self._clock_is_trusted():
             return 0
         over = await self._store.expired_holds(self._clock.time(), _AT_ONCE)
         for hold in over:
             await self._quarantine.expire(hold)
         return len(over)
+
+    def _clock_is_trusted(self) -> bool:
+        step = self._steps.stepped()
+        if step:
+            _log.warning("the wall clock has stepped", seconds=round(step))
+        if step > 0:
+            self._patience_until = self._clock.monotonic() + GRACE
+        return self._clock.monotonic() >= self._patience_until
+
+    # --- retention and notices ----------------------------------------------------------------------------------------
+
+    async def purge(self, user: str = "") -> dict[str, Any]:
+        """Removes what is past its retention, for *user* or by the clock. Returns how much. Raises Wrong, StoreError, OSError."""
+        if not self._clock_is_trusted():
+            raise Wrong("the clock has jumped ahead less than a day ago; nothing is removed for its age until somebody could see it", 1)
+        if self._purging.locked():
+            raise Wrong("old records are being removed already; look again in a while", 1)
+        async with self._purging:
+            await self.export()
+            await self.sign_head()
+            # The row of the last signed head stays: a start holds the store against it.
+            upto = max(0, min(self._after, self._signed - 1))
+            return await self._retention.run(upto, user, PURGE_AT_ONCE if user else float("inf"))
+
+    async def tell(self, *, all: bool = False) -> int:
+        """Sends the contacts the summaries that are due (with *all*: every one). Returns how many."""
+        told = self._notifier.summaries(self._relay.incarnation, all=all)
+        if told.reports:
+            await self._store.write(
+                Batch(
+                    bodies=[report.body for report in told.reports],
+                    messages=[report.message for report in told.reports],
+                    deliveries=[report.delivery for report in told.reports],
+                    audit=told.audit,
+                )
+            )
+            self._notifier.forget(told)
+            for report in told.reports:
+                self._relay.offer([report.delivery], report.content)
+        return len(told.reports)
+
+    async def _tell_all(self) -> None:
+        await self.tell(all=True)
 
     async def _compact(self) -> None:
         given = await self._store.compact()

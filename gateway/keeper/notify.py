@@ -104,14 +104,15 @@ class Notifier:
 
     def summaries(self, lease: str, *, all: bool = False) -> Told:
         """One notice for each address and rule whose hour is over and had more decisions than notices; with *all* (at the stop)
-        also where the hour is not over."""
+        also where the hour is not over. Call ``forget`` when it is durable."""
         out, now, at = Told(), self._clock(), self._monotonic()
         for key, rate in list(self._rates.items()):
             if at - rate.begun < HOUR and not all:
                 continue
-            del self._rates[key]
             if not rate.over:
+                del self._rates[key]
                 continue
+            out.sent.append(key)
             to, rule_id = key
             title = next((rule.title for rule in self._policy().rules.rules if rule.id == rule_id), "")
             content = notice.more(
@@ -119,6 +120,11 @@ class Notifier:
             )  # fmt: skip
             self._add(out, "", key, content, lease, now, about="", department="", sender="", count=rate.over)
         return out
+
+    def forget(self, told: Told) -> None:
+        """The summaries *told* are durable: their hours begin anew."""
+        for key in told.sent:
+            self._rates.pop(key, None)
 
     def _add(
         self, out: Told, name: str, key: tuple[str, str], content: bytes, lease: str, now: float, *, about: str, department: str,

@@ -310,8 +310,8 @@ class SqliteStore:
 
     async def audit_chains(self) -> list[str]:
         """The names of all chains that have a row or a signed head."""
-        sql = "SELECT chain FROM audit UNION SELECT chain FROM heads UNION SELECT chain FROM closings ORDER BY 1"
-        return await self._all(sql, (), lambda v: str(v[0]))
+        found = await self._all("SELECT chain FROM audit UNION SELECT chain FROM heads ORDER BY 1", (), lambda v: str(v[0]))
+        return sorted({*found, *(closing.chain for closing in await self.closings())})
 
     async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
         """Rows in chain order after sequence number *after*."""
@@ -328,6 +328,8 @@ class SqliteStore:
 
     async def closings(self, chain: str = "") -> list[HeadRow]:
         """See ``Store.closings``."""
+        if not await self._all("SELECT 1 FROM sqlite_master WHERE name = 'closings'", (), len):
+            return []  # a store of the first format, opened for reading
         return await self._all(rows.SELECT_CLOSING + " WHERE ?1 = '' OR chain = ?1 ORDER BY chain", (chain,), rows.head_row)
 
     async def audit_ages(self, chain: str, after: int, limit: int) -> list[tuple[int, float, str]]:
