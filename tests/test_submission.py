@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import re
 import smtplib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from gateway import ipc
 from gateway.address import Path as Mailbox
-from gateway.config import Limits, Tls
-from gateway.doors import tls
+from gateway.cli import check
+from gateway.config import ConfigError, Limits, Tls
+from gateway.doors import peers, service, tls
 from gateway.doors.door import Settings
+from gateway.doors.peers import KeeperLink
 from gateway.doors.submission import not_yours, owns
 from gateway.envelope import Door as DoorName
+from gateway.envelope import Peer
 from gateway.message import prescan, views
 from gateway.reply import Reply
-from gateway.requests import Authenticated
+from gateway.requests import Authenticate, Authenticated, Done, DoorRequest, Exceptions, Failed, GetExceptions
 
 from .smtp_door import OURS, Client, Running, make_certificate, make_config, running
 
@@ -176,7 +182,13 @@ async def test_S38_no_secret_in_any_log(certificate: Tls, capfd: pytest.CaptureF
     async with _Submission(certificate, door="smtps") as door:
         client = await door.connect(tls=True)
         await client.ask("EHLO client.example")
-        for line in (plain(LOGIN, "hunter2"), plain(LOGIN, "hunter2", "boss"), "AUTH PLAIN aHVudGVyMg==", "AUTH LOGIN aHVudGVyMg== x"):
+        for line in (
+            plain(LOGIN, "hunter2"),
+            plain("hunter2", "wrong"),
+            plain(LOGIN, "hunter2", "boss"),
+            "AUTH PLAIN aHVudGVyMg==",
+            "AUTH LOGIN aHVudGVyMg== x",
+        ):
             await client.ask(line)
         door.memory.login_answer = ConnectionError("hunter2")  # a fault that quotes what it was given
         client = await door.connect(tls=True)
@@ -243,6 +255,36 @@ async def test_R6_who_is_not_in_the_vpn_is_told_so_and_no_password_is_taken(cert
     async with _Submission(certificate, submission={"vpn": ["127.0.0.0/8"]}) as door:
         client = await under_tls(door)
         assert (await client.ask(plain(LOGIN, "right"))).startswith("235")
+
+
+@pytest.mark.parametrize(
+    ("more", "lack"),
+    [
+        ({}, "submission on 127.0.0.1:587 needs [tls] with certificate and key"),
+        ({"tls": True}, "[submission] logins"),
+        ({"submission": {"check": "next-hop"}}, "needs [tls]"),
+        ({"tls": True, "submission": {"check": "next-hop"}}, ""),
+        ({"tls": True, "submission": {"logins": "/etc/gateway/logins.toml"}}, ""),
+    ],
+)
+def test_doors_that_lack_what_they_need_do_not_start(certificate: Tls, more: dict[str, Any], lack: str) -> None:
+    given = config(listen={"address": "127.0.0.1:587"}, **{**more, "tls": certificate if more.get("tls") else Tls()})
+    if lack:
+        with pytest.raises(ConfigError, match=re.escape(lack)):
+            service.served(given)
+    else:
+        assert [one.door for one in service.served(given)] == ["submission"]
+    assert [finding.state for finding in check._doors(given)][:1] == ["wrong" if lack else "ok"]
+
+
+def test_a_network_that_must_sign_in_needs_a_door_to_do_so() -> None:
+    given = make_config(originators={"require_auth": True}, listen=[{"door": "smtp", "address": "127.0.0.1:25"}])
+    assert [finding.state for finding in check._doors(given)] == ["wrong"]
+    relaying = Settings.make(given, lambda sender, recipient, peer: None, None).relaying
+    refused = relaying.check(Mailbox("a", OURS), Mailbox("b", "gov.in"), Peer("127.0.0.1", listed=True))
+    assert refused is not None
+    assert str(refused.reply).startswith("530 5.7.0 Official mail is sent through the submission port")
+    assert relaying.check(Mailbox("a", OURS), Mailbox("postmaster", OURS), Peer("127.0.0.1", listed=True)) is None
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------------
@@ -344,6 +386,68 @@ async def test_an_ordinary_client_sends_through_both_ports(certificate: Tls, bot
         for mechanism in ("PLAIN", "LOGIN"):
             await asyncio.to_thread(send, door.port, implicit=implicit, mechanism=mechanism)
         assert [tx.peer.user for tx, _ in door.memory.messages] == [LOGIN, LOGIN]
+
+
+# --- the keeper is asked ------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def keeper(folder: Path, answer: Callable[[Authenticate], Any]) -> AsyncIterator[KeeperLink]:
+    """A link to a keeper that answers sign-ins with *answer*."""
+    seen: list[Authenticate] = []
+
+    async def handle(request: Any, _: bytes, __: ipc.Credentials) -> tuple[Any, bytes]:
+        if isinstance(request, Authenticate):
+            seen.append(request)
+            found = answer(request)
+            return (await found if asyncio.iscoroutine(found) else found), b""
+        return (Exceptions("v", ()) if isinstance(request, GetExceptions) else Done()), b""
+
+    given = make_config(state_dir=folder)
+    (folder / "run").mkdir(exist_ok=True)
+    sock = ipc.listen(folder / "run" / "keeper-doors.sock")
+    server = await ipc.serve(sock, DoorRequest, handle, allow=lambda _: True, on_fault=lambda _: None)
+    link = KeeperLink(given)
+    await link.start()
+    try:
+        yield link
+    finally:
+        server.close()
+        await link.close()
+
+
+async def test_a_sign_in_is_asked_of_the_keeper(tmp_path: Path) -> None:
+    def answer(request: Authenticate) -> Authenticated:
+        assert (request.login, request.password, request.client_ip, request.door) == (LOGIN, "right", "10.1.2.3", "submission")
+        return Authenticated(Reply(235, "2.7.0", "Signed in"), LOGIN, SENDERS)
+
+    async with keeper(tmp_path, answer) as link:
+        found = await link.authenticate(LOGIN, "right", "10.1.2.3", "submission")
+        assert (found.reply.code, found.login, found.senders) == (235, LOGIN, SENDERS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Authenticated(Reply(535, "5.7.8", "Wrong.")), 535),
+        (Authenticated(Reply(454, "4.7.0", "Later.")), 454),
+        (Authenticated(Reply(235, "2.7.0", "Yes")), 454),
+        (Authenticated(Reply(250, "2.0.0", "Yes"), LOGIN, SENDERS), 454),
+        (Failed("no", 3), 454),
+        (Done(), 454),
+        (asyncio.sleep, 454),
+    ],
+)
+async def test_only_a_plain_yes_is_a_yes(tmp_path: Path, answer: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_LOGIN", 0.2)
+    async with keeper(tmp_path, lambda _: asyncio.sleep(5) if answer is asyncio.sleep else answer) as link:
+        found = await link.authenticate(LOGIN, "right", "10.1.2.3", "submission")
+        assert (found.reply.code, found.login, found.senders) == (code, "", ())
+
+
+async def test_a_keeper_that_is_away_is_a_454(tmp_path: Path) -> None:
+    link = KeeperLink(make_config(state_dir=tmp_path))
+    assert (await link.authenticate(LOGIN, "right", "10.1.2.3", "submission")).reply.code == 454
 
 
 # --- what is added to a message -----------------------------------------------------------------------------------------

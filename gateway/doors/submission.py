@@ -122,11 +122,12 @@ class Submission(Session):
             self._codec.accept_login(answer.reply)
             self._pump()
         else:
-            self._not_signed_in(login, answer.reply if answer.reply.code >= 400 else NOT_CHECKED)
+            self._not_signed_in(answer.reply if answer.reply.code >= 400 else NOT_CHECKED)
 
-    def _not_signed_in(self, login: str, reply: Reply) -> None:
+    def _not_signed_in(self, reply: Reply) -> None:
         self._door.count("logins not checked" if reply.temporary else "logins refused")
-        _log.info("smtp.login_failed", code=reply.code, **{"client.ip": self._ip, "user.name": login})
+        # Without the name: people type passwords where the login goes. The keeper's record has those that are ours.
+        _log.info("smtp.login_failed", code=reply.code, **{"client.ip": self._ip})
         if not reply.temporary:
             self._failures += 1
         if self._failures >= self._settings.config.limits.auth_failures:
