@@ -1,0 +1,109 @@
+"""A reload of the doors under load: nobody is refused, no session is cut, and memory stays shared. Hostile-inputs O13, O17, O25."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_doors_workers import Doors, state, wait_for
+
+ROOT = Path(__file__).resolve().parents[1]
+CONNECTIONS, OPEN = 200, 20
+
+
+async def one_session(port: int) -> None:
+    """Connects, says hello, begins a transaction and leaves; any failure of the connection is an error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for command, code in ((b"", b"220"), (b"EHLO c.dept.gov.in", b"250"), (b"MAIL FROM:<a@dept.gov.in>", b"250"), (b"QUIT", b"221")):
+            writer.write(command and command + b"\r\n")
+            while (line := await asyncio.wait_for(reader.readline(), 20))[3:4] == b"-":
+                pass
+            assert line.startswith(code), (command, line)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+class Held:
+    """A session that stays open over all reloads, in the middle of a message."""
+
+    @classmethod
+    async def open(cls, port: int) -> Held:
+        held = cls()
+        held.reader, held.writer = await asyncio.open_connection("127.0.0.1", port)
+        await held.reader.readline()
+        await held.say(b"EHLO c.dept.gov.in", b"250")
+        await held.begin()
+        return held
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def say(self, command: bytes, code: bytes) -> None:
+        self.writer.write(command + b"\r\n")
+        while (line := await asyncio.wait_for(self.reader.readline(), 20))[3:4] == b"-":
+            pass
+        assert line.startswith(code), (command, line)
+
+    async def begin(self) -> None:
+        await self.say(b"MAIL FROM:<a@dept.gov.in>", b"250")
+        await self.say(b"RCPT TO:<b@gov.in>", b"250")
+        await self.say(b"DATA", b"354")
+        self.writer.write(b"From: <a@dept.gov.in>\r\nSubject: x\r\n\r\n")
+
+    async def finish(self) -> None:
+        """The end of the message is answered (4xx, since there is no keeper here), and the session goes on."""
+        await self.say(b"text\r\n.", b"451")
+        await self.begin()
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def load(doors: Doors, reloads: int) -> None:
+    """*reloads* reloads, each with another number of workers, under at least CONNECTIONS connections each."""
+    text = doors.config.read_text()
+    held = [await Held.open(doors.port) for _ in range(OPEN)]
+    for number in range(reloads):
+        doors.config.write_text(text.replace("workers = 2", f"workers = {3 - number % 2}"))
+        os.kill(doors.pid, signal.SIGHUP)
+        sent = 0
+        while sent < CONNECTIONS or len(doors.logged("rules.reloaded")) <= number:
+            await asyncio.gather(*(one_session(doors.port) for _ in range(10)))
+            sent += 10
+        await asyncio.gather(*(session.finish() for session in held))
+    for session in held:
+        session.writer.close()
+
+
+@pytest.mark.parametrize("reloads", [pytest.param(2, id="two"), pytest.param(5, id="five", marks=pytest.mark.service)])
+async def test_O13_O17_reloads_refuse_nobody_and_cut_no_session(doors: Doors, reloads: int) -> None:
+    doors.config.write_text(doors.config.read_text().replace("[limits]", "[limits]\ndata_min_rate = 0"))
+    doors.start()
+    before = set(doors.ready().values())
+    await load(doors, reloads)
+    assert not doors.logged("worker.died") + doors.logged("worker.killed") + doors.logged("doors.fault")
+    last = 3 - (reloads - 1) % 2
+    await asyncio.to_thread(wait_for, lambda: len(children(doors.pid)) == last, 10)
+    assert not before & set(children(doors.pid)), "the first workers have ended with their last session"
+
+
+@pytest.fixture
+def doors(tmp_path: Path):  # type: ignore[no-untyped-def]
+    part = Doors(tmp_path)
+    yield part
+    if part.process is not None:
+        part.process.kill()
+        part.process.wait()
