@@ -6,6 +6,7 @@
 #   make test-service   the tests with Postfix and swaks, where these are installed
 #   make prove-short    the durability proof: 40 runs of 200 messages, SIGKILL at random (ARGS="--runs 3" for fewer)
 #   make prove-control  the same against a gateway that answers before it has committed: it must find lost mail
+#   make prove-fresh    docs/install.md, command by command, in a fresh Debian 12 (root; makes and removes it)
 #   make bundle  one archive with all wheels and an installer, for machines without a package index (ARGS="--python-version 3.12")
 #   make deb     the Debian package of this release, for the Debian it is built on
 #   make lock    writes the lock files anew (needs uv)
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 FOLDER ?= run-state
 
-.PHONY: help run test test-service lint prove-short prove-control bundle deb lock clean setup setup-dev
+.PHONY: help run test test-service lint prove-short prove-control prove-fresh bundle deb lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -74,6 +75,9 @@ prove-control: setup-dev
 	else \
 		echo "make: the negative control found nothing lost (exit $$code); the proof proves nothing" >&2; exit 1; \
 	fi
+
+prove-fresh: setup-dev
+	$(BIN)/python -m tests.e2e.fresh $(ARGS)
 
 bundle: setup-dev
 	@$(BIN)/python packaging/bundle.py $(ARGS)
