@@ -17,6 +17,7 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config,
 
 if TYPE_CHECKING:
     from gateway.policy import Policy
+    from gateway.policy.rules import Rule
 
 Folder = Annotated[str, typer.Option("--rules-dir", help="Another folder of rules than the config's.", metavar="FOLDER")]
 
@@ -35,18 +36,24 @@ def load(context: typer.Context, config: str, folder: str) -> Policy:
         raise Stop(str(error), 2) from error
 
 
+def _effect(rule: Rule) -> str:
+    """What a rule without ``then`` does, in one word: the strongest of its effects."""
+    return "copy" if rule.copies else "archive" if rule.archive else "notify" if rule.notify else "tag"
+
+
 def _list(context: typer.Context, folder: Folder = "", json: Json = False, config: ConfigFile = "") -> None:
     """The rules in force, in the order of their files."""
     policy = load(context, config, folder)
     records: list[dict[str, Any]] = [
         {
-            "id": rule.id, "title": rule.title, "then": rule.then_text or ("tag" if rule.tags else "note"), "mode": rule.mode,
+            "id": rule.id, "title": rule.title, "then": rule.then_text or _effect(rule), "mode": rule.mode,
             "status": rule.status, "source": rule.source, "explain": rule.explain, "when": rule.when.strip(), "tags": list(rule.tags),
-            "pack": rule.pack, "file": rule.file, "line": rule.line,
+            "archive": list(rule.archive), "copy": list(rule.copies), "notify": list(rule.notify), "pack": rule.pack,
+            "file": rule.file, "line": rule.line,
         }
         for rule in policy.rules.rules
     ]  # fmt: skip
-    columns = [("id", "rule"), ("then", "then"), ("mode", "mode"), ("title", "title"), ("source", "source")]
+    columns = [("id", "rule"), ("pack", "pack"), ("then", "then"), ("mode", "mode"), ("title", "title"), ("source", "source")]
     output.show(records, json, columns, empty="There is no rule.")
     if not json:
         output.write(f"\n{len(records)} rules, version {policy.version}")
