@@ -36,7 +36,7 @@ def one(capsys: Capture, name: str, *to: str) -> dict[str, Any]:
 def test_the_object_has_the_contracts_fields(capsys: Capture) -> None:
     record = one(capsys, "confidential-word")
     assert set(record) == {
-        "file", "message", "classification", "leaves", "recipients", "edits", "rules_version", "exceptions_version",
+        "file", "message", "classification", "leaves", "observations", "recipients", "edits", "rules_version", "exceptions_version",
     }  # fmt: skip
     assert set(record["message"]) == {"sha256", "size", "subject", "ambiguous", "ambiguity"}
     assert set(record["classification"]) >= {"level", "declared", "found", "conflict", "complete", "evidence"}

@@ -27,7 +27,7 @@ DECODER = msgspec.msgpack.Decoder(requests.InspectorAnswer)
 # Runs the service with readers of its own beside the real ones: each misbehaves in one way when it meets its word.
 SERVICE = """
 import ctypes, os, socket, sys, time
-from gateway import content
+from gateway import content, policy
 from gateway.config import Config
 from gateway.content import base, service
 from gateway.verdict import LeafState
@@ -68,7 +68,7 @@ def misbehave(piece, budget):
     return base.Found(reason=f"pid {os.getpid()}")
 
 content.TABLE = {**content.TABLE, "postscript": misbehave}
-service.run(Config(state_dir=sys.argv[1], limits={"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000}))
+service.run(Config(state_dir=sys.argv[1], limits={"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000}), policy.scheme_of)
 """
 
 

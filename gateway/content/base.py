@@ -73,6 +73,8 @@ class Found:
     container: bool = False
     media_type: str = ""
     """The type as the reader proved it; empty leaves the sniffer's."""
+    links: tuple[str, ...] = ()
+    """Targets of links that stand in no segment."""
 
 
 class Extractor(Protocol):

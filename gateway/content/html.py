@@ -77,6 +77,9 @@ _HIDING = re.compile(
     re.I,
 )
 _SPOKEN = ("alt", "title", "value", "placeholder", "label", "summary", "content", "aria-label", "srcdoc", "data-content", "string")
+_LINKING = ("href", "src", "action", "formaction", "data", "background", "cite", "poster", "xlink:href", "longdesc")
+_MOST_LINKS = 5000
+_LONGEST_LINK = 4000
 _SCRIPTED = re.compile(r"<\s*script|<\s*(?:object|embed|applet)\b|\bon[a-z]{3,20}\s*=\s*[\"']?[^\s>]|javascript:|vbscript:|<hta:", re.I)
 _CSS_TEXT = re.compile(r"content\s*:\s*([\"'])(.{1,500}?)\1", re.I | re.S)
 _META = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9._-]{1,40})", re.I)
@@ -91,6 +94,7 @@ class _Collector:
         self.everything: list[str] = []
         self.aside: list[str] = []
         self.title: list[str] = []
+        self.links: dict[str, None] = {}
         self._hidden: list[str] = []
         self.has_hidden = False
 
@@ -101,6 +105,9 @@ class _Collector:
             for name in _SPOKEN:
                 if (value := attributes.get(name)) and value.strip():
                     self.aside.append(value)
+            for name in _LINKING:
+                if (target := attributes.get(name)) and ("/" in target or "@" in target) and len(self.links) < _MOST_LINKS:
+                    self.links[target.strip()[:_LONGEST_LINK]] = None
         hides = tag in _HIDDEN_TAGS or "hidden" in attributes or bool(_HIDING.search(attributes.get("style", "")))
         if (hides or self._hidden) and tag not in _VOID:
             self._hidden.append(tag)
@@ -220,8 +227,8 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def read(text: str) -> tuple[Segment, ...]:
-    """The segments of the tagged *text*: title, what is seen, all with what is hidden, what stands aside."""
+def read(text: str) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+    """The segments of the tagged *text* (title, what is seen, all with what is hidden, what stands aside), and its link targets."""
     collector = _Collector()
     text = text.replace("\x00", "")
     if "<" in text:
@@ -234,7 +241,7 @@ def read(text: str) -> tuple[Segment, ...]:
             slow.close()
     else:
         collector.text(text)
-    return collector.segments()
+    return collector.segments(), tuple(collector.links)
 
 
 def _decode(piece: Piece) -> text_plain.Decoded:
@@ -250,26 +257,29 @@ def extract(piece: Piece, budget: Budget) -> Found:
     """All readings of the page. An attached page with a program in it is suspect: a browser would run it."""
     decoded = _decode(piece)
     segments: list[Segment] = []
+    links: dict[str, None] = {}
     for text in decoded.texts:
         budget.check_time()
-        segments.extend(read(text))
+        found, targets = read(text)
+        segments.extend(found)
+        links.update(dict.fromkeys(targets))
     program = "a web page with a program in it" if piece.is_attachment and _SCRIPTED.search(decoded.texts[0]) else ""
     reason = join_reasons(decoded.doubt, program)
-    return Found(
-        tuple(segments), text_plain.hidden(piece, decoded.texts[0], budget), LeafState.SUSPECT if reason else LeafState.INSPECTED, reason
-    )
+    children = text_plain.hidden(piece, decoded.texts[0], budget)
+    return Found(tuple(segments), children, LeafState.SUSPECT if reason else LeafState.INSPECTED, reason, links=tuple(links))
 
 
 def extract_xml(piece: Piece, budget: Budget) -> Found:
     """Tagged text of an unknown kind: as written, and without its tags."""
     found = extract(Piece(piece.data, piece.name, piece.declared, piece.charset, is_attachment=False, scanned=piece.scanned), budget)
     raw = tuple(Segment(text, Zone.BODY) for text in _decode(piece).texts)
-    return Found(found.segments + raw, found.children, found.state, found.reason)
+    return Found(found.segments + raw, found.children, found.state, found.reason, links=found.links)
 
 
 def extract_drawing(piece: Piece, budget: Budget) -> Found:
     """SVG: its words are read; what its lines show is not."""
     found = extract(piece, budget)
     if found.state is LeafState.INSPECTED:
-        return Found(found.segments, found.children, LeafState.UNINSPECTABLE, "a drawing: its words were read, its lines were not")
+        reason = "a drawing: its words were read, its lines were not"
+        return Found(found.segments, found.children, LeafState.UNINSPECTABLE, reason, links=found.links)
     return found

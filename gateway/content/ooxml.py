@@ -9,6 +9,7 @@ Sources: ECMA-376 parts 1 and 2; reference/inspection.md, OOXML; hostile-inputs 
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from gateway.content import ooxml_text, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
@@ -25,6 +26,7 @@ _SILENT = re.compile(
 _EXTERNAL = Needle(b"External")
 _OUTSIDE = re.compile(rb"<Relationship\s[^>]{0,4000}TargetMode\s*=\s*[\"']External[\"'][^>]{0,4000}>")
 _LOADED = re.compile(rb"/(?:attachedTemplate|oleObject|frame|subDocument|image|externalLinkPath)[\"']")
+_TARGET = re.compile(r"\sTarget\s*=\s*[\"']([^\"']{1,4000})[\"']")
 _TYPES = (
     (b"wordprocessingml.document.main", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     (b"spreadsheetml.sheet.main", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
@@ -55,6 +57,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
         join_reasons(reason, *reading.notes),
         properties=reading.properties,
         media_type=reading.media_type,
+        links=tuple(reading.links),
     )
 
 
@@ -68,6 +71,7 @@ class _Reading:
         self.children: list[Child] = []
         self.properties: dict[str, str] = {}
         self.notes: list[str] = []
+        self.links: list[str] = []
         self.names: set[str] = set()
         self.media_type = ""
 
@@ -97,4 +101,8 @@ class _Reading:
         for match in _OUTSIDE.finditer(data):
             if _LOADED.search(match[0]):
                 self.notes.append("it loads a part of itself from outside")
-            self.segments.append(Segment(match[0].decode("utf-8", "replace"), Zone.PROPERTY))
+            words = match[0].decode("utf-8", "replace")
+            # The markings look through all of it; links are taken from its target alone, since its type is written as a link too.
+            self.segments.append(Segment(words, Zone.PROPERTY))
+            if (target := _TARGET.search(words)) is not None:
+                self.links.append(unescape(target[1]))

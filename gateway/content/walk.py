@@ -25,6 +25,7 @@ from gateway.message.parts import Part, View
 from gateway.protection import Protection, ProtectionState
 from gateway.text import markings
 from gateway.text.markings import Scheme, Segment
+from gateway.text.observing import Observer
 from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
 
 _NAME = 255
@@ -39,6 +40,7 @@ def read_message(
     scan = prescan.prescan(content, limits)
     view = views.strict(content, scan, limits)
     walk = _Walk(limits, scheme, table, want_text=want_text)
+    root = plain.root_findings(view.headers, scheme, walk.observer)
     ambiguity = dict.fromkeys((*view.ambiguity, *labels.broken(view.headers, scheme)))
     if not scan.over_limit:
         second = views.lenient(content, view.parts)
@@ -57,9 +59,10 @@ def read_message(
         sha256,
         views.summary(view, scan),
         tuple(walk.leaves),
-        plain.root_findings(view.headers, scheme) + tuple(walk.findings),
+        root + tuple(walk.findings),
         tuple(ambiguity)[:_AMBIGUITY],
         tuple(walk.texts),
+        observations=walk.observer.result(),
     )
 
 
@@ -75,6 +78,7 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.findings: list[Finding] = []
         self.texts: list[tuple[str, str]] = []
+        self.observer = Observer(scheme)
 
     def parts(self, view: View) -> None:
         """The parts of the message itself. An enclosed message is a leaf of its own: its header section."""
@@ -97,7 +101,7 @@ class _Walk:
     def _enclosed(self, part: Part) -> None:
         path = self._unique(part.number.removesuffix(".header"))
         self.leaves.append(Leaf(path, "", "message/rfc822", len(part.raw), LeafState.INSPECTED, container=True))
-        self._scan(path, header_segments(part.headers), {})
+        self._scan(path, header_segments(part.headers), {}, attached=True)
         self.findings.extend(structs.replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
 
     def unseen(self, view: View, second: View) -> None:
@@ -118,7 +122,7 @@ class _Walk:
         self.leaves.append(leaf)
         for name in dict.fromkeys((child.name, *names)):
             if name:
-                self._scan(path, (Segment(name, Zone.FILE_NAME),), {})
+                self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True)
         if child.state is not None and not child.data:
             leaf = structs.replace(
                 leaf,
@@ -130,7 +134,9 @@ class _Walk:
             self.leaves[at] = leaf
             return leaf
         found, sniffed = self._found(child, depth, scanned=scanned)
-        self._scan(path, found.segments, found.properties)
+        self._scan(path, found.segments, found.properties, attached=child.is_attachment)
+        if found.links:
+            self.observer.look_at_links(found.links, path, attached=child.is_attachment)
         if self._want_text:
             self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
         members = [self.read(f"{path}/{_clean(inner.name)}", inner, depth + 1) for inner in found.children]
@@ -176,9 +182,9 @@ class _Walk:
         except Exception as error:
             return _failed(error)
 
-    def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str]) -> None:
+    def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool) -> None:
         if segments:
-            self.findings.extend(markings.scan(segments, path, self._scheme))
+            self.findings.extend(markings.scan(segments, path, self._scheme, self.observer, attached=attached))
         if properties:
             self.findings.extend(labels.property_findings(properties, path, self._scheme))
 
@@ -229,6 +235,7 @@ def _join(first: Found, second: Found) -> Found:
         {**first.properties, **second.properties},
         first.container or second.container,
         first.media_type or second.media_type,
+        first.links + second.links,
     )
 
 

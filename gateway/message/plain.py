@@ -22,6 +22,7 @@ from gateway.message.rawscan import looks_like_document, suspicious
 from gateway.message.transfer import decode
 from gateway.message.views import summary_of
 from gateway.text import markings
+from gateway.text.observing import Observer
 from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
 
 MOST = 1_000_000
@@ -62,22 +63,27 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
         return None
     if headers.labels and labels.broken(fields.items, scheme):
         return None
-    findings = root_findings(fields.items, scheme)
+    observer = Observer(scheme)
+    findings = root_findings(fields.items, scheme, observer)
     if text and not text.isspace():
-        findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme)
+        findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme, observer)
     leaf = Leaf("1", "", "text/plain", len(body), LeafState.INSPECTED, is_attachment=False)
-    return Inspection(sha256, headers, (leaf,), findings, (), (("1", text),) if want_text else ())
+    texts = (("1", text),) if want_text else ()
+    return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result())
 
 
-def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme) -> tuple[Finding, ...]:
-    """The labels and subject markings of a header section (unfolded fields); every Subject field counts."""
+def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme, observer: Observer | None = None) -> tuple[Finding, ...]:
+    """The labels and subject markings of a header section (unfolded fields); every Subject field counts.
+
+    *observer* looks through the subjects too.
+    """
     readable = headers
     if any("=?" in value for _, value in headers):
         readable = [(name, decode_words(value) if "=?" in value else value) for name, value in headers]
     found = labels.findings(readable, scheme)
     for name, value in readable:
         if len(name) == 7 and name.lower() == "subject" and value:
-            found += markings.scan((markings.Segment(value, Zone.SUBJECT),), "header:Subject", scheme)
+            found += markings.scan((markings.Segment(value, Zone.SUBJECT),), "header:Subject", scheme, observer)
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.config import Config
 from gateway.levels import Level
-from gateway.policy import domains, examples, explanations, rule_loader, source
+from gateway.policy import examples, explanations, rule_loader, source, watching
 from gateway.policy.domains import Domains
 from gateway.policy.examples import ExampleResult
 from gateway.policy.explanations import Explanations
@@ -23,7 +23,7 @@ from gateway.policy.source import PolicyError
 from gateway.text.markings import Scheme
 from gateway.verdict import Edit
 
-__all__ = ["ExampleResult", "Policy", "PolicyError", "load", "shipped_rules"]
+__all__ = ["ExampleResult", "Policy", "PolicyError", "load", "scheme_of", "shipped_rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,8 @@ def load(rules_dir: Path | None, config: Config, *, messages: bool = False) -> P
     Examples that state facts are always tried; with *messages* those that name message files too, as before a reload.
     """
     root = shipped_rules() if rules_dir is None else rules_dir
-    scheme_file = source.read(root / "scheme.toml", root)
-    try:
-        scheme = Scheme.parse(scheme_file.text)
-    except ValueError as error:
-        raise PolicyError(f"{scheme_file.name}: {error}") from error
     sentences = explanations.load(root / "explanations", root, config.languages)
-    lists = domains.load(root / "domains", root)
+    scheme, lists = watching.load(root)
     version = _version(root, config)
     rules = rule_loader.load(root / "policy", root, config.packs, sentences.keys(), version)
     policy = Policy(rules, lists, scheme, sentences, version, root)
@@ -75,6 +70,11 @@ def load(rules_dir: Path | None, config: Config, *, messages: bool = False) -> P
         first = failed[0]
         raise PolicyError(f"{first.file}:{first.line}: rule.example: {first.rule}: {first.name}: {first.reason}")
     return policy
+
+
+def scheme_of(config: Config) -> Scheme:
+    """What texts are searched for, without the rules: all that an inspector needs. Raises PolicyError."""
+    return watching.load(shipped_rules() if config.rules_dir is None else config.rules_dir)[0]
 
 
 def _version(root: Path, config: Config) -> str:

@@ -21,6 +21,7 @@ from gateway.text.judgement import CERTAIN, POSSIBLE, PROBABLE, Context, Draft, 
 from gateway.text.matcher import Hit
 from gateway.text.negatives import policy_text
 from gateway.text.normalise import normalise
+from gateway.text.observing import Observer
 from gateway.text.places import file_name, page_line, property_line
 from gateway.text.scheme import Scheme
 from gateway.text.zones import Layout, Line
@@ -64,8 +65,13 @@ class _Found(msgspec.Struct, frozen=True):
     pages: int = 0
 
 
-def scan(segments: Sequence[Segment], path: str, scheme: Scheme) -> tuple[Finding, ...]:
-    """Every marking in *segments*, which are one leaf's texts in order; *path* is the leaf's path. Never raises."""
+def scan(
+    segments: Sequence[Segment], path: str, scheme: Scheme, observer: Observer | None = None, *, attached: bool = False
+) -> tuple[Finding, ...]:
+    """Every marking in *segments*, which are one leaf's texts in order; *path* is the leaf's path. Never raises.
+
+    *observer* looks through the same folded texts; *attached* says whether the leaf is an attachment.
+    """
     found: list[_Found] = []
     findings: list[Finding] = []
     base = 0
@@ -74,12 +80,16 @@ def scan(segments: Sequence[Segment], path: str, scheme: Scheme) -> tuple[Findin
             normal = normalise(segment.text[-_LONGEST_NAME:])
             context = Context(normal, Layout(normal.text, scheme), scheme)
             found.extend(_Found(draft, segment.zone, context, base) for draft in file_name(context))
+            if observer is not None:
+                observer.look(normal, segment.zone, path, attached=attached)
         else:
             normal = normalise(segment.text)
             hits = scheme.matcher.search(normal)
             if hits:
                 found.extend(_judge(segment, Context(normal, Layout(normal.text, scheme), scheme), hits, base))
             findings.extend(_short_forms(segment, path, scheme, base))
+            if observer is not None:
+                observer.look(normal, segment.zone, path, attached=attached)
         base += len(segment.text) + 1
     if found:
         findings[:0] = _findings(found, path)

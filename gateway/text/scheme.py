@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.levels import Level
 from gateway.text.matcher import Finder, Hit, Matcher, Term
 from gateway.text.normalise import fold, normalise
 from gateway.text.tables import Reader
+from gateway.text.watch import NOTHING, Watch
 from gateway.verdict import Confidence
 
 _TOKEN = re.compile(r"[^\s!-/:-@\[-`{-~·•…\u2010-\u2027\u2030-\u205e\u2190-\u27bf\u0964\u0965\u3000-\u3003\u3008-\u3011]+")
@@ -82,6 +83,8 @@ class Scheme:
     sensitivity: Mapping[str, Level]
     sensitivity_confidence: Confidence
     properties: frozenset[str]
+    watch: Watch = NOTHING
+    """What to look for besides markings; ``with_watch`` sets it."""
 
     @classmethod
     def parse(cls, toml_text: str, additions: Sequence[str] = ()) -> Scheme:
@@ -90,6 +93,10 @@ class Scheme:
         Raises ValueError with line and field.
         """
         return _parse(toml_text, tuple(additions))
+
+    def with_watch(self, watch: Watch) -> Scheme:
+        """The same scheme that watches for *watch*."""
+        return replace(self, watch=watch)
 
     def rest(self, folded: str) -> list[str]:
         """The words of *folded* that are neither numbers nor words that may stand beside a marking."""

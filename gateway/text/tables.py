@@ -1,7 +1,7 @@
 """A TOML text read strictly: every key is known, every value has its type, every error names its line and field.
 
 What it is: ``Reader`` over one file's text, ``Row`` over one of its ``[[tables]]``.
-Who calls it: ``scheme``.
+Who calls it: ``scheme`` and ``topics``.
 Must never: do I/O, or ignore a key it does not know.
 Source: design.md section 5 (rules are data; a misspelt name is an error at load with its line).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from gateway.levels import Level
@@ -28,9 +28,12 @@ _ROWS = frozenset({"level", "marking", "abbreviation", "pair"})
 
 
 class Reader:
-    """One TOML text. Raises ValueError from everywhere, as ``line N: field: reason``."""
+    """One TOML text, of the *tables* with their keys and the *rows* (``[[row]]``) that its kind of file may have.
 
-    def __init__(self, text: str, what: str) -> None:
+    Raises ValueError from everywhere, as ``line N: field: reason``.
+    """
+
+    def __init__(self, text: str, what: str, *, tables: Mapping[str, frozenset[str]] = _TABLES, rows: frozenset[str] = _ROWS) -> None:
         self._lines = text.splitlines()
         try:
             self._data: dict[str, Any] = tomllib.loads(text)
@@ -40,14 +43,14 @@ class Reader:
             if name == "format":
                 if value != 1:
                     raise self.problem("format", f"format {value!r} is not known, only 1")
-            elif name in _ROWS:
+            elif name in rows:
                 if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
                     raise self.problem(name, f"must be written as [[{name}]]")
-            elif name in _TABLES:
+            elif name in tables:
                 if not isinstance(value, dict):
                     raise self.problem(name, f"must be written as [{name}]")
                 for field in value:
-                    if field not in _TABLES[name]:
+                    if field not in tables[name]:
                         raise self.problem(name, f"unknown key {field!r}", field)
             else:
                 raise self.problem(name, "unknown table")

@@ -1,7 +1,7 @@
 """Lines of a text and where they stand: first, last, quoted, in a paragraph with a disclaimer.
 
 What it is: ``Layout`` over one folded text, and ``Line``, the row of text that holds one or more hits.
-Who calls it: ``markings``, only for texts that hold a term at all.
+Who calls it: ``markings`` and ``regions``, only for texts that hold a term, or something else that was seen, at all.
 Must never: split a whole text into lines; every question costs a bounded look around one place, or is asked once a text.
 Source: requirements on markings, zones: the first five and last five lines of a body, quoted blocks at reduced weight.
 """
@@ -196,6 +196,11 @@ class Layout:
             return False
         self._read_to(line.end)
         return line.start >= self._quoted_from
+
+    def quoted_from(self) -> int:
+        """Where quoted or forwarded mail begins that is not marked line by line; the end of the text where there is none."""
+        self._read_to(len(self.text))
+        return min(self._quoted_from, len(self.text))
 
     def in_disclaimer(self, line: Line) -> bool:
         """Whether the paragraph of *line* holds a phrase of a disclaimer."""

@@ -1,0 +1,147 @@
+"""Personal numbers in text: Aadhaar, its Virtual ID, and PAN.
+
+What it is: ``Personal`` collects the different Aadhaar numbers of one text and weighs them; ``pans`` reads PANs; ``digits`` and
+``candidates`` come before them.
+Who calls it: ``observing``.
+Must never: keep, log or return a number beyond the message that holds it; cost more than linear time.
+Sources: UIDAI, statement of January 2018 as reported in the press (an Aadhaar number has 12 digits and a Virtual ID 16, the last
+of each a Verhoeff checksum): LIKELY; Income Tax Department, structure of the PAN (the fourth letter is the type of holder): LIKELY.
+The checksum lets one number in ten pass, so it is never enough by itself. A number counts where the word for it stands by it; and
+where so many of the leaf's numbers of one form pass that chance is no explanation (the whole of one form alone, or a list).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+
+_TIMES = (
+    "0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
+    "5987604321", "6598710432", "7659821043", "8765932104", "9876543210",
+)  # fmt: skip
+_PERMUTED = ("0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258")
+# Both tables in one: the running value and the digit give the next value, for each of the eight places.
+_STEPS = tuple(tuple(tuple(int(_TIMES[value][int(row[digit])]) for digit in range(10)) for value in range(10)) for row in _PERMUTED)
+
+MOST = 3000
+"""Different candidates of one text that are weighed; the counts are cut off at 1,000 long before that."""
+_LOOKS = 10_000  # candidates of one text, also equal ones, that are looked at
+
+_AADHAAR = re.compile(r"(?<![\w+])(?<!\d[.,/:-])[2-9]\d{3}(?P<gap>[ \-.]?)\d{4}(?P=gap)\d{4}(?!\w)(?![.,/:-]\d)")
+_VID = re.compile(r"(?<![\w+])(?<!\d[.,/:-])\d{4}(?P<gap>[ \-.]?)\d{4}(?P=gap)\d{4}(?P=gap)\d{4}(?!\w)(?![.,/:-]\d)")
+_FOUR_BEFORE = re.compile(r"(?<!\d)\d{4}[ \-.]\Z")
+_FOUR_BEHIND = re.compile(r"[ \-.]\d{4}(?!\d)")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_PAN = re.compile(r"(?<![\w/@.\-])[a-z]{3}[abcfghjlpt][a-z]\d{4}[a-z](?![\w/@\-])(?!\.\w)")
+_AADHAAR_WORD = re.compile(r"(?<![^\W_])(?:a+dh?a+r|aadhaar|uidai|uid\b|आधार|આધાર|ಆಧಾರ್|ஆதார்|ఆధార్|আধার|ਆਧਾਰ)")
+_VID_WORD = re.compile(r"\bvid\b|virtual[ _-]?id")
+_PAN_WORD = re.compile(r"\bpan\b|permanent account|(?<![^\W_])पैन")
+# Another label between the word and the number: the number is that one's.
+_OTHER_WORD = re.compile(
+    r"\b(?:mob(?:ile)?|ph(?:one)?|tel(?:ephone)?|fax|contact|a/c|account|acct|awb|tracking|consignment|utr|txn|transaction|invoice|order)\b"
+)
+_BEFORE, _BEHIND = 80, 24  # characters to each side in which the word for a number must stand
+
+_CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
+_SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
+_FOUR, _TWELVE, _FORM = b"9" * 4, b"9" * 12, b"aaaaa9999a"
+# The ten digits of each script in which Indian languages are written, and the Arabic ones that Urdu uses.
+_ZEROS = "०০੦૦୦௦౦೦൦٠۰"
+_DIGITS = {ord(zero) + value: str(value) for zero in _ZEROS for value in range(10)}
+_INDIC = re.compile("[" + "".join(f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS) + "]")
+
+
+def digits(text: str) -> str:
+    """*text* with the digits of Indian scripts as ASCII digits; the length stays the same."""
+    return text.translate(_DIGITS) if not text.isascii() and _INDIC.search(text) else text
+
+
+def candidates(folded: bytes) -> tuple[bool, bool]:
+    """Whether an Aadhaar number, and whether a PAN, may stand in *folded* text. Cheap."""
+    dense = folded.translate(_SAME, b" -.")
+    if _FOUR not in dense:
+        return False, False
+    return _TWELVE in dense, _FORM in folded.translate(_CLASSES)
+
+
+def checks(number: str) -> bool:
+    """Whether the Verhoeff checksum of the ASCII digits *number* holds."""
+    value = 0
+    for place, digit in enumerate(reversed(number)):
+        value = _STEPS[place & 7][value][ord(digit) - 48]
+    return value == 0
+
+
+class Personal:
+    """The candidates of one text, until they are weighed."""
+
+    def __init__(self) -> None:
+        self._near: dict[str, int] = {}
+        self._loose: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        """Candidates without the word by them: written in one, and in groups of four. The value is where each stands."""
+        self._named = False
+
+    def look(self, text: str) -> None:
+        """Takes the candidates for Aadhaar numbers from the folded *text* (digits as ASCII)."""
+        self._named = self._named or _AADHAAR_WORD.search(text) is not None
+        for match in itertools.islice(_AADHAAR.finditer(text), _LOOKS):
+            if len(self._near) + len(self._loose[0]) + len(self._loose[1]) >= MOST:
+                return
+            start, end = match.span()
+            groups = match[0].replace(match["gap"], "") if match["gap"] else match[0]
+            if match["gap"] and (_FOUR_BEFORE.search(text, max(0, start - 6), start) or _FOUR_BEHIND.match(text, end)):
+                continue  # a longer number, or a table of numbers of four digits
+            if match["gap"] and all(_YEAR.fullmatch(groups, at, at + 4) for at in (0, 4, 8)):
+                continue
+            if _is_named(text, start, end, _AADHAAR_WORD):
+                if checks(groups):
+                    self._near.setdefault(groups, start)
+            elif not _OTHER_WORD.search(text, max(0, start - _BEHIND), start):
+                self._loose[bool(match["gap"])].setdefault(groups, start)
+        for match in itertools.islice(_VID.finditer(text), _LOOKS) if _VID_WORD.search(text) else ():
+            number = match[0].replace(match["gap"], "") if match["gap"] else match[0]
+            if len(self._near) < MOST and _is_named(text, *match.span(), _VID_WORD) and checks(number):
+                self._near.setdefault(number, match.start())
+
+    def aadhaar(self) -> Iterator[tuple[str, int]]:
+        """The different numbers that count and where each stands first."""
+        yield from self._near.items()
+        for grouped, candidates in enumerate(self._loose):
+            passing = {number: place for number, place in candidates.items() if checks(number)}
+            if not passing:
+                continue
+            share = len(passing) / len(candidates)
+            is_list = len(candidates) >= 6 and share >= 0.8
+            if is_list or (share >= 0.5 and (grouped or self._named)):
+                yield from passing.items()
+
+
+def pans(text: str, shown: Callable[[int, int], str]) -> Iterator[tuple[str, int]]:
+    """The different PANs in the folded *text* and where each stands: those in capitals, and those with the word by them.
+
+    *shown* gives a piece of the text as it was written.
+    """
+    found: set[str] = set()
+    named = _PAN_WORD.search(text) is not None
+    for match in itertools.islice(_PAN.finditer(text), _LOOKS):
+        start, end = match.span()
+        if match[0] in found or match[0][5:9] == "0000":
+            continue
+        if shown(start, end).isupper() or (named and _is_named(text, start, end, _PAN_WORD)):
+            found.add(match[0])
+            yield match[0], start
+            if len(found) >= MOST:
+                return
+
+
+def _is_named(text: str, start: int, end: int, word: re.Pattern[str]) -> bool:
+    """Whether *word* stands by ``text[start:end]``, and no other label between."""
+    last = -1
+    low = max(0, start - _BEFORE)
+    for match in word.finditer(text, low, start):
+        last = match.end()
+    if last >= 0 and not _OTHER_WORD.search(text, last, start):
+        return True
+    line = text.find("\n", end, end + _BEHIND)
+    return word.search(text, end, line if line >= 0 else end + _BEHIND) is not None

@@ -1,0 +1,160 @@
+"""What a text holds besides markings: personal numbers, topics, links, private addresses, file numbers.
+
+What it is: ``Observer``, which looks through the texts of one message and says what it saw.
+Who calls it: ``markings.scan`` hands it each text it has folded; ``plain`` and ``content.walk`` make one for each message.
+Must never: keep a value beyond the message; raise; do I/O; cost more than linear time. A text without any hit costs one pass of
+an automaton and some searches in memory.
+Sources: india.md rules R15, R17, R19, R23, R30, R32, R34; contract.md, ``explain --json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from gateway import address
+from gateway.text import file_numbers, identifiers, links
+from gateway.text.normalise import Normal, encode, normalise
+from gateway.text.regions import Regions
+from gateway.text.scheme import Scheme
+from gateway.text.topics import FILE, LINK, NEEDED, TERM, Term, points
+from gateway.verdict import Observation, Zone
+
+MOST = 50
+"""Observations of one message."""
+HIGHEST = 1000
+"""A count goes no further."""
+_MOST_ADDRESSES = 5000
+_LABEL = r"[^\s@<>()\[\]{},;:\"'/\\.|=&?#!%*]{1,63}+"
+_ADDRESS = re.compile(rf"(?<=[\w.+\-'\"])@(?P<domain>{_LABEL}(?:\.{_LABEL}){{1,8}}+)")
+_RANK = ("aadhaar", "pan", "topic", "link", "address", "file-number")
+_FIXED = {Zone.SUBJECT: "subject", Zone.BODY: ""}
+_SHORT = 10  # characters of a text that can hold nothing of interest
+
+
+class Observer:
+    """Looks through the texts of one message. The values live as long as it does."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
+        self._watch = scheme.watch
+        self._seen: dict[tuple[str, str, str], dict[str, None]] = {}
+        """Different values by kind, name and place."""
+        self._first: dict[tuple[str, str, str], tuple[str, str]] = {}
+        """Path and host of the first."""
+        self._counted: dict[tuple[str, str, str], int] = {}
+        self._subject: set[Term] = set()
+
+    def look(self, normal: Normal, zone: Zone, path: str, *, attached: bool) -> None:
+        """Looks through one text of the leaf *path*."""
+        text = normal.text
+        if len(text) < _SHORT:
+            return
+        data = encode(text)
+        flat = text if len(data) == len(text) else identifiers.digits(text)
+        octets = data if flat is text else encode(flat)
+        places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"))
+        may_be_aadhaar, may_be_pan = identifiers.candidates(octets)
+        if may_be_aadhaar:
+            self._aadhaar(flat, path, places)
+        if may_be_pan:
+            self._pans(normal, flat, path, places)
+        hits = self._watch.topics.search(text, data)
+        if hits:
+            self._hits(hits, flat, path, places)
+        if "@" in text:
+            self._addresses(text, path, places)
+
+    def look_at_links(self, targets: Iterable[str], path: str, *, attached: bool) -> None:
+        """Takes link targets that stand in no text (attributes of HTML, relationships of documents)."""
+        place = "attachment" if attached else "body"
+        for number, target in enumerate(targets):
+            if number >= links.MOST:
+                return
+            target = target.strip()[: links.LONGEST]
+            if target[:7].lower() == "mailto:":
+                normal = normalise(target.partition("?")[0])
+                self._addresses(normal.text, path, Regions(normal.text, self._scheme, place))
+            else:
+                self._link(target, path, place)
+
+    def result(self) -> tuple[Observation, ...]:
+        """Everything that was seen, the gravest kinds first."""
+        totals = {key: len(values) for key, values in self._seen.items()} | self._counted
+        found = []
+        for (kind, name, place), count in totals.items():
+            path, host = self._first[kind, name, place]
+            found.append(Observation(kind, name, path, place, min(count, HIGHEST), host))
+        found.sort(key=lambda one: (_RANK.index(one.kind), one.name == "other", one.name, one.place))
+        return tuple(found[:MOST])
+
+    def _add(self, kind: str, name: str, place: str, value: str, path: str, host: str = "") -> None:
+        key = (kind, name, place)
+        values = self._seen.get(key)
+        if values is None:
+            values = self._seen[key] = {}
+            self._first[key] = (path, host)
+        if len(values) < HIGHEST:
+            values[value] = None
+
+    def _aadhaar(self, text: str, path: str, places: Regions) -> None:
+        personal = identifiers.Personal()
+        personal.look(text)
+        for number, place in personal.aadhaar():
+            self._add("aadhaar", "", _own(places.of(place)), number, path)
+
+    def _pans(self, normal: Normal, text: str, path: str, places: Regions) -> None:
+        for number, place in identifiers.pans(text, normal.slice):
+            self._add("pan", "", _own(places.of(place)), number, path)
+
+    def _hits(self, hits: list[tuple[int, int, Term | None]], text: str, path: str, places: Regions) -> None:
+        terms: dict[str, set[Term]] = {}
+        followed = 0
+        for kind, place, term in hits:
+            if kind == TERM and term is not None:
+                terms.setdefault(_own(places.of(place)), set()).add(term)
+            elif kind == FILE:
+                if number := file_numbers.number(text, place):
+                    self._add("file-number", "", _own(places.of(place)), number, path)
+            elif followed < links.MOST and (link := links.at_sign(text, place) if kind == LINK else links.at_host(text, place)):
+                followed += 1
+                self._link(link, path, places.of(place))
+        for where, found in terms.items():
+            self._topics(found, path, where)
+
+    def _topics(self, found: set[Term], path: str, place: str) -> None:
+        """The topics of one place; what the subject says counts for the body too."""
+        if place == "subject":
+            self._subject |= found
+        elif place == "body":
+            found = found | self._subject
+        for topic, (total, count) in points(found).items():
+            if total < NEEDED:
+                continue
+            key = ("topic", topic, place)
+            self._first.setdefault(key, (path, ""))
+            self._counted[key] = max(self._counted.get(key, 0), count)
+
+    def _link(self, link: str, path: str, place: str) -> None:
+        for host in links.hosts(link):
+            service = self._watch.known(host).service
+            value = link.replace("&amp;", "&").rstrip("/.,;)") if service else host
+            self._add("link", service or "other", place, value, path, host)
+
+    def _addresses(self, text: str, path: str, places: Regions) -> None:
+        for number, match in enumerate(_ADDRESS.finditer(text)):
+            if number >= _MOST_ADDRESSES:
+                return
+            try:
+                domain = address.domain_of(match["domain"].rstrip("-_"))
+            except address.AddressError:
+                continue
+            tier = self._watch.known(domain).tier
+            if tier != "government":  # official mail is full of official addresses
+                start = text.rfind(" ", max(0, match.start() - 64), match.start()) + 1
+                self._add("address", tier, places.of(match.start()), text[max(start, match.start() - 64) : match.end()], path, domain)
+
+
+def _own(place: str) -> str:
+    """*place* for what means the same in a signature as in the body: there a signature is only where addresses and links stand."""
+    return "body" if place == "signature" else place
