@@ -24,6 +24,7 @@ from gateway.verdict import Observation, Zone
 from tests.content_mail import mail
 
 ROOT = Path(__file__).parents[1]
+TOPIC = "format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n"
 HEAD = "From: a@dept.gov.in\r\nTo: b@finance.nic.in\r\nSubject: {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
 
 
@@ -97,9 +98,25 @@ class TestAadhaar:
     @pytest.mark.parametrize(
         "text",
         [
-            "in one piece {0}", "Aadhaar of all, phone 91{1}", "Aadhaar given. Mobile: {0}", "tracking {0}", "+{0}", "AB{0}", "{0}99", "1{0}",
-            "0.{0}", "{2}-1234", "1234 {2}", "{2} 4444", "2019 2020 2021", "Aadhaar {3}", "a/c {0}", "date 2024-01-02 10:33:21", "{2}/24",
+            "in one piece {0}",
+            "Aadhaar of all, phone 91{1}",
+            "Aadhaar given. Mobile: {0}",
+            "tracking {0}",
+            "+{0}",
+            "AB{0}",
+            "{0}99",
+            "1{0}",
+            "0.{0}",
+            "{2}-1234",
+            "1234 {2}",
+            "{2} 4444",
+            "2019 2020 2021",
+            "Aadhaar {3}",
+            "a/c {0}",
+            "date 2024-01-02 10:33:21",
+            "{2}/24",
         ],
+    )
     def test_what_is_none(self, text: str) -> None:
         number = aadhaar(6)
         words = text.format(number, "9876543210", spaced(number), aadhaar(7, valid=False))
@@ -147,9 +164,19 @@ class TestPan:
     @pytest.mark.parametrize(
         "text",
         [
-            "abcpd1234e", "ABCDE1234F", "ABCPD0000E", "XABCPD1234E", "ABCPD1234EX", "ABCPD1234E/2024", "F/ABCPD1234E", "27ABCPD1234E1Z5", "ABCPD-1234-E",
-            "a ABCPD1234E@x.com", "ref-ABCPD1234E",
+            "abcpd1234e",
+            "ABCDE1234F",
+            "ABCPD0000E",
+            "XABCPD1234E",
+            "ABCPD1234EX",
+            "ABCPD1234E/2024",
+            "F/ABCPD1234E",
+            "27ABCPD1234E1Z5",
+            "ABCPD-1234-E",
+            "a ABCPD1234E@x.com",
+            "ref-ABCPD1234E",
         ],
+    )
     def test_not_seen(self, text: str) -> None:
         assert kinds(door(f"Dear Sir,\n{text}\n"), "pan") == []
 
@@ -158,21 +185,39 @@ class TestTopics:
     @pytest.mark.parametrize(
         ("text", "topic"),
         [
-            ("The bid evaluation is put up.", "tender"), ("minutes of the\r\ntechnical evaluation\r\ncommittee", "tender"), ("BID-EVALUATION report", "tender"),
-            ("The tender had three bidders; the estimated cost and the price bids are below.", "tender"), ("the L1 bidder", "tender"),
-            ("a draft  Cabinet Note is enclosed", "cabinet"), ("note for the consideration of the cabinet", "cabinet"),
-            ("मंत्रिमंडल टिप्पणी और मंत्रिमंडल के लिए टिप्पणी", "cabinet"), ("Ｄｒａｆｔ Ｂｉｌｌ", "policy-proposal"), ("the approach paper on water", "policy-proposal"),
-            ("нолд: draft b\u200bill", "policy-proposal"), ("નીતિ પ્રસ્તાવ અને ડ્રાફ્ટ બિલ", "policy-proposal"),
+            ("The bid evaluation is put up.", "tender"),
+            ("minutes of the\r\ntechnical evaluation\r\ncommittee", "tender"),
+            ("BID-EVALUATION report", "tender"),
+            ("The tender had three bidders; the estimated cost and the price bids are below.", "tender"),
+            ("the L1 bidder", "tender"),
+            ("a draft  Cabinet Note is enclosed", "cabinet"),
+            ("note for the consideration of the cabinet", "cabinet"),
+            ("मंत्रिमंडल टिप्पणी और मंत्रिमंडल के लिए टिप्पणी", "cabinet"),
+            ("Ｄｒａｆｔ Ｂｉｌｌ", "policy-proposal"),
+            ("the approach paper on water", "policy-proposal"),
+            ("нолд: draft b\u200bill", "policy-proposal"),
+            ("નીતિ પ્રસ્તાવ અને ડ્રાફ્ટ બિલ", "policy-proposal"),
         ],
+    )
     def test_seen(self, text: str, topic: str) -> None:
         assert [name for name, _, _ in kinds(door(f"Dear Sir,\n{text}\n"), "topic")] == [topic]
 
     @pytest.mark.parametrize(
         "text",
         [
-            "The tender is due.", "tender tender tender tender bid", "Notice inviting tender: bidder, bidders, price bid, technical bid, EMD", "filing cabinet and cabinet approval",
-            "the debit evaluation", "bid evaluations", "draft billing", "मंत्रिमंडल टिप्पणी", "my policy", "pretender, tenderness, bidding", "note on the cabinet",
+            "The tender is due.",
+            "tender tender tender tender bid",
+            "Notice inviting tender: bidder, bidders, price bid, technical bid, EMD",
+            "filing cabinet and cabinet approval",
+            "the debit evaluation",
+            "bid evaluations",
+            "draft billing",
+            "मंत्रिमंडल टिप्पणी",
+            "my policy",
+            "pretender, tenderness, bidding",
+            "note on the cabinet",
         ],
+    )
     def test_not_seen(self, text: str) -> None:
         assert kinds(door(f"Dear Sir,\n{text}\n"), "topic") == []
 
@@ -182,7 +227,9 @@ class TestTopics:
         assert kinds(door(public + " The reserve price is fixed.\n"), "topic") == [("tender", "body", 3)]
 
     def test_the_subject_counts_for_the_body(self) -> None:
-        assert kinds(door("three bidders, the estimated cost and price bids\n", "Tender for the bridge"), "topic") == [("tender", "body", 4)]
+        assert kinds(door("three bidders, the estimated cost and price bids\n", "Tender for the bridge"), "topic") == [
+            ("tender", "body", 4)
+        ]
 
     def test_in_the_name_of_a_file(self) -> None:
         found = unpacked(mail(b"x\n", "Draft Cabinet Note.txt", "text/plain"))
@@ -194,13 +241,24 @@ class TestTopics:
             ("format = 1\n[[topic]]\nname = 'a'\nsource = 's'\ncolour = 1\n", "line 5: topic.colour: unknown key"),
             ("format = 1\n[[topic]]\nname = 'Big Name'\nsource = 's'\n", "line 3: topic.name: 'Big Name' is not a name"),
             ("format = 1\n[[terms]]\ntopic = 'x'\nlanguage = 'en'\nverified = true\n", "line 3: terms.topic: there is no topic 'x'"),
-            ("format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = true\nstrong = ['x y', 'X-Y']\n",
-             "line 9: terms.strong: 'X-Y' stands here twice for ab"),
-            ("format = 1\n[[topic]]\nname = 'ab'\n", "line 2: topic.source: missing"), ("format = 2\n", "line 1: format: format 2 is not known"),
-            ("[[level]]\n", "line 1: level: unknown table"), ("x = \n", "topics: "),
-            ("format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = 1\n", "line 8: terms.verified: must be true or"),
-            ("format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = true\nweak = ['x']\n", "is not a term of one"),
+            (
+                TOPIC + "[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = true\nstrong = ['x y', 'X-Y']\n",
+                "line 9: terms.strong: 'X-Y' stands here twice for ab",
+            ),
+            ("format = 1\n[[topic]]\nname = 'ab'\n", "line 2: topic.source: missing"),
+            ("format = 2\n", "line 1: format: format 2 is not known"),
+            ("[[level]]\n", "line 1: level: unknown table"),
+            ("x = \n", "topics: "),
+            (
+                "format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = 1\n",
+                "line 8: terms.verified: must be true or",
+            ),
+            (
+                TOPIC + "[[terms]]\ntopic = 'ab'\nlanguage = 'en'\nverified = true\nweak = ['x']\n",
+                "is not a term of one",
+            ),
         ],
+    )
     def test_a_broken_file_names_line_and_field(self, text: str, words: str) -> None:
         with pytest.raises(ValueError, match="^") as error:
             Topics.parse(text)
@@ -214,40 +272,78 @@ class TestLinks:
     @pytest.mark.parametrize(
         ("link", "hosts"),
         [
-            ("https://drive.google.com/file/d/1", ("drive.google.com",)), ("HTTP://Drive.Google.COM./x", ("drive.google.com",)),
-            ("https://gov.in@drive.google.com/x", ("drive.google.com",)), ("https://drive.google.com:443@dept.gov.in", ("dept.gov.in",)),
-            ("https://dept.gov.in\\@drive.google.com/", ("dept.gov.in",)), ("https://user:p@t.me:8443/x", ("t.me",)),
-            ("https://drive%2Egoogle.com/x", ("drive.google.com",)), ("https:////dropbox.com/x", ("dropbox.com",)), ("//dropbox.com/x", ("dropbox.com",)),
-            ("https://dept.gov.in#@drive.google.com", ("dept.gov.in",)), ("https://dept.gov.in?x=://t.me", ("dept.gov.in",)), ("tg://resolve?domain=x", ("t.me",)),
-            ("https://भारत.भारत/x", ("xn--h2brj9c.xn--h2brj9c",)), ("hxxps://drive[.]google[.]com/x", ("drive.google.com",)),
-            ("javascript:alert(1)", ()), ("file://server/share", ()), ("https://", ()), ("https://localhost/", ()), ("https://10.0.0.1/", ()), ("x", ()),
-            ("http://www.w3.org/1999/xhtml", ()), ("/relative/path", ()), ("https://[::1]/", ()),
-            ("https://in.safelinks.protection.outlook.com/?url=https%3A%2F%2Fdrive.google.com%2Fx&data=1",
-             ("in.safelinks.protection.outlook.com", "drive.google.com")),
+            ("https://drive.google.com/file/d/1", ("drive.google.com",)),
+            ("HTTP://Drive.Google.COM./x", ("drive.google.com",)),
+            ("https://gov.in@drive.google.com/x", ("drive.google.com",)),
+            ("https://drive.google.com:443@dept.gov.in", ("dept.gov.in",)),
+            ("https://dept.gov.in\\@drive.google.com/", ("dept.gov.in",)),
+            ("https://user:p@t.me:8443/x", ("t.me",)),
+            ("https://drive%2Egoogle.com/x", ("drive.google.com",)),
+            ("https:////dropbox.com/x", ("dropbox.com",)),
+            ("//dropbox.com/x", ("dropbox.com",)),
+            ("https://dept.gov.in#@drive.google.com", ("dept.gov.in",)),
+            ("https://dept.gov.in?x=://t.me", ("dept.gov.in",)),
+            ("tg://resolve?domain=x", ("t.me",)),
+            ("https://भारत.भारत/x", ("xn--h2brj9c.xn--h2brj9c",)),
+            ("hxxps://drive[.]google[.]com/x", ("drive.google.com",)),
+            ("javascript:alert(1)", ()),
+            ("file://server/share", ()),
+            ("https://", ()),
+            ("https://localhost/", ()),
+            ("https://10.0.0.1/", ()),
+            ("x", ()),
+            ("http://www.w3.org/1999/xhtml", ()),
+            ("/relative/path", ()),
+            ("https://[::1]/", ()),
+            (
+                "https://in.safelinks.protection.outlook.com/?url=https%3A%2F%2Fdrive.google.com%2Fx&data=1",
+                ("in.safelinks.protection.outlook.com", "drive.google.com"),
+            ),
             ("https://urldefense.com/v3/__https://wetransfer.com/x__;!!a", ("urldefense.com", "wetransfer.com")),
-            ("https://urldefense.proofpoint.com/v2/url?u=https-3A__drive.google.com_x&d=1", ("urldefense.proofpoint.com", "drive.google.com")),
+            (
+                "https://urldefense.proofpoint.com/v2/url?u=https-3A__drive.google.com_x&d=1",
+                ("urldefense.proofpoint.com", "drive.google.com"),
+            ),
             ("https://www.google.com/url?q=https://t.me/x&sa=1", ("www.google.com", "t.me")),
         ],
+    )
     def test_hosts(self, link: str, hosts: tuple[str, ...]) -> None:
         assert links.hosts(link) == hosts
 
     @pytest.mark.parametrize(
         ("text", "name"),
         [
-            ("see https://drive.google.com/x", "cloud"), ("see drive.google.com/x", "cloud"), ("www.dropbox.com/s/1", "cloud"), ("join t.me/group", "messenger"),
-            ("https://chat.whatsapp.com/AbC", "messenger"), ("wa.me/911234567890", "messenger"), ("(https://wetransfer.com/d)", "cloud"),
-            ("https://dept.gov.in/x", "other"), ("dept-my.sharepoint.com/x", "cloud"), ("whatsapp://send?x", "messenger"), ("<HTTPS://MEGA.NZ>", "cloud"),
-            ("url=https://evil.example?u=https://drive.google.com", "cloud"), ("https://www.icloud.com/x", "cloud"),
+            ("see https://drive.google.com/x", "cloud"),
+            ("see drive.google.com/x", "cloud"),
+            ("www.dropbox.com/s/1", "cloud"),
+            ("join t.me/group", "messenger"),
+            ("https://chat.whatsapp.com/AbC", "messenger"),
+            ("wa.me/911234567890", "messenger"),
+            ("(https://wetransfer.com/d)", "cloud"),
+            ("https://dept.gov.in/x", "other"),
+            ("dept-my.sharepoint.com/x", "cloud"),
+            ("whatsapp://send?x", "messenger"),
+            ("<HTTPS://MEGA.NZ>", "cloud"),
+            ("url=https://evil.example?u=https://drive.google.com", "cloud"),
+            ("https://www.icloud.com/x", "cloud"),
         ],
+    )
     def test_in_text(self, text: str, name: str) -> None:
         assert name in [found for found, _, _ in kinds(door(f"Dear Sir,\n{text}\n"), "link")]
 
-    @pytest.mark.parametrize("text", ["cat.me/x", "budget.t.me@x", "report.me/ x", "dropbox.com", "and/or", "a://b", "://", "www.", "http://", "xt.me/y"])
+    @pytest.mark.parametrize(
+        "text", ["cat.me/x", "budget.t.me@x", "report.me/ x", "dropbox.com", "and/or", "a://b", "://", "www.", "http://", "xt.me/y"]
+    )
     def test_none_in_text(self, text: str) -> None:
         assert [name for name, _, _ in kinds(door(f"Dear Sir,\n{text}\n"), "link") if name != "other"] == []
 
     def test_in_html(self) -> None:
-        found = unpacked(html('<p>Text <a href="https://gov.in@drive.google.com/x">dept.gov.in</a><img src="//t.me/p"><a href="mailto:x@gmail.com">me</a></p>'))
+        found = unpacked(
+            html(
+                '<p>Text <a href="https://gov.in@drive.google.com/x">dept.gov.in</a><img src="//t.me/p">'
+                '<a href="mailto:x@gmail.com">me</a></p>'
+            )
+        )
         assert kinds(found, "link") == [("cloud", "body", 1), ("messenger", "body", 1)]
         assert kinds(found, "address") == [("private", "body", 1)]
 
@@ -259,8 +355,10 @@ class TestLinks:
         from tests.content_mail import zipped
 
         rels = (
-            b'<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type='
-            b'"http://schemas.openxmlformats.org/officeDocument/2006/relationships/hyperlink" Target="https://www.dropbox.com/s?a=1&amp;b=2" TargetMode="External"/>'
+            b'<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+            b'<Relationship Id="r1" Type='
+            b'"http://schemas.openxmlformats.org/officeDocument/2006/relationships/hyperlink" '
+            b'Target="https://www.dropbox.com/s?a=1&amp;b=2" TargetMode="External"/>'
             b"</Relationships>"
         )
         document = b'<?xml version="1.0"?><w:document xmlns:w="w"><w:p><w:r><w:t>text</w:t></w:r></w:p></w:document>'
@@ -284,7 +382,10 @@ class TestAddressesAndPlaces:
 
     def test_the_separator_and_the_last_lines(self) -> None:
         long = "\n".join(f"line {number}" for number in range(40))
-        assert kinds(door(f"x@gmail.com\n{long}\n-- \nRam\ny@yahoo.com\n"), "address") == [("private", "body", 1), ("private", "signature", 1)]
+        assert kinds(door(f"x@gmail.com\n{long}\n-- \nRam\ny@yahoo.com\n"), "address") == [
+            ("private", "body", 1),
+            ("private", "signature", 1),
+        ]
         assert kinds(door(f"{long}\nRam, y@yahoo.co.in\n"), "address") == [("private", "signature", 1)]
         assert kinds(door("Write to x@gmail.com please.\nThat is all.\nRam\n"), "address") == [("private", "body", 1)]
 
@@ -305,19 +406,42 @@ class TestFileNumbers:
     @pytest.mark.parametrize(
         "text",
         [
-            "F. No. 2(22)/2013-EG-II", "F. No.L-13/14/2014-IGD", "No. LI1019/5/2014-O&M", "O.M. No.2(103)/2014-CERT-In", "D.O. No. 12/3/2024-HS", "D.O. letter No. 5/22/2024",
-            "U.O. No. 44/2024-Fin", "I.D. Note No. 7(2)/2023", "Circular No. 26-JK(GAD) of 2024", "Circular No. SCM/10/2018/614021/IT", "फा. सं. 12/3/2024-रा.भा.", "सं. 5/22/२०२४-स्था",
-            "File No: GAD-SEC/12/2024", "Order No. 44-PWD of 2024 (12/2024)" and "Order No. 44/PWD/2024", "क्रमांक: मशा/2024/प्र.12", "f.no.a-12011/1/2024-estt",
+            "F. No. 2(22)/2013-EG-II",
+            "F. No.L-13/14/2014-IGD",
+            "No. LI1019/5/2014-O&M",
+            "O.M. No.2(103)/2014-CERT-In",
+            "D.O. No. 12/3/2024-HS",
+            "D.O. letter No. 5/22/2024",
+            "U.O. No. 44/2024-Fin",
+            "I.D. Note No. 7(2)/2023",
+            "Circular No. 26-JK(GAD) of 2024",
+            "Circular No. SCM/10/2018/614021/IT",
+            "फा. सं. 12/3/2024-रा.भा.",
+            "सं. 5/22/२०२४-स्था",
+            "File No: GAD-SEC/12/2024",
+            "Order No. 44-PWD of 2024 (12/2024)" and "Order No. 44/PWD/2024",
+            "क्रमांक: मशा/2024/प्र.12",
+            "f.no.a-12011/1/2024-estt",
         ],
+    )
     def test_R32_seen(self, text: str) -> None:
         assert kinds(door(f"Dear Sir,\n{text} dated today\n"), "file-number") == [("", "body", 1)]
 
     @pytest.mark.parametrize(
         "text",
         [
-            "Invoice No. 12345", "No. 9876543210", "no. 24/7 support", "No: 10/12/2024", "say no.", "No.1 and/or two", "casino. 12/3/2024", "page no. 3/12", "No. and/or",
+            "Invoice No. 12345",
+            "No. 9876543210",
+            "no. 24/7 support",
+            "No: 10/12/2024",
+            "say no.",
+            "No.1 and/or two",
+            "casino. 12/3/2024",
+            "page no. 3/12",
+            "No. and/or",
             "http://x.in/no.1/2/2024",
         ],
+    )
     def test_not_seen(self, text: str) -> None:
         assert kinds(door(f"Dear Sir,\n{text} today\n"), "file-number") == []
 
@@ -329,13 +453,38 @@ class TestBounds:
     @pytest.mark.parametrize(
         "text",
         [
-            "1" * 1_000_000, "2345 " * 200_000, "234567890123 " * 77_000, "www." * 300_000, "@" * 1_000_000, "a@" * 500_000, "a@b.c " * 160_000, "://" * 330_000,
-            "http://" * 140_000, "t.me/" * 200_000, "tender " * 140_000, "bid evaluation " * 66_000, "no. 1/2/2024 " * 76_000, "f. no" * 200_000, "abcpd1234e " * 90_000,
-            "pan " * 250_000, "uid 2" * 200_000, "a." * 500_000 + "@", "x@" + "a." * 400_000, "> " * 400_000 + "x@gmail.com", "x@gmail.com\n> " * 70_000,
-            "aadhaar " * 60_000 + "234567890123 " * 40_000, "https://urldefense.com/v3/__" * 35_000, "\n" * 900_000 + "x@gmail.com", "f.no." + "(" * 900_000,
-            "technical\n" * 100_000, "http://" + "%41" * 300_000, "१" * 300_000, "regards\n" * 120_000 + "x@gmail.com",
+            "1" * 1_000_000,
+            "2345 " * 200_000,
+            "234567890123 " * 77_000,
+            "www." * 300_000,
+            "@" * 1_000_000,
+            "a@" * 500_000,
+            "a@b.c " * 160_000,
+            "://" * 330_000,
+            "http://" * 140_000,
+            "t.me/" * 200_000,
+            "tender " * 140_000,
+            "bid evaluation " * 66_000,
+            "no. 1/2/2024 " * 76_000,
+            "f. no" * 200_000,
+            "abcpd1234e " * 90_000,
+            "pan " * 250_000,
+            "uid 2" * 200_000,
+            "a." * 500_000 + "@",
+            "x@" + "a." * 400_000,
+            "> " * 400_000 + "x@gmail.com",
+            "x@gmail.com\n> " * 70_000,
+            "aadhaar " * 60_000 + "234567890123 " * 40_000,
+            "https://urldefense.com/v3/__" * 35_000,
+            "\n" * 900_000 + "x@gmail.com",
+            "f.no." + "(" * 900_000,
+            "technical\n" * 100_000,
+            "http://" + "%41" * 300_000,
+            "१" * 300_000,
+            "regards\n" * 120_000 + "x@gmail.com",
         ],
         ids=lambda text: text[:12].strip(),
+    )
     def test_hostile_text_is_linear(self, text: str) -> None:
         normal = normalise(text)
         observer = Observer(scheme())
