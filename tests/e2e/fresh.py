@@ -161,7 +161,6 @@ def furnish(root: Path, authority: Path) -> None:
         rm /usr/sbin/policy-rc.d
         postconf -e inet_interfaces=127.0.0.1 inet_protocols=ipv4 myhostname=mail.example.gov.in maillog_file=/var/log/postfix.log
         useradd -m clerk
-        git config --system url.file:///src/.insteadOf https://git.example.gov.in/gateway 2>/dev/null || true
     """
     run("chroot", str(root), "/bin/sh", "-c", script)
     (root / "etc/gitconfig").write_text('[url "file:///src"]\n\tinsteadOf = https://git.example.gov.in/gateway\n[safe]\n\tdirectory = *\n')
@@ -202,17 +201,10 @@ def booted(root: Path) -> Iterator[int]:
 
 def inside(leader: int, script: str) -> subprocess.CompletedProcess[str]:
     """Runs *script* in the container, as root, with nothing of this machine's environment."""
-    environment = [
-        "env",
-        "-i",
-        "HOME=/root",
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "DEBIAN_FRONTEND=noninteractive",
-    ]
-    return subprocess.run(
-        ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd=/root", *environment, "/bin/sh", "-eu", "-c", script],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    into = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd=/root"]
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    shell = ["env", "-i", "HOME=/root", path, "DEBIAN_FRONTEND=noninteractive", "/bin/sh", "-eu", "-c", script]
+    return subprocess.run([*into, *shell], capture_output=True, text=True, check=False)
 
 
 def main() -> int:
