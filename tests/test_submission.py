@@ -435,12 +435,16 @@ async def test_a_sign_in_is_asked_of_the_keeper(tmp_path: Path) -> None:
         (Authenticated(Reply(250, "2.0.0", "Yes"), LOGIN, SENDERS), 454),
         (Failed("no", 3), 454),
         (Done(), 454),
-        (asyncio.sleep, 454),
+        (None, 454),  # a yes that comes too late
     ],
 )
 async def test_only_a_plain_yes_is_a_yes(tmp_path: Path, answer: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_LOGIN", 0.2)
-    async with keeper(tmp_path, lambda _: asyncio.sleep(5) if answer is asyncio.sleep else answer) as link:
+    async def too_late() -> Authenticated:
+        await asyncio.sleep(2)
+        return Authenticated(Reply(235, "2.7.0", "Yes"), LOGIN, SENDERS)
+
+    async with keeper(tmp_path, lambda _: too_late() if answer is None else answer) as link:
         found = await link.authenticate(LOGIN, "right", "10.1.2.3", "submission")
         assert (found.reply.code, found.login, found.senders) == (code, "", ())
 
