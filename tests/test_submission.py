@@ -440,6 +440,7 @@ async def test_a_sign_in_is_asked_of_the_keeper(tmp_path: Path) -> None:
 )
 async def test_only_a_plain_yes_is_a_yes(tmp_path: Path, answer: Any, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_LOGIN", 0.2)
+
     async def too_late() -> Authenticated:
         await asyncio.sleep(2)
         return Authenticated(Reply(235, "2.7.0", "Yes"), LOGIN, SENDERS)
