@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
@@ -23,7 +22,6 @@ from gateway.cli import invoke, keys, keys_dkim, keys_vault
 from gateway.config import Config
 from gateway.keeper import escrow, vault
 from gateway.keeper.audit import AuditChain, verify
-from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
 from gateway.keeper.vault import Vault, VaultError
 from gateway.stores.base import Batch

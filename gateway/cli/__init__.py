@@ -18,6 +18,7 @@ import typer
 from gateway import __version__
 from gateway.cli import (
     audit,
+    backup,
     check,
     demo,
     exceptions,
@@ -27,6 +28,7 @@ from gateway.cli import (
     profiles,
     quarantine,
     queue,
+    restore,
     rules,
     run,
     samples,
@@ -63,6 +65,8 @@ def application() -> typer.Typer:
     explain.register(app)
     samples.register(app)
     demo.register(app)
+    backup.register(app)
+    restore.register(app)
     for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, logins, keys, store):
         app.add_typer(noun.commands())
     return app

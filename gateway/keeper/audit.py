@@ -158,6 +158,10 @@ class Signer:
         """The signed statement of *now* that the rows of *chain* up to *seq*, whose hash is *digest*, were removed for their age."""
         return self._signed(HeadRow(chain, seq, digest, round(now, 3), self.key_id, ""), _CLOSING)
 
+    def sign(self, statement: bytes) -> bytes:
+        """Ed25519 over *statement*, which begins with words of its own that no head begins with."""
+        return self._key.sign(statement)
+
     def _signed(self, row: HeadRow, kind: str) -> HeadRow:
         signature = base64.b64encode(self._key.sign(_head_text(row, kind))).decode("ascii")
         return HeadRow(row.chain, row.seq, row.hash, row.created, row.key_id, signature)
