@@ -61,7 +61,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.from_ambiguous", "bool", False, "There is not exactly one From field with exactly one plain address: it is nobody's."),
     ("message.from_spoofed", "bool", False, "The display name of From shows an address, or a listed domain, that is not its address's."),
     ("message.from_owned", "bool", True, "The login may use the address of From (true without login, and where From has none)."),
-    ("message.from_authenticated", "bool", False, "A DKIM signature of the domain of From was checked and holds; strangers' mail only."),
+    ("message.from_forged", "bool", False, "From is an address of ours in a stranger's mail, and no DKIM signature of its domain holds."),
     ("message.sender_official", "bool", True, "Every address of Sender is inside government (true where there is none)."),
     ("message.reply_to_official", "bool", True, "Every address of Reply-To is inside government (true where there is none)."),
     ("message.reply_to_private", "bool", False, "An address of Reply-To is of a private provider."),
@@ -148,7 +148,7 @@ LATER: Mapping[str, object] = {
     for name in (
         # Not looked for when the message was decided. Rules of that day did not ask either, and a reviewer has seen the mail since:
         # the ordinary value lets him release it, where "not known" would hold it for ever.
-        "message.from_private", "message.from_ambiguous", "message.from_spoofed", "message.from_owned", "message.from_authenticated",
+        "message.from_private", "message.from_ambiguous", "message.from_spoofed", "message.from_owned", "message.from_forged",
         "message.sender_official", "message.reply_to_official", "message.reply_to_private", "message.auto_forwarded",
         "message.resent", "message.is_report", "observations",
         # Nobody could sign in, no application was known by name, and nobody kept who had written to whom.

@@ -31,9 +31,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def header_facts(
-    headers: Headers, peer: Peer, config: Config, domains: Domains, authentication: Sequence[Authentication] = ()
+    headers: Headers, peer: Peer, config: Config, domains: Domains, *, stranger: bool, authentication: Sequence[Authentication] = ()
 ) -> dict[str, object]:
-    """What the header section says of who wrote, sent and wants the answer."""
+    """What the header section says of who wrote, sent and wants the answer. *stranger*: the originator is not verified."""
     ours = config.originators.domains
     authors = [domain(mailbox) for mailbox in headers.from_addresses]
     seen: dict[str, object] = {
@@ -42,7 +42,7 @@ def header_facts(
         "message.from_ambiguous": len(authors) != 1,
         "message.from_spoofed": bool(headers.from_display) and _spoofed(headers, domains),
         "message.from_owned": not peer.user or all(owned(peer, path(mailbox)) for mailbox in headers.from_addresses),
-        "message.from_authenticated": bool(authentication) and len(authors) == 1 and _authenticated(authors[0], authentication),
+        "message.from_forged": stranger and any(one in ours and not _authenticated(one, authentication) for one in authors),
         "message.sender_official": True,
         "message.reply_to_official": True,
         "message.reply_to_private": False,

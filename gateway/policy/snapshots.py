@@ -72,7 +72,7 @@ def message_facts(
         "message.signed": headers.signed,
         "message.is_list": headers.is_list,
         "message.auto_submitted": headers.auto_submitted.strip().lower() not in ("", "no"),
-        **identity.header_facts(headers, tx.peer, config, domains, authentication),
+        **identity.header_facts(headers, tx.peer, config, domains, stranger=not tx.verified_originator, authentication=authentication),
         "message.first_time_recipients": first_times,
         "leaves": _unlike(_leaf(leaf) for leaf in leaves),
         "findings": _unlike(_findings(classification.evidence, leaves)),
