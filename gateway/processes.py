@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 
 import gateway
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY")
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM")
 _SOCKETS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 

@@ -1,10 +1,11 @@
 """The word between a process and systemd: sockets and credentials that it passes, readiness and signs of life that it hears.
 
-What it is: ``notify``, ``watchdog`` (how often a sign of life is due), ``alive`` (an event loop that gives it), ``inherited`` and
-``unnamed`` (sockets by name), ``passed`` (their descriptors), ``secret`` (where a ``credential:NAME`` lies).
+What it is: ``notify``, ``watchdog`` (how often a sign of life is due), ``alive`` (an event loop that gives it), ``journal``,
+``inherited`` and ``unnamed`` (sockets by name), ``passed`` (their descriptors), ``secret`` (where a ``credential:NAME`` lies).
 Who calls it: each process that is a unit by itself, the supervisor, and whoever reads a file that the config names.
 Must never: raise where systemd is not there; take a socket that was passed to another process; show what a credential holds.
-Sources: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3); systemd.exec(5) "Credentials"; hostile-inputs catalogue O25.
+Sources: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3); systemd.exec(5) "Credentials"; the journal's native protocol;
+hostile-inputs catalogue O25.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 
 from gateway.config import ConfigError
 
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START."""
+JOURNAL = "/run/systemd/journal/socket"
+"""Where the journal takes entries in its own protocol."""
 _CREDENTIAL = "credential:"
 
 
@@ -65,6 +68,22 @@ async def alive(well: Callable[[], bool] = lambda: True) -> None:
         if well():
             notify("WATCHDOG=1")
         await asyncio.sleep(period)
+
+
+def journal(lines: Iterable[str], identifier: str) -> int:
+    """Writes *lines* to the journal under *identifier*, where this process runs under systemd. Returns how many did not get there:
+    the journal never makes anybody wait."""
+    if not os.environ.get("JOURNAL_STREAM"):
+        return 0
+    lost = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock:
+        for line in lines:
+            message = f"MESSAGE={line}\nPRIORITY=6\nSYSLOG_IDENTIFIER={identifier}\n"
+            try:
+                sock.sendto(message.encode("ascii", "backslashreplace"), JOURNAL)
+            except OSError:
+                lost += 1
+    return lost
 
 
 # --- sockets --------------------------------------------------------------------------------------------------------------

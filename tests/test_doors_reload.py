@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.test_doors_workers import Doors, state, wait_for
+from tests.test_doors_workers import Doors, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS, OPEN = 200, 20

@@ -47,7 +47,7 @@ def ask(
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM):
             raise Stop(f"This user may not speak with the {who} at {place}: run the command as root or as the gateway's user.") from error
         if isinstance(cause, OSError) and who == "supervisor" and rights.place(config.run_dir, "keeper-admin.sock").is_socket():
-            raise Stop("The gateway runs as units of systemd; run: systemctl reload 'gateway-*.service', or systemctl status for the state.")
+            raise Stop("The gateway runs as units of systemd; run: systemctl reload 'gateway-*.service' (or status).")
         if isinstance(cause, OSError):
             raise Stop(f"The gateway is not running (no {who} at {place}). Start it with: gateway run --config {path}") from error
         raise Stop(f"The {who} gave no answer ({error}): this user may not ask it, or it has just stopped.") from error

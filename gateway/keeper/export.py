@@ -1,4 +1,4 @@
-"""The decision log as files: JSON lines that follow the audit table.
+"""The decision log as files: JSON lines that follow the audit table, and the same lines in the journal.
 
 What it is: ``Follower``, which copies rows after its stored position to decisions.jsonl and turns the file over by size and age;
 ``forget`` and ``keep_heads``, which remove what is past its retention.
@@ -16,13 +16,19 @@ from pathlib import Path as FilePath
 
 import msgspec
 
+from gateway import logs, systemd
 from gateway.keeper import audit
 from gateway.stores.base import AuditRow, HeadRow
 
+IDENTIFIER = "gateway-decision"
+"""SYSLOG_IDENTIFIER of the lines in the journal: journalctl -t gateway-decision."""
 ROTATE_AT = 100_000_000
 """Octets at which the file is turned over."""
 ROTATE_AFTER = 30 * 86400.0
 """Seconds between the first and the last row of a file: a quiet gateway's files, too, can be removed by their age."""
+
+
+_log = logs.get("housekeeping")
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -74,7 +80,8 @@ class Follower:
         if self._size() >= self._rotate_at or rows[0].created - began >= ROTATE_AFTER:
             self._turn_over()
             began = rows[0].created
-        data = "".join(audit.with_hash(row) + "\n" for row in rows).encode("ascii", "backslashreplace")
+        lines = [audit.with_hash(row) for row in rows]
+        data = "".join(line + "\n" for line in lines).encode("ascii", "backslashreplace")
         try:
             descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
@@ -88,6 +95,9 @@ class Follower:
         except OSError:
             self._position = None
             raise
+        # The file is the whole; the journal gets what it has room for.
+        if lost := systemd.journal(lines, IDENTIFIER):
+            _log.warning("decisions did not get into the journal; the file has them", rows=lost)
         return rows[-1].seq
 
     def _store(self, position: Position) -> None:
