@@ -14,16 +14,22 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path as FilePath
 from typing import Any
 
 import uvloop
 
-from gateway import ipc, logs, policy, requests
-from gateway.config import Config
+from gateway import config as config_file
+from gateway import ipc, logs, policy, requests, rights, systemd
+from gateway.config import Config, ConfigError
 from gateway.keeper import audit, sealing, vault
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.act import Actor
+from gateway.keeper.backup import Backups
 from gateway.keeper.callout import Callout
+from gateway.keeper.copies import Copies
+from gateway.keeper.correspondents import Correspondents
+from gateway.keeper.custody import Custody
 from gateway.keeper.desk import Desk
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.housekeeping import Housekeeping
@@ -31,18 +37,22 @@ from gateway.keeper.login_file import LoginFileError
 from gateway.keeper.login_record import LoginRecord
 from gateway.keeper.logins import SignIns
 from gateway.keeper.notices import Notices
+from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.queue_actions import QueueActions
 from gateway.keeper.relay import Relay
 from gateway.keeper.reports import Reports
-from gateway.keeper.routes import RouteError
+from gateway.keeper.rotation import Rotation
+from gateway.keeper.routes import RouteError, Routes
 from gateway.keeper.signing import Signer, SigningError
-from gateway.policy import Policy, PolicyError
+from gateway.policy import Policy, PolicyError, contacts
 from gateway.requests import Done, Failed, Rows
 from gateway.stores.base import StoreError, StoreFull
 from gateway.stores.sqlite import SqliteStore
 
 _FULL = 4
+_RENEWED = ("rules_dir", "packs", "dkim", "route", "workers", "tls", "listen", "submission", "application")
+"""Options that a reload takes here, or that are none of ours."""
 _log = logs.get("keeper")
 
 
@@ -53,8 +63,10 @@ class CannotStart(Exception):
 class Keeper:
     """Everything that lives in this process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: FilePath | None = None) -> None:
+        """*path*: the file of *config*, read again at a reload."""
         self._config = config
+        self._path = path
         self._policy: Policy | None = None
         self._store = SqliteStore(config.state_dir / "gateway.db")
         self._servers: list[asyncio.AbstractServer] = []
@@ -62,6 +74,7 @@ class Keeper:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._reloading = asyncio.Lock()
         self._started = time.monotonic()
 
     @property
@@ -80,7 +93,10 @@ class Keeper:
             the_vault, made = vault.load(config)
             seal = sealing.load(config.sealed.certificate) if config.sealed.certificate is not None else None
             chain, head_signer = await self._open_store()
-            signer = Signer(config, time.time)
+            self._signer = signer = Signer(config, time.time)
+            unfit = next(contacts.wrong(config, self.policy), "")
+            if unfit:
+                raise PolicyError(unfit)
             register = Register(self._store, time.time)
             await register.load()
             notices = Notices(config, the_vault, lambda: self.policy.explanations)
@@ -96,22 +112,33 @@ class Keeper:
             _log.warning("a vault key was made; keep a copy of state_dir/keys in a safe place")
         reports = Reports(config, the_vault, lambda: self.policy.explanations)
         self._register = register
-        self._actor = Actor(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, seal)
-        quarantine = Quarantine(config, self._store, the_vault, register, reports, self._relay, lambda: self.policy, time.time)
+        parts = (config, self._store, the_vault, register, reports, self._relay, lambda: self.policy)
+        copies = Copies(config, lambda: self.policy)
+        self._correspondents = Correspondents(self._store, the_vault, lambda: self.policy, time.time)
+        notifier = Notifier(config, the_vault, lambda: self.policy, time.time)
+        self._actor = Actor(*parts, copies, self._correspondents, notifier, seal)
+        quarantine = Quarantine(*parts, copies, self._correspondents, time.time)
         self._callout = Callout(config, self._relay.routes, self._relay.resolver, self._relay.contexts)
         queue = QueueActions(self._store, self._relay)
-        self._desk = Desk(self._store, the_vault, register, quarantine, Accounts(self._store, time.time), Logins(), queue, self.health)
-        self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time)
+        accounts = Accounts(self._store, time.time)
+        self._desk = Desk(self._store, the_vault, register, quarantine, accounts, Logins(), queue, self.health, self._purge)
+        self._rotation = Rotation(config, self._store, the_vault, time.time)
+        self._backups = Backups(config, self._store, time.time)
+        self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)
+        self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time, notifier, self._relay)
         await self._relay.start()
         self._housekeeping.start()
+        self._rotation.start()
+        self._backups.start()
         self._sign_ins.start()
-        for name, union, handler in (
-            ("keeper-doors.sock", requests.DoorRequest, self._door),
-            ("keeper-web.sock", requests.WebRequest, self._web),
-            ("keeper-admin.sock", requests.AdminRequest, self._admin),
+        for client, union, handler in (
+            ("doors", requests.DoorRequest, self._door),
+            ("web", requests.WebRequest, self._web),
+            ("admin", requests.AdminRequest, self._admin),
         ):
-            sock = ipc.listen(config.run_dir / name)
-            self._servers.append(await ipc.serve(sock, union, self._counted(handler), allow=_allowed, on_fault=lambda error: _fault(error)))
+            sock = ipc.listen(rights.place(config.run_dir, f"keeper-{client}.sock"))
+            allow = rights.admitted("keeper", client)
+            self._servers.append(await ipc.serve(sock, union, self._counted(handler), allow=allow, on_fault=lambda error: _fault(error)))
         # What a message leaves behind is freed without the collector, which only looks for rings; it need not look 700 objects on.
         gc.set_threshold(20_000, 20, 20)
         gc.freeze()  # what is here now stays: full collections need not walk it
@@ -152,19 +179,41 @@ class Keeper:
         await self._callout.stop()
         await self._sign_ins.stop()
         await self._relay.stop()
+        self._backups.stop()
+        await self._rotation.stop()
         await self._housekeeping.stop()
         await self._store.close()
         _log.info("keeper has stopped")
 
-    def reload(self) -> None:
-        """Takes the rules anew, whole or not at all."""
+    async def reload(self) -> None:
+        """Takes rules, signing keys and routes anew, all or none; says which other options of the config wait for a restart."""
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
+        systemd.reloading()
+        event = "config.reload_failed"
         try:
-            self._policy = policy.load(self._config.rules_dir, self._config, messages=False)
-        except (PolicyError, OSError) as error:
-            _log.error("rules.reload_failed", **{"error.message": str(error)})
+            config = self._config if self._path is None else config_file.load(self._path)
+            signer, routes = Signer(config, time.time), Routes(config)  # what is wrong shows here, before anything changes
+            event = "rules.reload_failed"
+            # Every example is run, as the doors do: what they refuse must not be in force here. In a thread, since mail flows.
+            loaded = await asyncio.to_thread(policy.load, config.rules_dir, config)
+        except (ConfigError, PolicyError, SigningError, RouteError, OSError) as error:
+            _log.error(event, **{"error.message": str(error)})
+            systemd.ready(f"The reload failed, everything is as before: {error}")
             return
-        _log.info("rules.reloaded", **{"gateway.rules_version": self.policy.version})
-        self._reloading = asyncio.get_running_loop().create_task(self._sign_ins.reload(self._config))
+        self._policy = loaded
+        self._signer.take(signer)
+        self._relay.routes.take(routes)
+        waiting = sorted(
+            name for name in type(config).model_fields if name not in _RENEWED and getattr(config, name) != getattr(self._config, name)
+        )
+        if waiting:
+            _log.warning("config.needs_restart", options=waiting, reason="the keeper reads these at its start only; restart it")
+        _log.info("rules.reloaded", **{"gateway.rules_version": loaded.version})
+        self._signing_in = asyncio.get_running_loop().create_task(self._sign_ins.reload(config))
+        systemd.ready(f"Waits for a restart to take: {', '.join(waiting)}." if waiting else "Rules, signing keys and routes are new.")
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -195,6 +244,8 @@ class Keeper:
                 return (Failed("the keeper is stopping", 3) if self._stopping else await self._actor.commit(request, body)), b""
             case requests.GetExceptions():
                 return self._register.current, b""
+            case requests.FirstTimes():
+                return requests.FirstTime(await self._correspondents.first_times(request.sender, request.recipients)), b""
             case requests.VerifyRecipient():
                 return requests.Verified(await self._callout.verify(request.address)), b""
             case requests.Authenticate():
@@ -213,12 +264,18 @@ class Keeper:
     async def _web(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.OneTimeLogin):
             return await self._desk.redeem(request), b""
-        return await self._desk.answer(request, peer)
+        # The page has made sure of the person by itself; to the desk its user is as good as our own.
+        return await self._desk.answer(request, ipc.Credentials(peer.pid, os.geteuid(), peer.gid))
 
     async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.Authenticate):  # gateway logins test: the same limits and the same record
             return await self._sign_ins.authenticate(request), b""
+        if isinstance(request, requests.RotateVault | requests.KeyEvent | requests.MakeBackup):
+            return await self._custody.answer(request, peer), b""
         return await self._desk.answer(request, peer)
+
+    async def _purge(self, user: str) -> dict[str, Any]:
+        return await self._housekeeping.purge(user)
 
     async def health(self) -> Rows | Failed:
         """One row of counters and states; ``Failed`` while nothing can be accepted."""
@@ -232,35 +289,44 @@ class Keeper:
         return Rows((row,))
 
 
-def _allowed(peer: ipc.Credentials) -> bool:
-    """The gateway's own user and root; the mode of the sockets lets nobody else in either."""
-    return peer.uid in (0, os.geteuid())
-
-
 def _fault(error: BaseException) -> None:
     _log.error("a request failed", exc_info=error)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, path: FilePath | None) -> None:
     loop = asyncio.get_running_loop()
-    keeper = Keeper(config)
+    keeper = Keeper(config, path)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await keeper.start()
-    loop.add_signal_handler(signal.SIGHUP, keeper.reload)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(keeper.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    systemd.ready("The keeper answers.")
+    signs = asyncio.create_task(systemd.alive())
     await stop.wait()
+    systemd.stopping()
     await keeper.stop()
+    signs.cancel()
 
 
-def run(config: Config) -> None:
-    """Runs until SIGTERM; SIGHUP reloads the rules. Ends the process with 2 when it cannot start."""
+def run(config: Config, path: FilePath | None = None) -> None:
+    """Runs until SIGTERM; SIGHUP takes rules, signing keys and routes from the config file *path* anew.
+
+    Ends the process with 2 when it cannot start.
+    """
     logs.configure("keeper")
     # The writer thread needs the interpreter lock between two statements; 5 ms of waiting each time would be its whole day.
     sys.setswitchinterval(0.0005)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve(config, path))
     except CannotStart as error:
         _log.critical("the keeper cannot start", **{"error.message": str(error)})
         raise SystemExit(2) from error
