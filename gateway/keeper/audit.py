@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gateway.config import Config
 from gateway.envelope import new_id
 from gateway.keeper import vault
+from gateway.keeper.ntp import Watch
 from gateway.stores.base import AuditEvent, AuditRow, HeadRow
 
 FIRST = "sha256:" + "0" * 64
@@ -40,8 +41,10 @@ _careful = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 class AuditChain:
     """One keeper's chain. Used from the writer's thread only, after ``resume``."""
 
-    def __init__(self, chain_id: str) -> None:
+    def __init__(self, chain_id: str, clock: Watch | None = None) -> None:
+        """*clock*: whose state every record carries; none in it without."""
         self._id = chain_id
+        self._clock = clock
         self._head = self._next = (0, FIRST)
 
     @property
@@ -64,10 +67,12 @@ class AuditChain:
         seq += 1
         document = event.document
         place = {"sequence": seq}
-        own = {
+        own: dict[str, Any] = {
             "chain": self._id, "seq": seq, "prev_hash": before, "reference": event.reference, "department": event.department,
             "disposition": event.disposition, "columns": _columns_hash(event.sender, event.recipient, event.rule),
         }  # fmt: skip
+        if self._clock is not None and (synced := self._clock.synced) is not None:
+            own["ntp"] = {"synced": synced}
         line = canonical(
             {
                 **document,
@@ -190,7 +195,7 @@ def load(config: Config) -> tuple[AuditChain, Signer]:
     if not name.exists():
         vault.make_key_file(name, new_id().encode() + b"\n")
     chain = vault.read_secret(name).decode("ascii", "replace").strip()
-    return AuditChain(chain), signer(config)
+    return AuditChain(chain, Watch()), signer(config)
 
 
 def signer(config: Config) -> Signer:
