@@ -284,7 +284,11 @@ def _explain(
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
-    """What would be decided about each message and why, without acting."""
+    """What would be decided about each message and why, without acting.
+
+    It asks nobody: who has written to whom before is not known here (no recipient counts as new), no DKIM key is fetched (no
+    signature of a stranger counts as checked), and of a login its senders are not known (every sender counts as its own).
+    """
     from gateway import content  # noqa: F401 - the workers inherit what is loaded here
     from gateway import policy as policies
     from gateway.cli import workers

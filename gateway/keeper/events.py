@@ -29,6 +29,9 @@ _ACTIONS = {
     Disposition.DEFER: ("message-deferred", "info"),
 }
 
+_DOUBTS = ("from_ambiguous", "from_spoofed", "from_forged", "resent", "auto_forwarded")
+"""Facts on whose mail it is that the log names where they are true: other origin fields change no decision, but are recorded."""
+
 WordsHash = Callable[[str], str]
 
 
@@ -75,9 +78,15 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
         gateway["subject_hash"] = words_hash(subject)
     if peer.user:
         gateway["user"] = peer.user
+    if application := verdict.message_facts.get("originator.application"):
+        gateway["application"] = application
+    if doubts := [name for name in _DOUBTS if verdict.message_facts.get(f"message.{name}")]:
+        gateway["identity"] = doubts
     email: dict[str, Any] = {"local_id": tx.id, "message_id": headers.message_id}
-    if headers.from_addresses:
-        email["from"] = {"address": list(headers.from_addresses[:10])}
+    named = (("from", headers.from_addresses), ("sender", headers.sender_addresses), ("reply_to", headers.reply_to_addresses))
+    for name, addresses in named:
+        if addresses := tuple(filter(None, addresses)):
+            email[name] = {"address": list(addresses[:10])}
     if attachments:
         email["attachments"] = [{"file": _file(leaf, hide)} for leaf in attachments]
     source = {"ip": peer.ip, "port": peer.port}
