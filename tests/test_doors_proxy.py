@@ -222,6 +222,28 @@ async def test_submission_behind_a_balancer(certificate: Tls) -> None:
         assert (await client.reply()).startswith("554 5.7.1 Your computer's address 192.0.2.1 is not on the list")
 
 
+@pytest.mark.parametrize("header", [v2("127.0.0.1", command=0x20), b"PROXY UNKNOWN\r\n"])
+async def test_nobody_signs_in_from_where_the_balancer_does_not_say(certificate: Tls, header: bytes) -> None:
+    async with behind("smtps", certificate) as door:
+        client = await door.connect(before=header, tls=True)  # greeted: the balancer sees that we are well
+        assert "AUTH" not in await client.ask("EHLO client.example")
+        assert (await client.ask(SIGN_IN)).startswith("554 5.7.1 The load balancer did not say")
+        assert (await client.ask(f"MAIL FROM:<{LOGIN}>")).startswith("554 5.7.1")
+        assert door.memory.sign_ins == []
+
+
+@pytest.mark.parametrize("more", [{"listen": {"networks": ["203.0.113.0/24"]}}, {"submission": {"vpn": ["203.0.113.0/24"]}}])
+async def test_a_whole_office_behind_one_address_is_no_stranger(certificate: Tls, more: dict[str, Any]) -> None:
+    async with behind("smtps", certificate, limits={"connections_per_ip": 1, "connections_per_minute": 1}, **more) as door:
+        kept = [await door.connect(before=v2("203.0.113.7"), tls=True) for _ in range(3)]
+        assert len(door.door.sessions) == len(kept)
+        for client in kept:
+            assert (await client.ask("QUIT")).startswith("221")
+            assert await client.closed()
+        await asyncio.sleep(0.05)
+        assert (door.door.sessions, door.door._callers._sessions) == (set(), {})
+
+
 async def test_starttls_behind_a_balancer(certificate: Tls) -> None:
     async with behind("submission", certificate) as door:
         client = await door.connect(before=v2("10.1.2.3"))

@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_barred", "_born", "_codec", "_command_since", "_door", "_end_of_input", "_entered", "_handling", "_ip", "_last",
+        "_barred", "_born", "_codec", "_command_since", "_door", "_end_of_input", "_entered", "_handling", "_ip", "_known", "_last",
         "_linger_until", "_listed", "_listener", "_loop", "_named", "_peer", "_port", "_read_paused", "_reserved", "_settings",
         "_text_since", "_through", "_timer", "_tls_data", "_transport", "_waiting_since", "_write_paused",
     )  # fmt: skip
@@ -63,6 +63,8 @@ class Connection(asyncio.Protocol):
         self._codec = self._make_codec()
         self._transport: asyncio.Transport | None = None
         self._ip, self._port, self._listed = "", 0, False
+        self._known = False
+        """No stranger to the limits: in a listed network, or in the list of this listener."""
         self._through = ""
         self._named = True
         self._entered = False
@@ -89,11 +91,15 @@ class Connection(asyncio.Protocol):
         self._through, self._named = through, named
         # Whoever is behind a balancer that does not say so must not pass for the balancer.
         self._listed = named and self._ip in self._settings.networks
-        return self._door.enter(self, self._ip, self._listed)
+        self._known = self._listed or (named and self._is_expected())
+        return self._door.enter(self, self._ip, self._known)
+
+    def _is_expected(self) -> bool:
+        return self._listener.networks is not None and self._ip in self._listener.networks
 
     def leave(self) -> None:
         """Takes back ``enter``: there was no session."""
-        self._door.leave(self, self._ip, self._listed)
+        self._door.leave(self, self._ip, self._known)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the client in, or says 421."""
@@ -120,7 +126,7 @@ class Connection(asyncio.Protocol):
 
     def _welcome(self) -> None:
         delay = self._settings.config.limits.greet_delay
-        if self._listed or not delay:
+        if self._known or not delay:
             self._greet()
         else:
             self._timer = self._loop.call_later(delay, self._greet)
@@ -170,7 +176,7 @@ class Connection(asyncio.Protocol):
         if not self._handling:
             self._give_memory()
         self._codec.close()
-        self._door.leave(self, self._ip, self._listed)
+        self.leave()
 
     # --- STARTTLS -----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from gateway.wire.smtp_submission import SubmissionServer
 SIGN_IN = Reply(530, "5.7.0", "Sign in before sending.")
 START_TLS = Reply(530, "5.7.0", "Start TLS and sign in before sending.")
 VPN = Reply(530, "5.7.0", "Connect through the government VPN and sign in before sending.")
+UNNAMED = Reply(554, "5.7.1", "The load balancer did not say where you connect from. Ask your IT cell.")
 WRONG = Reply(535, "5.7.8", "The login or the password is wrong.")
 NOT_CHECKED = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
 TOO_MANY = Reply(421, "4.7.0", "Too many failed logins in this session; closing it. Check login and password before you try again.")
@@ -75,12 +76,18 @@ class Submission(Session):
     def _welcome(self) -> None:
         """Greets at once: programs that talk too early are none of those that can sign in."""
         vpn = self._settings.vpn
-        if self._barred is None and vpn is not None and self._ip not in vpn:
+        if self._barred is None and not self._named:
+            self._barred = UNNAMED  # its own address must not open what a login's networks or the VPN close
+        elif self._barred is None and vpn is not None and self._ip not in vpn:
             self._barred = VPN
         self._codec.barred = self._barred
         if self._listener.implicit_tls:
             self._codec.under_tls(self._ehlo_under_tls())
         self._greet()
+
+    def _is_expected(self) -> bool:
+        vpn = self._settings.vpn
+        return super()._is_expected() or (vpn is not None and self._ip in vpn)
 
     def _ehlo_under_tls(self) -> bytes:
         return self._settings.submission.ehlo(tls=True, auth=self._barred is None)
