@@ -22,6 +22,7 @@ from gateway.cli import invoke, keys, keys_dkim, keys_vault
 from gateway.config import Config
 from gateway.keeper import escrow, vault
 from gateway.keeper.audit import AuditChain, verify
+from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
 from gateway.keeper.vault import Vault, VaultError
 from gateway.stores.base import Batch
@@ -397,3 +398,40 @@ def test_the_list_names_every_key_and_shows_none(home: Path, capsys: pytest.Capt
     for file in (home / "state" / "keys").glob("*.key"):
         assert file.read_text().strip() not in out
     assert keys.listed(Config(state_dir=home / "none"))[0]["note"] == "missing"
+
+
+async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: Path) -> None:
+    """Shown with the reason, not released, refused with a report; what came after the loss opens as ever."""
+    from gateway.ipc import Credentials
+    from gateway.keeper.accounts import Accounts, Logins
+    from gateway.keeper.desk import Desk
+    from gateway.requests import ShowHeld
+    from gateway.stores.base import UserRow
+    from gateway.verdict import Disposition
+    from tests import keeper_kit as kit
+
+    room = await kit.Room(tmp_path).open()
+    lost = Vault({"lost": b"\x09" * 32}, "lost")
+    whole = room.vault._ring
+    room.vault.adopt(lost)
+    tx = kit.transaction()
+    await room.commit(tx, kit.verdict(room.version, kit.recipient("desk@finance.nic.in", Disposition.HOLD)))
+    room.vault._ring = whole
+    after = kit.transaction()
+    await room.commit(after, kit.verdict(room.version, kit.recipient("desk@finance.nic.in", Disposition.HOLD)))
+    clock = lambda: room.now  # noqa: E731
+    parts = (room.store, room.vault, room.register, room.quarantine, Accounts(room.store, clock), Logins())
+    desk = Desk(*parts, *([None] * (len(Desk.__init__.__annotations__) - 1 - len(parts))))  # type: ignore[arg-type]
+    shown = {}
+    for one in (tx, after):
+        answer, _ = await desk.answer(ShowHeld(one.reference), Credentials(1, os.geteuid(), 0))
+        (shown[one.reference],) = answer.rows
+    assert shown[tx.reference]["unreadable"] == "it needs vault key lost, which is not here; put it back from paper: gateway keys recover"
+    assert shown[tx.reference]["subject"] == "(cannot be opened)"
+    assert shown[after.reference]["unreadable"] == ""
+    reviewer = UserRow("meera", "meera", "meera@dept.gov.in", "", 0.0)
+    with pytest.raises(Wrong, match="needs vault key lost"):
+        await room.quarantine.release(tx.reference, "urgent", (), reviewer)
+    assert await room.quarantine.export(after.reference, "a look", reviewer) == CONTENT
+    assert "refused" in await room.quarantine.refuse(tx.reference, "the key is lost", reviewer)
+    await room.close()

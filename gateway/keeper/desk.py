@@ -96,7 +96,15 @@ class Desk:
         row, message, kept, details = await self._quarantine.read(request.id)
         approvals = await self._store.approvals(row.id)
         history = await self._store.audit_rows(reference=message.reference)
-        return Rows((records.held_in_full(row, await self._subject(row), kept, details, approvals, history),))
+        shown = records.held_in_full(row, await self._subject(row), kept, details, approvals, history)
+        return Rows((shown | {"unreadable": await self._unreadable(row)},))
+
+    async def _unreadable(self, row: HoldRow) -> str:
+        """Why the content cannot be opened here (a vault key is lost); empty when it can, or is gone, or is the officer's alone."""
+        body = await self._store.body(row.body_id)
+        if body is None or body.sealed or body.key_id in self._vault.ids:
+            return ""
+        return f"it needs vault key {body.key_id}, which is not here; put it back from paper: gateway keys recover"
 
     async def _release(self, request: requests.ReleaseHeld, peer: Credentials) -> Rows:
         user = await self._accounts.reviewer(peer, request.user)

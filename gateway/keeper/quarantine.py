@@ -225,7 +225,7 @@ class Quarantine:
         Wrong, StoreError."""
         reason = _needed(reason)
         async with self._one:
-            item = await self._item(id)
+            item = await self._item(id, opened=False)
             if item.hold.state not in OPEN:
                 raise Wrong(f"this message is {item.hold.state.value} already", 1)
             told = await self._end(item, HoldState.REFUSED, "held-refused", "refused-by-reviewer", user.name, reason, by)
@@ -234,7 +234,7 @@ class Quarantine:
     async def expire(self, hold: HoldRow) -> None:
         """Ends a record whose deadline has passed: reported to a verified originator, else recorded only. Raises StoreError."""
         async with self._one:
-            item = await self._item(hold.id)
+            item = await self._item(hold.id, opened=False)
             if item.hold.state in OPEN:
                 await self._end(item, HoldState.EXPIRED, "held-expired", "hold-expired", "", "")
 
@@ -284,7 +284,8 @@ class Quarantine:
 
     # --- the parts ----------------------------------------------------------------------------------------------------
 
-    async def _item(self, id: str) -> _Item:
+    async def _item(self, id: str, *, opened: bool = True) -> _Item:
+        """Raises Wrong; without *opened* what a lost key has sealed is left out instead: to be looked at, refused, or expired."""
         hold = await self._store.hold(id)
         message = await self._store.message(hold.message_id) if hold is not None else None
         if hold is None or message is None:
@@ -292,7 +293,9 @@ class Quarantine:
         try:
             details = recorded.read_details(message, self._vault)
         except VaultError as error:
-            raise Wrong(str(error), 3) from error
+            if opened:
+                raise Wrong(str(error), 3) from error
+            details = Details()
         return _Item(hold, message, recorded.read(message), details)
 
     async def _content(self, item: _Item) -> bytes:
@@ -339,7 +342,7 @@ class Quarantine:
 
     async def read(self, id: str) -> tuple[HoldRow, MessageRow, Kept, Details]:
         """One held record with what belongs to it. Raises Wrong, StoreError."""
-        item = await self._item(id)
+        item = await self._item(id, opened=False)
         details = replace_for_sealed(item.details) if item.hold.sealed else item.details
         return item.hold, item.message, item.kept, details
 

@@ -323,7 +323,7 @@ class Relay:
         try:
             return self._vault.open(row) if row.size < _BIG else await asyncio.to_thread(self._vault.open, row)
         except VaultError as error:
-            raise Damaged("the content cannot be opened") from error
+            raise Damaged(f"the content cannot be opened: {error}") from error
 
     async def _end(
         self, job: Job, replies: Sequence[Reply], way: str = "", *, dsn: bool = True, sent_sha256: str = "", fault: Fault | None = None,
