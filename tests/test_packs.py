@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,28 @@ def test_check_warns_where_a_rule_stops_all_mail_of_a_domain() -> None:
     assert found["senders", "warning"] == (
         "every message from board.gov.in to a government address is refused by the rule sender-not-of-gujarat of the pack gujarat\n"
     )
+
+
+# --- which rule speaks --------------------------------------------------------------------------------------------------
+
+
+def test_of_rules_that_decide_alike_the_more_fitting_one_speaks(alone: dict[str, policy.Policy]) -> None:
+    gujarat = alone["gujarat"].rules
+    own = rule_loader.ordinary(RECIPIENTS[5] | {"originator.domain": "it.gujarat.gov.in"})
+    decision = gujarat.evaluate(own)
+    assert (decision.rule, decision.explain) == ("self-forwarding", "self-forwarding")
+    assert decision.hits == ("outbound-to-private-provider", "self-forwarding")
+    assert gujarat.evaluate(own | {"recipient.resembles_sender": False}).rule == "outbound-to-private-provider"
+    assert gujarat.evaluate(own | {"message.level": int(Level.CONFIDENTIAL)}).rule == "classified-to-non-government"
+    secret = gujarat.evaluate(own | {"message.level": int(Level.SECRET)})
+    assert (secret.rule, secret.session) == ("secret-on-the-internet", True)
+
+
+@pytest.mark.parametrize("name", ["no-such-rule", "ambiguous-message", "secret-on-the-internet"])
+def test_no_rule_takes_the_place_of_one_that_decides_otherwise(tmp_path: Path, name: str) -> None:
+    shutil.copytree(RULES, tmp_path / "rules")
+    file = tmp_path / "rules" / "policy" / "20-gujarat.toml"
+    text = file.read_text("utf-8").replace('instead_of = "outbound-to-non-government"', f'instead_of = "{name}"')
+    file.write_text(text, "utf-8")
+    with pytest.raises(policy.PolicyError, match=r"20-gujarat.toml:\d+: rule.instead_of: .*" + name):
+        policy.load(tmp_path / "rules", Config())

@@ -27,7 +27,8 @@ _CLASS = {Disposition.DELIVER: "2", Disposition.HOLD: "4", Disposition.REFUSE: "
 _MAILBOXES = {"notify": rules.NOTIFIED, "copy": rules.COPIED}
 _RULE: Mapping[str, type | tuple[type, ...]] = {
     "id": str, "title": str, "source": str, "when": str, "then": str, "mode": str, "explain": str, "status": str, "tag": (str, list),
-    "archive": (str, list), "notify": (str, list), "copy": (str, list), "session": bool, "sealed": bool, "example": list,
+    "archive": (str, list), "notify": (str, list), "copy": (str, list), "instead_of": (str, list),
+    "session": bool, "sealed": bool, "example": list,
 }  # fmt: skip
 _EXAMPLE: Mapping[str, type | tuple[type, ...]] = {
     "expect": str, "fires": bool, "message": str, "facts": dict, "from": str, "to": str,
@@ -38,6 +39,7 @@ def load(folder: Path, root: Path, packs: Sequence[str], sentences: frozenset[st
     """The rules of every file of *folder* that is in force. Raises PolicyError; *sentences* are the explanation keys there are."""
     found: list[Rule] = []
     seen: dict[str, str] = {}
+    every: list[Rule] = []
     there: set[str] = set()
     for path in source.files(folder):
         file = source.read(path, root)
@@ -53,6 +55,7 @@ def load(folder: Path, root: Path, packs: Sequence[str], sentences: frozenset[st
             if rule.id in seen:
                 raise file.fail(file.line("rule", index, "id"), "rule.id", f"{rule.id!r} stands in {seen[rule.id]} too")
             seen[rule.id] = f"{file.name}:{rule.line}"
+            every.append(rule)
             if not pack or pack in packs:
                 found.append(rule)
     for pack in packs:
@@ -60,9 +63,22 @@ def load(folder: Path, root: Path, packs: Sequence[str], sentences: frozenset[st
             raise PolicyError(f"{folder}: the config names the pack {pack!r}, but no file has it")
     if not found:
         raise PolicyError(f"{folder}: holds no rule that is in force")
+    _replaced(every)
     ruleset = RuleSet(tuple(found), version)
     _try(ruleset)
     return ruleset
+
+
+def _replaced(every: Sequence[Rule]) -> None:
+    """What ``instead_of`` names is a rule that decides alike, and none that is answered in the session: those explain themselves."""
+    known = {rule.id: rule for rule in every}
+    for rule in every:
+        for name in rule.instead_of:
+            other = known.get(name)
+            if other is None:
+                raise PolicyError(f"{rule.file}:{rule.line}: rule.instead_of: there is no rule {name!r}")
+            if other.then is not rule.then or other.session:
+                raise PolicyError(f"{rule.file}:{rule.line}: rule.instead_of: {name!r} has another then, or is answered in the session")
 
 
 def _try(ruleset: RuleSet) -> None:
@@ -110,6 +126,9 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
         raise wrong("explain", "is needed for a rule that refuses, holds or defers")
     if explain and explain not in sentences:
         raise wrong("explain", f"{explain!r} is in no file of explanations")
+    instead_of = _names(file, index, table, "instead_of")
+    if instead_of and not explain:
+        raise wrong("instead_of", "goes with explain only")
     session, sealed = table.get("session", False), table.get("sealed", False)
     if session and then is not Disposition.REFUSE:
         raise wrong("session", "goes with refuse only")
@@ -122,7 +141,7 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     examples = _examples(file, index, before, table.get("example", []), then, mode)
     return Rule(
         identifier, table["title"], table["source"], table["when"], then, explain, status, mode, effects["tag"], effects["archive"],
-        effects["notify"], effects["copy"], session, sealed, pack, examples, file.name, file.line("rule", index),
+        effects["notify"], effects["copy"], session, sealed, instead_of, pack, examples, file.name, file.line("rule", index),
     )  # fmt: skip
 
 

@@ -63,6 +63,8 @@ class Rule:
     """A refusal that is given in the session to all recipients, with nothing stored."""
     sealed: bool = False
     """What is held is sealed to the security officer's certificate."""
+    instead_of: tuple[str, ...] = ()
+    """Rules whose place it takes as the one that is named and explained, where both decide alike."""
     pack: str = ""
     examples: tuple[Example, ...] = ()
     file: str = ""
@@ -191,7 +193,7 @@ def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, .
     doubtful = [rule for rule in unknown if rule.then is not None and rule.then > Disposition.DELIVER]
     winner = merge([(then, True) for _, then in deciding] + [(Disposition.DEFER, False) for _ in doubtful])
     hits = tuple(rule.id for rule, then in deciding if Disposition.DELIVER < then <= winner)
-    first = next((rule for rule, then in deciding if then is winner), None)
+    first = _named([rule for rule, then in deciding if then is winner])
     tags = tuple(dict.fromkeys(tag for rule in enforced for tag in rule.tags))
     archive = tuple(dict.fromkeys(name for rule in enforced for name in rule.archive))
     notify = tuple(dict.fromkeys(name for rule in enforced for name in rule.notify))
@@ -209,6 +211,12 @@ def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, .
         sealed=any(rule.sealed for rule, then in deciding if then is winner),
         unknown=names,
     )  # fmt: skip
+
+
+def _named(winners: list[Rule]) -> Rule | None:
+    """The rule that speaks for the decision: the first of *winners*, or the first of them that takes that one's place."""
+    first = winners[0] if winners else None
+    return next((rule for rule in winners if first is not None and first.id in rule.instead_of), first)
 
 
 def check(text: str) -> None:
