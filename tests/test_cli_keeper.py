@@ -260,3 +260,58 @@ def test_without_a_gateway_the_command_says_how_to_start_it(tmp_path: Path, caps
         assert err == f"gateway: The gateway is not running (no keeper at {place}). Start it with: gateway run --config {config}\n"
     assert invoke(["reload", "--config", str(config)]) == 1
     assert "supervisor.sock" in capsys.readouterr().err
+
+
+START = ["profiles", "start", "disaster", "--reason", "flood", "--requester", "a", "--approver", "b"]
+
+
+def test_a_profile_is_started_listed_and_ended(site: Site) -> None:
+    on = {"id": "p1", "name": "disaster", "state": "active", "reason": "flood", "expires": 2e9}
+    site.keeper.answers[requests.StartProfile] = requests.Rows((on,))
+    code, out, err = site.run(*START, "--for", "48h")
+    assert (code, err) == (0, "")
+    assert "p1" in out
+    assert "classified mail apply as before" in out
+    sent = site.keeper.asked[0]
+    assert (sent.name, sent.reason, sent.requester, sent.approver) == ("disaster", "flood", "a", "b")
+    assert abs(sent.expires - time.time() - 48 * 3600) < 5
+    site.keeper.answers[requests.ListProfiles] = requests.Rows((on,))
+    assert "flood" in site.run("profiles", "list", "--all")[1]
+    assert site.keeper.asked[-1] == requests.ListProfiles(True)
+    site.keeper.answers[requests.EndProfile] = requests.Rows(({**on, "state": "ended"},))
+    assert site.run("profiles", "end", "disaster", "--reason", "over") == (0, "the profile disaster (p1) has ended\n", "")
+    assert site.keeper.asked[-1] == requests.EndProfile("disaster", "over", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (START, "say when it ends"),
+        ([*START, "--for", "2d", "--until", "2030-01-01T00:00Z"], "say when it ends"),
+        ([*START[:3], *START[5:], "--for", "2d"], "--reason is missing"),
+        ([*START[:5], *START[7:], "--for", "2d"], "--requester is missing"),
+        ([*START[:7], "--for", "2d"], "--approver is missing"),
+        ([*START, "--until", "2020-01-01T00:00Z"], "is past"),
+    ],
+)
+def test_a_profile_needs_a_reason_two_people_and_an_end(site: Site, words: list[str], wrong: str) -> None:
+    code, out, err = site.run(*words)
+    assert (code, out) == (2, "")
+    assert wrong in err
+    assert site.keeper.asked == []
+
+
+def test_a_removal_is_asked_for_once_more_and_says_how_much_went(site: Site) -> None:
+    gone = {"audit": 12, "messages": 3, "correspondents": 0, "entries": 1, "files": 2, "finished": False}
+    site.keeper.answers[requests.Purge] = requests.Rows((gone,))
+    code, out, err = site.run("audit", "purge")
+    assert code != 0, "nobody is there to say yes"
+    assert "decisions 365 days" in out
+    assert site.keeper.asked == []
+    code, out, err = site.run("audit", "purge", "--yes")
+    assert (code, err) == (0, "")
+    assert "12 rows of the decision log, 3 finished messages" in out
+    assert "there is more" in out
+    code, out, _ = site.run("audit", "purge", "--json", "--as", "asha")
+    assert (code, json.loads(out)) == (0, gone)
+    assert site.keeper.asked[-1] == requests.Purge("asha")

@@ -485,3 +485,32 @@ async def test_the_register_is_listed_by_pages(keeper: Running) -> None:
     assert len(every) == 3
     assert await rows(keeper, requests.ListExceptions(limit=2)) == every[:2]
     assert await rows(keeper, requests.ListExceptions(limit=2, after=every[1]["id"])) == every[2:]
+
+
+async def test_profiles_first_times_and_removal_are_asked_over_the_sockets(keeper: Running) -> None:
+    asked = requests.StartProfile("disaster", "flood", "asha", "bina", time.time() + 3600)
+    [on] = await rows(keeper, asked)
+    register, _ = await keeper.door.call(requests.GetExceptions())
+    assert isinstance(register, Exceptions)
+    assert [row.id for row in register.profiles] == [on["id"]]
+    assert await rows(keeper, requests.ListProfiles()) == [on]
+    answer, _ = await keeper.admin.call(requests.StartProfile("disaster", "flood", "asha", "asha", time.time() + 3600))
+    assert isinstance(answer, Failed)
+    assert answer.code == 1
+    [ended] = await rows(keeper, requests.EndProfile("disaster", "all well"))
+    assert (ended["id"], ended["state"]) == (on["id"], "ended")
+    assert await rows(keeper, requests.ListProfiles()) == []
+    assert [row["state"] for row in await rows(keeper, requests.ListProfiles(all=True))] == ["ended"]
+    first, _ = await keeper.door.call(requests.FirstTimes("so@dept.gov.in", ("a@nic.in",)))
+    assert first == requests.FirstTime(("a@nic.in",))
+    [gone] = await rows(keeper, requests.Purge())
+    assert gone == {"audit": 0, "messages": 0, "correspondents": 0, "entries": 0, "files": 0, "finished": True}
+
+
+async def test_a_keeper_whose_registry_is_a_private_mailbox_does_not_start(tmp_path: Path) -> None:
+    from gateway.config import Config, Contacts
+    from gateway.keeper.service import CannotStart, Keeper
+
+    keeper = Keeper(Config(state_dir=tmp_path, contacts=Contacts(registry="registry@gmail.com")))
+    with pytest.raises(CannotStart, match=r"contacts.registry: registry@gmail.com is neither"):
+        await keeper.start()
