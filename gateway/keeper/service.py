@@ -197,7 +197,7 @@ class Keeper:
             config = self._config if self._path is None else config_file.load(self._path)
             signer, routes = Signer(config, time.time), Routes(config)  # what is wrong shows here, before anything changes
             event = "rules.reload_failed"
-            # Every example is run, as the doors do: what they refuse must not be in force here. In a thread, since mail flows.
+            # In a thread, since mail flows meanwhile.
             loaded = await asyncio.to_thread(policy.load, config.rules_dir, config)
         except (ConfigError, PolicyError, SigningError, RouteError, OSError) as error:
             _log.error(event, **{"error.message": str(error)})
