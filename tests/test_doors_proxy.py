@@ -15,8 +15,12 @@ import uvloop
 
 from gateway.config import Tls
 from gateway.doors import tls
+from gateway.envelope import Peer
+from gateway.keeper import events
+from gateway.policy import decide
 
 from .smtp_door import OURS, Client, Running, any_context, make_certificate, make_config, running
+from .test_decide import CONFIG, NONE, POLICY, inspection, transaction
 
 LOGIN = f"a@{OURS}"
 SIGN_IN = "AUTH PLAIN " + base64.b64encode(f"\0{LOGIN}\0right".encode()).decode()
@@ -272,3 +276,10 @@ async def test_O13_a_stop_while_a_header_is_awaited() -> None:
         await asyncio.sleep(0.02)
         await door.door.drain(0.1)
         assert await client.closed()
+
+
+def test_the_decision_log_names_client_and_balancer() -> None:
+    tx = transaction("a@ministry.gov.in", peer=Peer("10.1.2.3", helo="pc", listed=True, through="10.0.0.2"))
+    verdict = decide.decide(tx, inspection(), POLICY, NONE, CONFIG)
+    (event,) = events.decisions(tx, verdict, {}, 0.0, lambda word: word, "gw")
+    assert (event.document["source"]["ip"], event.document["gateway"]["through"]) == ("10.1.2.3", "10.0.0.2")

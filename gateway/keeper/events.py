@@ -78,6 +78,8 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
         gateway["subject_hash"] = words_hash(subject)
     if peer.user:
         gateway["user"] = peer.user
+    if peer.through:
+        gateway["through"] = peer.through  # the load balancer, which is not the source
     if application := verdict.message_facts.get("originator.application"):
         gateway["application"] = application
     if doubts := [name for name in _DOUBTS if verdict.message_facts.get(f"message.{name}")]:
