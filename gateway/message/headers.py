@@ -110,11 +110,11 @@ def _read_slowly(text: str) -> tuple[list[tuple[str, str]], list[str]]:
         name, colon, value = line.partition(":")
         if colon and _NAME.fullmatch(name):
             found.append((name, value))
-        elif line.startswith(("From ", ">From ")):
-            problems[MBOX_LINE] = None
-        elif colon and _NAME.fullmatch(name.rstrip(" \t")):
+        elif colon and _NAME.fullmatch(name.rstrip(" \t")):  # before the mailbox separator: "From :" is a From field to many
             problems[SPACE_BEFORE_COLON] = None
             found.append((name.rstrip(" \t"), value))
+        elif line.startswith(("From ", ">From ")):
+            problems[MBOX_LINE] = None
         elif line or number == 0:
             problems[NOT_A_FIELD] = None
             found.append(("", line))

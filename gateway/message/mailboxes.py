@@ -83,7 +83,7 @@ def shown_with(value: str) -> str:
     else:
         phrase = _ANGLES.sub(" ", value)
     phrase = phrase.strip(" \t")
-    if phrase[:1] == '"' and phrase[-1:] == '"':
+    if phrase[:1] + phrase[-1:] in ('""', "()"):
         phrase = phrase[1:-1]
     if "\\" in phrase:
         phrase = _ESCAPED.sub(r"\1", phrase)
