@@ -1,9 +1,10 @@
 """Looks at the machine: what would bite later, in one line each with what to do.
 
-What it is: checks of interpreter, disk, permissions and clock. Each returns Findings; none changes anything.
+What it is: checks of interpreter, disk and permissions, and ``Finding``. Each returns Findings; none changes anything. The other
+``doctor_*`` files look at one neighbour each.
 Who calls it: ``gateway doctor`` and ``gateway check``.
 Must never: refuse a start; print a secret.
-Sources: hostile-inputs catalogue 4.7 (interpreter versions with known flaws), O15; CERT-In Directions of 28 April 2022 (clock).
+Sources: hostile-inputs catalogue 4.7 (interpreter versions with known flaws), O15.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _file_system(place: str) -> str:
 def permissions(config: Config) -> Iterator[Finding]:
     """Who may read the state and the keys."""
     secrets = [entry.key_file for entry in config.dkim]
-    secrets += [path for path in (config.vault.key_file, config.tls.key) if path is not None]
+    secrets += [path for path in (config.vault.key_file, config.tls.key, config.submission.logins) if path is not None]
     keys = config.state_dir / "keys"
     try:
         secrets += sorted(keys.glob("*")) if keys.is_dir() else []
@@ -123,39 +124,8 @@ def permissions(config: Config) -> Iterator[Finding]:
         yield Finding("permissions", "warning", "runs as root; the gateway needs a user of its own and no privilege but its ports")
 
 
-def clock() -> Iterator[Finding]:
-    """Whether the kernel's clock is disciplined (adjtimex STA_UNSYNC)."""
-    state = _clock_state()
-    if state is None:
-        yield Finding("clock", "warning", "whether the clock is kept by NTP cannot be known here")
-    elif state:
-        yield Finding("clock", "ok", "the kernel says that the clock is synchronised")
-    else:
-        text = "the clock is not synchronised; records must carry true time: use NTP with samay1.nic.in and samay2.nic.in"
-        yield Finding("clock", "warning", text)
-
-
-def _clock_state() -> bool | None:
-    import ctypes
-
-    class Timex(ctypes.Structure):
-        """struct timex, as far as its status; the rest is room."""
-
-        _fields_ = [
-            ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("freq", ctypes.c_long), ("maxerror", ctypes.c_long),
-            ("esterror", ctypes.c_long), ("status", ctypes.c_int), ("rest", ctypes.c_char * 256),
-        ]  # fmt: skip
-
-    try:
-        result = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(Timex()))
-    except (OSError, AttributeError):
-        return None
-    return None if result < 0 else result != 5  # TIME_ERROR: not synchronised
-
-
 def examine(config: Config) -> Iterator[Finding]:
-    """All checks of this machine."""
+    """What this machine is: interpreter, disk, permissions. Clock, libraries and neighbours have files of their own."""
     yield from interpreter()
     yield from disk(config)
     yield from permissions(config)
-    yield from clock()

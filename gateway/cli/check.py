@@ -311,13 +311,30 @@ def _check(
     _print(findings(), json)
 
 
-def _doctor(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
-    """Look at this machine: interpreter, disk, permissions, clock. A warning never keeps the gateway from starting."""
-    from gateway import doctor
+def _doctor(
+    context: typer.Context,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the next hops and the DNS.")] = False,
+    json: Json = False,
+    config: ConfigFile = "",
+) -> None:
+    """Look at this machine and its neighbours: interpreter, libraries, disk, permissions, clock, certificates, Postfix, next hops, DKIM in
+    the DNS. Each line is ok, or says what to do; nothing keeps the gateway from starting."""
+    from gateway import doctor, doctor_clock, doctor_dkim, doctor_hops, doctor_libraries, doctor_postfix
     from gateway.config import Config
 
     loaded = load_config(config_path(context, config)) if has_config(context, config) else Config()
-    _print(doctor.examine(loaded), json)
+
+    def findings() -> Iterator[Finding]:
+        yield from doctor.examine(loaded)
+        yield from doctor_libraries.examine()
+        yield from doctor_clock.examine()
+        yield from _certificates(loaded)
+        yield from doctor_postfix.examine(loaded)
+        if not offline:
+            yield from doctor_hops.examine(loaded)
+            yield from doctor_dkim.examine(loaded)
+
+    _print(findings(), json)
 
 
 def register(app: typer.Typer) -> None:
