@@ -242,4 +242,4 @@ async def running(
         server.close()
         if memory.hold is not None:
             memory.hold.set()
-        await door.drain(0.2)
+        await door.drain(0.05)

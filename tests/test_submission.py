@@ -37,11 +37,10 @@ SENDERS = (LOGIN, f"tenders@{OURS}", f"@otp.{OURS}")
 MESSAGE = f"From: {LOGIN}\r\nSubject: x\r\n\r\nhello\r\n".encode()
 
 
-@pytest.fixture(params=[uvloop.EventLoopPolicy, asyncio.DefaultEventLoopPolicy], ids=["uvloop", "asyncio"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """The loop that the doors run on, and the other one: both have their own way with TLS."""
-    policy: asyncio.AbstractEventLoopPolicy = request.param()
-    return policy
+@pytest.fixture
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the doors run on."""
+    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture(scope="module")
