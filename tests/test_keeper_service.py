@@ -320,7 +320,9 @@ async def test_O13_a_stop_under_load_loses_nothing(keeper: Running, sink: Sink) 
                 accepted.append(tx.id)
 
     senders = [asyncio.create_task(sender()) for _ in range(8)]
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(20):
+        while len(accepted) <= 10:
+            await asyncio.sleep(0.05)
     keeper.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(keeper.process.wait, 20)
     await asyncio.gather(*senders)
