@@ -16,15 +16,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway import requests
 from gateway.cli import invoke, keys_officer
 from gateway.config import Config
 from gateway.keeper import audit, backup, sealed_file, vault
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
+from gateway.levels import Level
 from gateway.stores import schema
 from gateway.stores.base import Batch, DeliveryState
 from gateway.stores.sqlite import SqliteStore
-from tests.keeper_kit import CONTENT, delivery, event, hold, message, whole
+from tests.keeper_kit import CONTENT, delivery, event, hold, inspection, message, transaction, whole
+from tests.test_keeper_service import Running, Sink, rows, send
 
 PHRASE = "correct horse battery staple"
 KEY = b"\x05" * 32
@@ -322,7 +325,7 @@ async def test_O23_a_copy_under_writes_is_one_moment_of_the_store(store: SqliteS
 
     senders = [asyncio.create_task(sender()) for _ in range(3)]
     path = backup.work_folder(tmp_path) / "a.db"
-    rows = [await made.make(path, "root")]
+    made_row = await made.make(path, "root")
     written = sum(task.done() for task in senders)
     going = False
     assert written == 0
@@ -333,7 +336,7 @@ async def test_O23_a_copy_under_writes_is_one_moment_of_the_store(store: SqliteS
     assert len(set(numbers)) == 1
     assert numbers[0] >= 30
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert rows[0]["rows"]["messages"] == numbers[0]
+    assert made_row["rows"]["messages"] == numbers[0]
     copy = SqliteStore(path, read_only=True)
     await copy.open()
     assert (await audit.verify(copy)).bad is None
@@ -361,3 +364,76 @@ async def test_a_copy_goes_nowhere_else_and_over_nothing(store: SqliteStore, tmp
     there.with_name("left.db").write_bytes(b"x")
     made.start()
     assert not list(there.parent.iterdir()), "what a killed one left behind goes at the next start"
+
+
+# --- a gateway that is running ----------------------------------------------------------------------------------------
+
+
+async def test_O23_O22_a_running_keeper_under_load_is_backed_up_and_rotated_and_goes_on_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mail comes in all the while; the restored gateway holds what was held, keeps deliveries back, and releases."""
+    (tmp_path / "here").mkdir()
+    sink, phrase = Sink(), tmp_path / "phrase"
+    await sink.start()
+    phrase.write_text(PHRASE + "\n")
+    phrase.chmod(0o600)
+    here = Running(tmp_path / "here", sink.port)
+    await here.start()
+    there: Running | None = None
+    try:
+        held = transaction("desk@finance.nic.in")
+        assert (await send(here, held, inspection(attached=Level.CONFIDENTIAL))).reply.code == 250
+        before = (await rows(here, requests.Health()))[0]
+        told = await rows(here, requests.ListHeld())
+        going, answers = True, []
+
+        async def load() -> None:
+            while going:
+                answers.append((await send(here, transaction("desk@finance.nic.in"))).reply.code)
+
+        senders = [asyncio.create_task(load()) for _ in range(3)]
+
+        async def command(*words: str) -> str:
+            assert await asyncio.to_thread(invoke, [*words]) == 0, capsys.readouterr().err
+            return capsys.readouterr().out
+
+        config = ("--config", str(here.file))
+        old = vault.load(Config(state_dir=tmp_path / "here" / "state"))[0].current
+        assert "The running gateway uses it now" in await command("keys", "rotate-vault", *config)
+        taken = len(answers)
+        out = await command("backup", str(tmp_path / "b.gwbackup"), "--passphrase-file", str(phrase), *config)
+        assert "read again to its end and good" in out
+        assert len(answers) > taken, "mail came in while the backup was made"
+        going = False
+        await asyncio.gather(*senders)
+        assert set(answers) == {250}
+        assert not list((tmp_path / "here" / "state" / "backup-work").iterdir())
+        actions = {row["event"]["action"] for row in await rows(here, requests.SearchAudit(limit=5000))}
+        assert {"backup-made", "vault-key-rotated"} <= actions
+        assert before["state"] == "ok"
+        await here.end()
+
+        out = await command(
+            "restore", str(tmp_path / "b.gwbackup"), "--to", str(tmp_path / "there" / "state"), "--passphrase-file", str(phrase)
+        )
+        assert "held messages wait as before" in out
+        sink.messages.clear()
+        there = Running(tmp_path / "there", sink.port)
+        await there.start()
+        found = await rows(there, requests.ListHeld())
+        assert [row["reference"] for row in found] == [row["reference"] for row in told]
+        assert found[0]["subject"] == "the heron flies", "sealed before the rotation"
+        assert all(row["state"] == "on-hold" for row in await rows(there, requests.ListQueue()))
+        assert sink.messages == [], "nothing goes by itself"
+        for name in ("asha", "bina"):
+            await rows(there, requests.AddUser(name))
+            await rows(there, requests.ReleaseHeld(found[0]["id"], "seen", (), name))
+        ((recipients, _),) = await sink.take(1)
+        assert recipients == ["desk@finance.nic.in"]
+        assert old in {*(vault.load(Config(state_dir=tmp_path / "there" / "state"))[0].ids)}
+        assert "ok: " in await command("audit", "verify", "--config", str(there.file))
+    finally:
+        for one in (here, there):
+            if one is not None and one.process.poll() is None:
+                await one.end()
