@@ -124,10 +124,12 @@ OBSERVED = (
 
 
 def cases(count: int) -> list[dict[str, Any]]:
-    """Sets of facts: every recipient with every level and the profile on and off, and as many mixtures as asked for."""
+    """Sets of facts: every recipient with all levels, the profile on and off, and as many mixtures as asked for."""
     found = []
-    for recipient, level, profile in itertools.product(RECIPIENTS, LEVELS, (False, True)):
-        found.append(rule_loader.ordinary(recipient | {"message.level": level, "message.probable": level} | on(profile)))
+    for recipient, level, probable, profile in itertools.product(RECIPIENTS, LEVELS, LEVELS, (False, True)):
+        if probable >= level:
+            changes = {"originator.domain": "it.gujarat.gov.in", "message.level": level, "message.probable": probable}
+            found.append(rule_loader.ordinary(changes | recipient | on(profile)))
     picked = random.Random(36)
     for _ in range(count):
         level = picked.choice(LEVELS)
@@ -153,7 +155,7 @@ def test_a_pack_never_lowers_what_the_baseline_says(
     baseline: policy.Policy, every: policy.Policy, alone: dict[str, policy.Policy]
 ) -> None:  # fmt: skip
     lowered = 0
-    for found in cases(1200):
+    for found in cases(900):
         plain = baseline.rules.evaluate(found)
         for name, loaded in (*alone.items(), ("all", every)):
             packed = loaded.rules.evaluate(found)
@@ -169,7 +171,7 @@ def test_a_pack_never_lowers_what_the_baseline_says(
 
 def test_the_disaster_profile_relaxes_nothing_that_is_or_may_be_classified(baseline: policy.Policy, every: policy.Policy) -> None:
     relaxed = 0
-    for found in cases(1200):
+    for found in cases(900):
         for loaded in (baseline, every):
             without = loaded.rules.evaluate(found | on(False)).disposition
             within = loaded.rules.evaluate(found | on(True)).disposition
