@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -25,13 +26,18 @@ from gateway.stores.base import (
 )
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message, whole
+from tests.memory_store import MemoryStore
 
 S, L, D = DeliveryState.SCHEDULED, DeliveryState.LEASED, DeliveryState.DELIVERED
 
+DURABLE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+"""Cases of atomic batches, of searching, and of writers that leave: for stores that keep mail."""
 
-@pytest.fixture(params=["sqlite"])
+
+@pytest.fixture(params=["sqlite", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "gateway.db")
+    # The store in memory stands in for a store in other tests, so it is held to the same cases; what it does not claim is marked.
+    made = SqliteStore(tmp_path / "gateway.db") if request.param == "sqlite" else cast(SqliteStore, MemoryStore())
     await made.open(PlainChain())
     yield made
     await made.close()
@@ -65,6 +71,7 @@ async def test_a_user_and_a_head_replace_the_one_of_the_same_key(store: SqliteSt
     assert [head.chain for head in await store.signed_heads("plain")] == ["plain"]
 
 
+@DURABLE
 async def test_a_conflict_ends_its_own_batch_only(store: SqliteStore) -> None:
     first, row, one = whole()
     await store.write(first)
@@ -209,6 +216,7 @@ async def test_holds_list_by_state_and_deadline(store: SqliteStore) -> None:
     assert found.id == first.id, "the open one first"
 
 
+@DURABLE
 async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     await store.write(
         Batch(
@@ -239,6 +247,7 @@ async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     assert [row.seq for row in await store.audit_rows(reference="R1")] == [1]
 
 
+@DURABLE
 async def test_a_writer_that_leaves_does_not_take_its_batch_back(store: SqliteStore) -> None:
     batch, row, _ = whole()
     task = asyncio.create_task(store.write(batch))
