@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,3 +106,68 @@ def doors(tmp_path: Path):  # type: ignore[no-untyped-def]
     if part.process is not None:
         part.process.kill()
         part.process.wait()
+
+
+def test_O25_a_worker_whose_event_loop_stopped_is_replaced_and_systemd_hears_from_the_rest(doors: Doors, tmp_path: Path) -> None:
+    """With shorter times than in service; WATCHDOG_USEC and NOTIFY_SOCKET as systemd gives them."""
+    code = (
+        "import pathlib, sys\nfrom gateway import config\nfrom gateway.doors import service, workers\n"
+        "workers.HUNG, service.BEAT = 1.0, 0.2\npath = pathlib.Path(sys.argv[1])\nworkers.run(config.load(path), path)\n"
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, (tmp_path / "log").open("wb") as log:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(20)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
+        doors.process = subprocess.Popen([sys.executable, "-c", code, str(doors.config)], stderr=log, cwd=ROOT, env=os.environ | told)
+        before = doors.ready()
+        assert sock.recv(200) == b"READY=1\nSTATUS=2 workers listen."
+        assert sock.recv(200) == b"WATCHDOG=1"
+        os.kill(before[1], signal.SIGSTOP)
+        wait_for(lambda: doors.pids()[1] != before[1], 10)
+        (hung,) = doors.logged("worker.hung")
+        assert hung["pid"] == before[1]
+        assert doors.pids()[0] == before[0]
+        os.kill(doors.pid, signal.SIGSTOP)  # then the parent itself is silent, and systemd starts all of it again
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while sock.recv(200):
+                pass
+        time.sleep(2.5)
+        with pytest.raises(BlockingIOError):
+            sock.recv(200)
+
+
+def test_O17_a_reload_whose_port_is_taken_keeps_the_old_doors(doors: Doors) -> None:
+    doors.start()
+    before = doors.ready()
+    text = doors.config.read_text()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = f'[[listen]]\ndoor = "smtp"\naddress = "127.0.0.1:{other.getsockname()[1]}"\n'
+        doors.config.write_text(text + taken)
+        os.kill(doors.pid, signal.SIGHUP)
+        (failed,) = wait_for(lambda: doors.logged("rules.reload_failed"))
+        assert "another program listens there" in failed["error.message"]
+        assert doors.pids() == before
+    doors.config.write_text(text + taken)
+    os.kill(doors.pid, signal.SIGHUP)
+    wait_for(lambda: doors.logged("rules.reloaded"))
+    socket.create_connection(other_address(taken), 5).close()
+    doors.config.write_text(text)  # and the address goes again: nobody waits there in vain
+    os.kill(doors.pid, signal.SIGHUP)
+    wait_for(lambda: len(doors.logged("rules.reloaded")) == 2)
+    wait_for(lambda: refused(other_address(taken)), 10)
+    socket.create_connection(("127.0.0.1", doors.port), 5).close()
+
+
+def other_address(listen: str) -> tuple[str, int]:
+    return "127.0.0.1", int(listen.rpartition(":")[2].strip().strip('"'))
+
+
+def refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -222,6 +222,7 @@ class _Parent:
                 worker.heard = now if said else worker.heard
             if worker.ready and now - worker.heard > HUNG and not self._kill_at:
                 _log.error("worker.hung", worker=worker.number, pid=worker.pid, silent_s=round(now - worker.heard, 1))
+                worker.heard = now  # it is said once
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
 
@@ -382,7 +383,8 @@ class _Parent:
             self._said_ready = True
             systemd.ready(f"{len(self._now.workers)} workers listen.")
         period, now = systemd.watchdog(), time.monotonic()
+        # Who is silent for that long is about to be killed and replaced; where one still is, we ourselves are not well.
         silent = [worker for worker in self._now.workers if worker.ready and now - worker.heard > HUNG + 2 * _TICK]
-        if period and now >= self._next_ping and not silent:
+        if period and self._said_ready and now >= self._next_ping and not silent:
             self._next_ping = now + min(period, _TICK)
             systemd.notify("WATCHDOG=1")

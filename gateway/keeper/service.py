@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 import time
@@ -264,8 +263,7 @@ class Keeper:
     async def _web(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.OneTimeLogin):
             return await self._desk.redeem(request), b""
-        # The page has made sure of the person by itself; to the desk its user is as good as our own.
-        return await self._desk.answer(request, ipc.Credentials(peer.pid, os.geteuid(), peer.gid))
+        return await self._desk.answer(request, peer)
 
     async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.Authenticate):  # gateway logins test: the same limits and the same record
