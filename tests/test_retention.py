@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.cli import invoke
 from gateway.config import Retention as Ages
 from gateway.keeper import audit, export, retention
 from gateway.keeper.exceptions import Wrong
@@ -351,3 +353,37 @@ async def test_mail_goes_on_while_much_is_removed(room: Room) -> None:
 
 def _aged(number: int) -> AuditEvent:
     return event(f"R{number}", created=NOW - 400 * DAY)
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_audit_verify_names_where_a_chain_begins(room: Room, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    house, _ = keeping(room)
+    await written(room, 9, NOW - 366 * DAY)
+    await written(room, 2, NOW)
+    await house.purge("root")
+    await house.stop()
+    await room.store.close()
+    assert await asyncio.to_thread(invoke, ["audit", "verify", "--store", str(tmp_path)]) == 0
+    assert "; chain c1 begins with row 10, the rows before it were removed for their age on 2027-01-15" in capsys.readouterr().out
+    assert await asyncio.to_thread(invoke, ["audit", "verify", "--store", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["beginnings"] == [{"chain": "c1", "seq": 10, "removed": NOW}]
+    change(tmp_path, "DELETE FROM closings")
+    assert await asyncio.to_thread(invoke, ["audit", "verify", "--store", str(tmp_path)]) == 1
+    assert "bad: chain c1 row 1: rows are missing" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_the_keepers_start_takes_a_shortened_chain_for_whole(room: Room, tmp_path: Path) -> None:
+    house, _ = keeping(room)
+    await written(room, 9, NOW - 366 * DAY)
+    await house.purge()
+    head = room.chain.head
+    await room.store.close()
+    chain = audit.AuditChain("c1")
+    room.store = SqliteStore(tmp_path / "gateway.db")
+    await room.store.open(chain)
+    assert chain.head == head
+    await written(room, 1, NOW)
+    last = max(head.seq for head in audit.heads_in(house.heads_file))
+    assert (await room.store.audit_rows(chain="c1", after=last - 1, limit=1))[0].seq == last
+    assert (await checked(room)).bad is None
