@@ -128,25 +128,32 @@ def keep_heads(path: FilePath, closed: Mapping[str, int]) -> int:
     are no heads stay. Returns how many went. Raises OSError."""
     if not path.exists():
         return 0
-    lines, kept = path.read_bytes().splitlines(keepends=True), []
-    for line in lines:
-        try:
-            head = msgspec.json.decode(line, type=HeadRow)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            kept.append(line)
-            continue
-        if head.seq > closed.get(head.chain, 0):
-            kept.append(line)
-    if len(kept) < len(lines):
-        half = path.with_suffix(".half")
-        half.unlink(missing_ok=True)
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(kept)
-            file.flush()
-            os.fsync(file.fileno())
+    gone = 0
+    half = path.with_suffix(".half")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # A line at a time: a year of heads is more than the keeper should hold in memory.
+    with path.open("rb") as old, os.fdopen(descriptor, "wb") as new:
+        for line in old:
+            if _is_closed(line, closed):
+                gone += 1
+            else:
+                new.write(line)
+        new.flush()
+        os.fsync(new.fileno())
+    if gone:
         half.replace(path)
-    return len(lines) - len(kept)
+    else:
+        half.unlink()
+    return gone
+
+
+def _is_closed(line: bytes, closed: Mapping[str, int]) -> bool:
+    try:
+        head = msgspec.json.decode(line, type=HeadRow)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return False
+    return head.seq <= closed.get(head.chain, 0)
 
 
 def append_synced(path: FilePath, line: bytes) -> None:

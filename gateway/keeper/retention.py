@@ -85,8 +85,8 @@ class Retention:
             if head is not None:
                 # The last row of a chain stays, whoever wrote it: from there it goes on.
                 gone += await self._close(chain, now, min(upto, head.seq - 1) if chain == self._chain.id else head.seq - 1, user)
-        closed = {closing.chain: closing.seq for closing in await self._store.closings()}
-        if closed:
+        if gone:
+            closed = {closing.chain: closing.seq for closing in await self._store.closings()}
             async with self._heads_lock:
                 await asyncio.to_thread(export.keep_heads, self._heads, closed)
         return gone
