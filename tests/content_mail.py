@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway import content
 from gateway.config import Limits
+from gateway.policy import watching
 from gateway.text.markings import Scheme
 from gateway.verdict import Inspection, Leaf
 
@@ -20,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 
 @functools.cache
 def scheme() -> Scheme:
-    """The shipped scheme."""
-    return Scheme.parse((ROOT / "rules" / "scheme.toml").read_text("utf-8"))
+    """The shipped scheme, with topics and domain lists."""
+    return watching.load(ROOT / "rules")[0]
 
 
 def mail(data: bytes, name: str = "file.bin", media_type: str = "application/octet-stream") -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.config import Limits
-from gateway.content import calendar, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, text_plain, unread, zip
+from gateway.content import calendar, cms, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, pgp, text_plain, unread, zip
 from gateway.content.base import Extractor
 from gateway.content.walk import read_message
 from gateway.message import plain
@@ -33,6 +33,8 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "ooxml": ooxml.extract,
     "ooxml-encrypted": ooxml_protection.extract,
     "zip": zip.extract,
+    "cms": cms.extract,
+    "pgp-signature": pgp.extract_signature,
     "empty": unread.empty,
     "printer-settings": unread.printer_settings,
     **{media_type: image.walker_for(media_type) for media_type in image.WALKERS},
@@ -46,7 +48,6 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "archive": unread.suspect("an archive"),
     "7z": unread.unverifiable("7z", "a 7z archive"),
     "rar": unread.unverifiable("rar", "a RAR archive"),
-    "cms": unread.unverifiable("cms", "an S/MIME or CMS object"),
     "pgp": unread.unverifiable("pgp", "an OpenPGP message"),
     "age": unread.unverifiable("age", "a file encrypted with age"),
     "salted": unread.unverifiable("openssl", "a file encrypted with openssl"),

@@ -75,6 +75,8 @@ class Found:
     """The type as the reader proved it; empty leaves the sniffer's."""
     links: tuple[str, ...] = ()
     """Targets of links that stand in no segment."""
+    is_signature: bool = False
+    """Nothing but a signature of what stands beside it: no attachment that somebody sends."""
 
 
 class Extractor(Protocol):

@@ -35,7 +35,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
             segments.extend(header_segments(part.headers))
             continue
         label = f"{part.number}:{part.names[0]}" if part.names else part.number
-        children.append(Child(label, part.decoded(), part.media_type, part.charset, part.is_attachment))
+        children.append(Child(label, part.decoded(), part.media_type, part.charset, part.is_attachment or piece.is_attachment))
         children += [Child(f"{label}~{index}", other, part.media_type) for index, other in enumerate(part.others, 2)]
     for blob in rawscan.hidden(data, view):
         budget.spend_entries()

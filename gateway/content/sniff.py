@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.content import signatures
+from gateway.content import pgp, signatures
 from gateway.content.base import Piece
 from gateway.content.needle import Needle
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
@@ -30,6 +30,7 @@ _CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
 _CMS = re.compile(
     rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
 )
+_SIGNED_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 _BLANK = b"\r\n\t \x00"
 _PAGES = (0, 9, 10, 11, 12, 13)
 _TAILS = ((Needle(b"Rar!\x1a\x07"), "rar"), (Needle(b"7z\xbc\xaf\x27\x1c"), "7z"))
@@ -97,10 +98,10 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
         return "image/jp2", "image/jp2"
     if _is_printer_settings(data):
         return "printer-settings", "application/vnd.ms-printersettings"
-    if data.find(b"%PDF-", 0, 1024) >= 0:
-        return "pdf", "application/pdf"
     if _CMS.match(data):
         return "cms", "application/pkcs7-mime"
+    if data.find(b"%PDF-", 0, 1024) >= 0:
+        return "pdf", "application/pdf"
     for offset, signature, kind, media_type in signatures.OFFSETS:
         if data[offset : offset + len(signature)] == signature:
             return kind, media_type
@@ -108,6 +109,8 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
         return "archive", "application/x-tar"
     if data[:1] == b"\xff" and len(data) > 4 and data[1] & 0xE6 == 0xE2 and data[1] & 0x18 != 0x08:
         return "audio/mpeg", "audio/mpeg"
+    if data[:1] >= b"\x80" and pgp.is_signature(data):
+        return "pgp-signature", "application/pgp-signature"
     if data[:1] >= b"\x80" and _is_pgp(data):
         return "pgp", "application/pgp-encrypted"
     return "", ""
@@ -207,7 +210,9 @@ _CONFIRM: dict[str, Callable[[bytes], bool]] = {
 
 def _appended(data: bytes, kind: str) -> list[str]:
     """Kinds that begin elsewhere than at the start: an archive behind a picture, a PDF behind a script."""
-    found = []
+    found: list[str] = []
+    if kind == "cms" and data.find(_SIGNED_DATA, 0, 40) > 0:
+        return found  # a signed document: it is opened and read, and the reader lets nothing stand behind it
     if kind not in ("zip", "ooxml", "odf"):
         at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
         if at >= 0 and at + 22 <= len(data):
@@ -240,6 +245,8 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         return ["rtf"], "text/rtf"
     kinds: list[str] = []
     media_type = declared if declared.startswith("text/") else "text/plain"
+    if b"-----BEGIN PGP SIGNATURE" in head[:64] and pgp.is_signature(data):
+        return ["pgp-signature"], "application/pgp-signature"
     for mark, kind in ARMOUR:
         if mark in data:
             kinds.append(kind)

@@ -30,6 +30,7 @@ from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
 
 _NAME = 255
 _AMBIGUITY = 50
+_SIGNED = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
 _RANK = {ProtectionState.NONE: 0, ProtectionState.STRONG: 1, ProtectionState.WEAK: 2, ProtectionState.UNVERIFIABLE: 3}
 
 
@@ -91,7 +92,9 @@ class _Walk:
             inside = any(part.number.startswith(prefix) or part.number + "." == prefix for prefix in enclosed)
             name = part.names[0] if part.names else ""
             path = f"{part.number}:{_clean(name)}" if name else part.number
-            child = Child(name, part.decoded(), part.media_type, part.charset, part.is_attachment or inside)
+            # A message that is one signed object: what is in it is its body, or says itself that it is attached.
+            is_body = part.number == "1" and len(view.parts) == 1 and part.media_type in _SIGNED
+            child = Child(name, part.decoded(), part.media_type, part.charset, (part.is_attachment or inside) and not is_body)
             # What ``rawscan.hidden`` looks into, and what it leaves to the readers.
             scanned = part.encoding != "base64" or part.media_type.startswith("text/")
             self.read(path, child, 0, scanned=scanned, names=part.names)
@@ -150,6 +153,7 @@ class _Walk:
             reason=join_reasons(reason, sniffed.note),
             container=found.container or bool(members),
             protection=_of_container(found, members),
+            is_attachment=child.is_attachment and not found.is_signature,
             sha256=hashlib.sha256(child.data).hexdigest() if child.is_attachment else "",
         )
         self.leaves[at] = leaf
@@ -236,6 +240,7 @@ def _join(first: Found, second: Found) -> Found:
         first.container or second.container,
         first.media_type or second.media_type,
         first.links + second.links,
+        first.is_signature and second.is_signature,
     )
 
 
