@@ -57,9 +57,9 @@ def prepare(config: Config) -> None:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """What changed between two descriptions: one row each with what (config, rule, domains …), name and change."""
+    """What changed between two descriptions: one row each with what (config, rule, login, domains …), name and change."""
     rows: list[dict[str, Any]] = []
-    for what in ("config", "rule"):
+    for what in ("config", "rule", "login"):
         old, new = before.get(what, {}), after.get(what, {})
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) == new.get(name) and (name in old) == (name in new):

@@ -80,15 +80,23 @@ def _status(context: typer.Context, json: Json = False, config: ConfigFile = "")
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """Config and rules of *config* as values that can be compared; every example was run. Ends the command on a mistake."""
+    """Config and rules of *config* as values that can be compared; every example was run, and the logins were read. Ends the command on a
+    mistake."""
     import hashlib
 
     from gateway import policy
+    from gateway.keeper import login_file
 
     try:
         loaded = policy.load(config.rules_dir, config, messages=True)
     except policy.PolicyError as error:
         raise Stop(str(error), 2) from error
+    table = login_file.NO_LOGINS
+    if config.submission.logins is not None:
+        try:
+            table = login_file.load(config.submission.logins, config)
+        except login_file.LoginFileError as error:
+            raise Stop(str(error), 2) from error
     flat: dict[str, Any] = {}
 
     def flatten(prefix: str, value: Any) -> None:
@@ -100,7 +108,10 @@ def describe(config: Config) -> dict[str, Any]:
 
     flatten("", config.model_dump(mode="json"))
     rules = {rule.id: hashlib.sha256(repr(rule).encode("utf-8", "backslashreplace")).hexdigest() for rule in loaded.rules.rules}
-    return {"config": flat, "rule": rules, "version": loaded.version}
+    logins = {
+        one.name: hashlib.sha256(f"{one} {one.password}".encode("utf-8", "backslashreplace")).hexdigest() for one in table.logins.values()
+    }
+    return {"config": flat, "rule": rules, "login": logins, "version": loaded.version}
 
 
 def _describe(context: typer.Context, config: ConfigFile = "") -> None:

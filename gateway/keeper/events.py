@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.envelope import Transaction
+from gateway.keeper.audit import timestamp
 from gateway.levels import Level, highest
 from gateway.protection import ProtectionState
 from gateway.requests import Refused
@@ -259,7 +260,7 @@ def sign_in(
     }  # fmt: skip
     login: dict[str, Any] = {"count": count, **more}
     if since:
-        login["since"] = since
+        event["start"] = timestamp(since)
     document: dict[str, Any] = {
         "event": event, "source": {"ip": ip}, "host": {"hostname": hostname}, "gateway": {"door": door, "login": login},
     }  # fmt: skip

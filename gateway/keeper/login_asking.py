@@ -86,7 +86,8 @@ class Asking:
             self._under_way[fingerprint] = task
             task.add_done_callback(lambda _: self._under_way.pop(fingerprint, None))
         # One client that hangs up must not end the question of the others.
-        return await asyncio.shield(task)
+        answered: str = await asyncio.shield(task)
+        return answered
 
     def _may_show(self, name: str, ip: str) -> bool:
         most = self._most if login_file.contains(self._listed, ip) else max(min(1, self._most), self._most - 1)
