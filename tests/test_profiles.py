@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.keeper.exceptions import LONGEST_PROFILE, Wrong
-from gateway.policy import register
+from gateway.levels import Level
+from gateway.policy import decide, register
 from gateway.requests import AddException, Committed, EndProfile, Exceptions, ProfileRow, Stale, StartProfile
-from tests.keeper_kit import NOW, Room, recipient, transaction, verdict
+from gateway.verdict import Disposition
+from tests.keeper_kit import NOW, Room, inspection, recipient, transaction, verdict
 
 DAY = 86400.0
 
@@ -142,3 +145,17 @@ def test_a_profile_is_read_by_name_state_and_time() -> None:
     assert found(20, row()) == ""
     assert found(15, row(state="ended")) == ""
     assert found(15, row(name="other")) == ""
+
+
+async def test_R31_a_disaster_relaxes_the_rule_for_unclassified_mail_and_for_nothing_classified(room: Room) -> None:
+    def decided(level: Level | None) -> Disposition:
+        tx = replace(transaction("control.room@whatsapp.com"), received_at=room.now)
+        return decide.decide(tx, inspection(attached=level), room.policy, room.register.current, room.config).recipients[0].disposition
+
+    assert decided(None) is Disposition.REFUSE
+    await room.register.start(asked(), "root")
+    assert decided(None) is Disposition.HOLD, "the baseline leaves it to a rule of a pack"
+    for level in (Level.RESTRICTED, Level.CONFIDENTIAL, Level.SECRET, Level.TOP_SECRET):
+        assert decided(level) is Disposition.REFUSE
+    room.now += 2 * DAY
+    assert decided(None) is Disposition.REFUSE, "over by itself"
