@@ -23,7 +23,9 @@ COMMANDS = [
     "run", "check", "explain", "reload", "status", "doctor", "send-samples", "demo", "rules list", "rules test", "quarantine list",
     "quarantine show", "quarantine release", "quarantine refuse", "quarantine export", "queue list", "queue show", "queue retry",
     "queue bounce", "queue hold", "audit search", "audit show", "audit verify", "audit export", "exceptions list", "exceptions add",
-    "exceptions expire", "users list", "users add", "users login", "keys init",
+    "exceptions expire", "users list", "users add", "users login", "keys init", "keys list", "keys dkim",
+    "keys dkim-list", "keys rotate-vault", "keys retire", "keys escrow", "keys recover", "keys security-officer", "backup", "restore",
+    "store version", "store upgrade", "store downgrade",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gateway.cli import invoke
 from gateway.config import Config
 from gateway.keeper import audit, vault
 from gateway.keeper.notices import Notices
@@ -187,6 +188,24 @@ async def test_O21_O16_a_format_is_not_changed_under_a_running_keeper_nor_withou
     assert marks(file) == (1, [])
     assert not list(old.glob("gateway.db.format-*"))
     assert upgrade.change(file, schema.VERSION, copy=False) == (1, None)
+
+
+def test_O21_gateway_store_says_the_format_and_goes_up_and_down(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = old / "gateway.toml"
+    config.write_text(f'state_dir = "{old}"\n')
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = invoke(["store", *words, "--config", str(config)])
+        return code, *capsys.readouterr()
+
+    assert run("version")[1].startswith(f"format 1; this version knows 1 to {schema.VERSION}\nThe next start brings it")
+    assert f"from format 1 to {schema.VERSION}. Before that it was copied to {old}" in run("upgrade")[1]
+    assert "nothing was changed" in run("upgrade")[1]
+    assert run("downgrade", "--to", "1", "--no-copy")[1].strip() == f"The store went from format {schema.VERSION} to 1."
+    assert run("downgrade", "--to", "9")[0] == 1
+    with contextlib.closing(sqlite3.connect(old / "gateway.db")) as db:
+        db.execute("PRAGMA user_version=9")
+    assert f"gateway store downgrade --to {schema.VERSION}" in run("version")[1]
 
 
 def test_copies_go_after_a_week(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import typer
 
 from gateway.cli import backup, custody, output
 from gateway.cli.backup import KeyFile, PassphraseFile
-from gateway.cli.options import Json, Stop
+from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 
 _STORE, _HALF = "gateway.db", "gateway.db.restoring"
 _APART = "restored"
@@ -28,13 +28,15 @@ _APART = "restored"
 
 
 def _restore(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(help="A file that gateway backup has made.", metavar="FILE")],
-    to: Annotated[str, typer.Option("--to", help="The new state folder: not there yet, or empty.", metavar="DIR")],
+    to: Annotated[str, typer.Option("--to", help="The new state folder, not there or empty (default: the config's).", metavar="DIR")] = "",
     key: KeyFile = "",
     passphrase_file: PassphraseFile = "",
     resume: Annotated[bool, typer.Option("--resume", help="Let deliveries go at once: what was delivered since is sent twice.")] = False,
     accept_bad_log: Annotated[bool, typer.Option("--accept-bad-log", help="Go on where the decision log does not verify.")] = False,
     json: Json = False,
+    config: ConfigFile = "",
 ) -> None:
     """Restore a backup into an empty state folder: verified, with a new chain, and deliveries on hold."""
     from gateway.keeper import sealed_file, vault
@@ -43,7 +45,7 @@ def _restore(
     opened = backup.opener(key, passphrase_file)
     if opened is None:
         raise Stop("--key or --passphrase-file: a backup is sealed; name what opens it", 2)
-    folder = FilePath(to).absolute()
+    folder = FilePath(to).absolute() if to else load_config(config_path(context, config)).state_dir
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Stop(f"{folder} is there and not empty; a backup is restored into an empty folder", 2)
     existed = folder.exists()

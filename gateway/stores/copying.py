@@ -23,7 +23,7 @@ from gateway.stores.base import StoreError
 
 _STEPS = 5_000
 """Instructions of SQLite's machine between two looks at the clock: under a millisecond of copying."""
-_SHARE = 0.5
+_SHARE = 0.3
 """Part of the time that copying may take; the rest is slept, so that the mail path has the disk and a processor."""
 
 
