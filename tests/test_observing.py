@@ -138,6 +138,11 @@ class TestAadhaar:
             wrong += bool(list(personal.aadhaar()))
         assert wrong <= 2
 
+    def test_of_two_loose_numbers_both_must_pass(self) -> None:
+        one, other, wrong = spaced(aadhaar(11)), spaced(aadhaar(12)), spaced(aadhaar(13, valid=False))
+        assert kinds(door(f"Dear Sir,\nsee {one}\nand {other}\n"), "aadhaar") == [("", "body", 2)]
+        assert kinds(door(f"Dear Sir,\nsee {one}\nand {wrong}\n"), "aadhaar") == []
+
     def test_virtual_ids_only_with_their_name(self) -> None:
         first = "234512345678901"
         number = next(first + digit for digit in "0123456789" if identifiers.checks(first + digit))

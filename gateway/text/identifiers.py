@@ -113,7 +113,7 @@ class Personal:
                 continue
             share = len(passing) / len(candidates)
             is_list = len(candidates) >= 6 and share >= 0.8
-            if is_list or (share >= 0.5 and (grouped or self._named)):
+            if is_list or (share > 0.5 and (grouped or self._named)):
                 yield from passing.items()
 
 
