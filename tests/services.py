@@ -11,6 +11,7 @@ import shutil
 NEEDED = {
     "Postfix": ("postfix", "a sending server in front, and NIC's server behind"),
     "swaks": ("swaks", "a second SMTP client"),
+    "strace": ("strace", "a disk that is slow on purpose"),
     "Dovecot": ("dovecot", "the checker of passwords behind NIC's server"),
 }
 
@@ -23,7 +24,7 @@ def main() -> None:
         if name in missing:
             print(f"service tests skipped: {name} ({purpose}): there is no program {program}; .ci/run installs it as root")
     if not missing:
-        print("service tests: Postfix, swaks and Dovecot are here; make test-service runs the tests that use them")
+        print("service tests: Postfix, swaks, strace and Dovecot are here; make test-service runs the tests that use them")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ WANTED = [
     *(f"S{n:02}" for n in range(1, 45)),
     *(f"A{n:02}" for n in range(1, 34)),
     *(f"L{n:02}" for n in range(1, 12)),
-    *(f"O{n:02}" for n in (*range(1, 9), 12, 13, 15, 16, 17, 18, 21, 22, 23)),
+    *(f"O{n:02}" for n in (*range(1, 9), 12, 13, 15, 16, 17, 18, 21, 22, 23, 24)),
 ]
 
 

@@ -33,11 +33,13 @@ _BOOT = 120.0  # seconds
 def boxes(text: str) -> list[tuple[str, str]]:
     """Heading and commands of each ``sh`` box of the document, in order."""
     found, heading = [], ""
-    for part in re.finditer(r"^## (.+)$|^```sh\n(.*?)^```$", text, re.M | re.S):
+    for part in re.finditer(r"^## ([^\n]+)$|^```sh\n(.*?)^```$", text, re.M | re.S):
         if part[1]:
             heading = part[1]
         else:
             found.append((heading, part[2]))
+    if len(found) < 8:
+        raise SystemExit(f"{DOCUMENT}: only {len(found)} boxes were found")
     return found
 
 
@@ -201,7 +203,7 @@ def booted(root: Path) -> Iterator[int]:
 
 def inside(leader: int, script: str) -> subprocess.CompletedProcess[str]:
     """Runs *script* in the container, as root, with nothing of this machine's environment."""
-    into = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wd=/root"]
+    into = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wdns=/root"]
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     shell = ["env", "-i", "HOME=/root", path, "DEBIAN_FRONTEND=noninteractive", "/bin/sh", "-eu", "-c", script]
     return subprocess.run([*into, *shell], capture_output=True, text=True, check=False)
@@ -260,7 +262,8 @@ def walk(leader: int, server: NextServer) -> list[str]:
         if "--verbose" in sys.argv or heading.startswith(("3.", "6.", "7.", "9.")):
             print("\n".join("          " + line for line in done.stdout.strip().splitlines()[-25:]), flush=True)
     failed = []
-    while not server.messages and time.monotonic() < began + 600:
+    waited = time.monotonic() + 120
+    while not server.messages and time.monotonic() < waited:
         time.sleep(0.5)
     print(f"{time.monotonic() - began:6.1f} s  in all, from git clone to the relayed message")
     relayed = [one for one in server.messages if "desk@ministry.gov.in" in one[1]]
