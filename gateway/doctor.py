@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway import rights
 from gateway.config import Config
 
 
@@ -120,7 +121,7 @@ def permissions(config: Config) -> Iterator[Finding]:
                 yield Finding("permissions", "wrong", f"{path}: everybody may write this rule file; run: chmod o-w {path}")
     if not bad:
         yield Finding("permissions", "ok", "state and keys are closed to others")
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not rights.installed():
         yield Finding("permissions", "warning", "runs as root; the gateway needs a user of its own and no privilege but its ports")
 
 

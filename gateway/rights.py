@@ -31,6 +31,11 @@ def place(run_dir: FilePath, name: str) -> FilePath:
     return (folder if folder.is_dir() else run_dir) / name
 
 
+def installed() -> bool:
+    """Whether this machine has the users of the systemd units."""
+    return all(_uid(user) is not None for user in USERS.values())
+
+
 def separated(kind: str) -> bool:
     """Whether this process, of *kind*, runs as the system user of that kind."""
     return _uid(USERS[kind]) == os.geteuid()

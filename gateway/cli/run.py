@@ -28,6 +28,7 @@ def _run(
 ) -> None:
     """Run the gateway: keeper, inspectors, doors and web, until SIGTERM or Ctrl-C. SIGHUP reloads."""
     from gateway import serving, supervisor
+    from gateway.config import ConfigError
 
     if only and only not in serving.KINDS:
         raise Stop(f"--only: {only!r} is none of {', '.join(serving.KINDS)}", 2)
@@ -42,6 +43,8 @@ def _run(
             supervisor.run(path, loaded)
     except supervisor.CannotRun as error:
         raise Stop(str(error), error.code) from error
+    except ConfigError as error:
+        raise Stop(str(error), 2) from error
 
 
 def _change(row: dict[str, Any]) -> str:

@@ -122,20 +122,6 @@ def put(path: FilePath, text: str) -> Config:
     return loaded
 
 
-def own_users() -> bool:
-    """Whether this machine has the users of the systemd units, and we may give files to them."""
-    import pwd
-
-    from gateway.rights import USERS
-
-    if os.geteuid() != 0:
-        return False
-    try:
-        return bool(pwd.getpwnam(USERS["keeper"]))
-    except KeyError:
-        return False
-
-
 def hand_over(config: Config) -> None:
     """Gives the state folder with all that was made in it to the keeper's user, who alone reads it."""
     import pwd
@@ -215,6 +201,7 @@ def _setup(
     config: ConfigFile = "",
 ) -> None:
     """A guided first configuration: writes gateway.toml, makes keys, looks at DNS and next hops, prints Postfix's settings."""
+    from gateway import rights
     from gateway.cli import check, keys, setup_files
     from gateway.keeper import vault
     from gateway.supervisor import CannotRun
@@ -228,7 +215,7 @@ def _setup(
             sys.stderr,
         )
     given = read(FilePath(answers)) if answers else ask()
-    units = own_users()
+    units = os.geteuid() == 0 and rights.installed()
     loaded = put(path, setup_files.config(given, units=units))
     _heading("Written")
     output.write(f"{path}")

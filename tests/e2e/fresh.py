@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -28,6 +29,9 @@ DOCUMENT = ROOT / "docs" / "install.md"
 HOP = "127.0.0.9"
 NAMES = f"{HOP} smtp.example.nic.in\n127.0.0.1 gw1.example.gov.in mail.example.gov.in localhost\n"
 _BOOT = 120.0  # seconds
+_CLONE_NEWNET = 0x40000000
+_FETCHING = ("1.", "2.")
+"""Steps that need the package indexes; the others run in a network that has nothing but its own loopback."""
 
 
 def boxes(text: str) -> list[tuple[str, str]]:
@@ -54,25 +58,31 @@ def run(*command: str, check: bool = True, **more: object) -> subprocess.Complet
 class NextServer(threading.Thread):
     """The next mail server: speaks SMTP with STARTTLS on port 25 of its own loopback address and keeps what it gets."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, leader: int) -> None:
         super().__init__(daemon=True)
+        self._leader = leader
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate, key)
-        self._listener = socket.create_server((HOP, 25))
+        self._listening = threading.Event()
         self.messages: list[tuple[str, str, bytes]] = []
         """Cipher, envelope and content of each."""
 
-    def run(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._session, args=(client,), daemon=True).start()
+    def start(self) -> None:
+        """Returns when it listens."""
+        super().start()
+        if not self._listening.wait(10):
+            raise SystemExit("the next server could not listen in the container's network")
 
-    def stop(self) -> None:
-        """Ends it."""
-        self._listener.close()
+    def run(self) -> None:
+        with open(f"/proc/{self._leader}/ns/net", "rb") as network:
+            # This thread alone moves to the container's network; sockets stay where they were made.
+            if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), _CLONE_NEWNET):
+                return
+        listener = socket.create_server((HOP, 25))
+        self._listening.set()
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=self._session, args=(client,), daemon=True).start()
 
     def _session(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -173,7 +183,7 @@ def booted(root: Path) -> Iterator[int]:
     """Boots *root*; gives the process id of its init, and powers it off at the end."""
     log = (root.parent / "boot.log").open("wb")
     process = subprocess.Popen(
-        ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot", f"--directory={root}"],
+        ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot", "--private-network", f"--directory={root}"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -203,7 +213,7 @@ def booted(root: Path) -> Iterator[int]:
 
 def inside(leader: int, script: str) -> subprocess.CompletedProcess[str]:
     """Runs *script* in the container, as root, with nothing of this machine's environment."""
-    into = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--root", "--wdns=/root"]
+    into = ["nsenter", f"--target={leader}", "--mount", "--net", "--uts", "--ipc", "--pid", "--root", "--wdns=/root"]
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     shell = ["env", "-i", "HOME=/root", path, "DEBIAN_FRONTEND=noninteractive", "/bin/sh", "-eu", "-c", script]
     return subprocess.run([*into, *shell], capture_output=True, text=True, check=False)
@@ -233,11 +243,17 @@ def main() -> int:
         authority, certificate, key = certificates(folder)
         furnish(root, authority)
         run("git", "clone", "--quiet", "--bare", str(ROOT), str(root / "src"))
-        server = NextServer(certificate, key)
-        server.start()
+        began = time.monotonic()
+        for heading, commands in boxes(DOCUMENT.read_text("utf-8")):
+            if heading.startswith(_FETCHING):
+                start = time.monotonic()
+                fetched(root, commands)
+                print(f"{time.monotonic() - start:6.1f} s  {heading}", flush=True)
+        spent = time.monotonic() - began
         with booted(root) as leader:
-            failed = walk(leader, server)
-        server.stop()
+            server = NextServer(certificate, key, leader)
+            server.start()
+            failed = walk(leader, server, spent)
     finally:
         if options.keep:
             print(f"kept: {root}")
@@ -248,10 +264,19 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def walk(leader: int, server: NextServer) -> list[str]:
-    """Runs the document; prints the time of each step and returns what is not as it must be."""
-    began = time.monotonic()
+def fetched(root: Path, script: str) -> None:
+    """Runs *script* in the folder that is not booted yet, with this machine's network."""
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    into = ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", f"--directory={root}", "--setenv=DEBIAN_FRONTEND=noninteractive"]
+    run(*into, "/usr/bin/env", path, "/bin/sh", "-eu", "-c", script, stdin=subprocess.DEVNULL)
+
+
+def walk(leader: int, server: NextServer, spent: float) -> list[str]:
+    """Runs the document from step 3 on, after *spent* seconds; prints the time of each step and returns what is not as it must be."""
+    began = time.monotonic() - spent
     for heading, commands in boxes(DOCUMENT.read_text("utf-8")):
+        if heading.startswith(_FETCHING):
+            continue
         start = time.monotonic()
         done = inside(leader, commands)
         print(f"{time.monotonic() - start:6.1f} s  {heading}", flush=True)
