@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS, OPEN = 200, 20
 
 
-async def one_session(port: int) -> None:
+async def one_session(port: int, before: bytes = b"") -> None:
     """Connects, says hello, begins a transaction and leaves; any failure of the connection is an error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(before)
     try:
         for command, code in ((b"", b"220"), (b"EHLO c.dept.gov.in", b"250"), (b"MAIL FROM:<a@dept.gov.in>", b"250"), (b"QUIT", b"221")):
             writer.write(command and command + b"\r\n")
@@ -97,6 +98,35 @@ async def test_O13_O17_reloads_refuse_nobody_and_cut_no_session(doors: Doors, re
     last = 3 - (reloads - 1) % 2
     await asyncio.to_thread(wait_for, lambda: len(children(doors.pid)) == last, 10)
     assert not before & set(children(doors.pid)), "the first workers have ended with their last session"
+
+
+async def test_O13_O17_workers_behind_a_balancer_retire_and_end_in_peace(doors: Doors) -> None:
+    """Where we accept by ourselves a socket is closed by the retirement, and again by the end."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    behind = f'[[listen]]\ndoor = "smtp"\naddress = "127.0.0.1:{port}"\nproxy_protocol = true\nproxies = ["127.0.0.0/8"]\n'
+    doors.config.write_text(doors.config.read_text() + behind)
+    doors.start()
+    doors.ready()
+    for number in range(3):
+        before = set(children(doors.pid))
+        os.kill(doors.pid, signal.SIGHUP)
+        while len(doors.logged("rules.reloaded")) <= number:
+            await asyncio.gather(*(one_session(port, b"PROXY TCP4 10.1.2.3 10.0.0.1 4711 25\r\n") for _ in range(5)))
+        await asyncio.to_thread(wait_for, lambda before=before: not before & set(children(doors.pid)), 10)
+    assert not doors.logged("worker.died") + doors.logged("worker.killed") + doors.logged("doors.fault")
+
+
+def test_O17_a_worker_that_is_retired_before_it_listens_ends(doors: Doors) -> None:
+    """One that replaces a dead worker may still be starting when the next generation is there."""
+    code = (
+        "import asyncio, os, pathlib, sys\nfrom gateway import config\nfrom gateway.doors import service\n"
+        "async def start(link):\n    os.kill(os.getpid(), service.RETIRE)\n    await asyncio.sleep(0.1)\n"
+        "service.KeeperLink.start = start\nservice.run(config.load(pathlib.Path(sys.argv[1])), 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(doors.config)], timeout=20, cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
 
 
 @pytest.fixture

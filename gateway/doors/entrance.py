@@ -37,7 +37,7 @@ class Open(Protocol):
     """A listener that takes connections until it is closed; its sessions go on."""
 
     def close(self) -> None:
-        """Takes no more."""
+        """Takes no more. May be called again."""
 
 
 def session_of(door: Door, listener: Listener) -> Session:
@@ -68,7 +68,9 @@ class Entrance:
         self._watch()
 
     def close(self) -> None:
-        """Takes no more connections; those that were accepted go on."""
+        """Takes no more connections; those that were accepted go on. A worker that retires and then ends closes it twice."""
+        if self._sock.fileno() < 0:
+            return
         if self._again is not None:
             self._again.cancel()
         self._door.loop.remove_reader(self._sock)

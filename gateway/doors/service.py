@@ -118,12 +118,13 @@ class _Service:
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[Open] = []
+        self._stop = asyncio.Event()
+        self._retired = False
 
     async def run(self) -> None:
         """Until a signal asks for the end."""
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        config = self._config
+        stop, config = self._stop, self._config
         rules, self._first_rules = self._first_rules or policy.load(config.rules_dir, config), None
         certificate = tls.context(config.tls)
         self._keeper = KeeperLink(config, rules.version)
@@ -136,17 +137,19 @@ class _Service:
         loop.add_signal_handler(RETIRE, self._retire)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGCHLD))
         await self._keeper.start()
-        servers = [await open_listener(self._door, address, sock) for address, sock in sockets]
+        for address, sock in sockets:
+            if not (self._retired or stop.is_set()):  # signals come from the moment they are unblocked
+                self._servers.append(await open_listener(self._door, address, sock))
+        if self._retired:
+            self._close()
         gc.collect()
         gc.freeze()  # what is here now stays: full collections need not walk it
-        _log.info("doors.ready", worker=self._worker, listeners=len(servers), rules_version=rules.version)
-        self._servers, self._stop = servers, stop
+        _log.info("doors.ready", worker=self._worker, listeners=len(self._servers), rules_version=rules.version)
         if self._sign is not None:
             self._sign(READY)
             self._beat()
         await stop.wait()
-        for server in servers:
-            server.close()
+        self._close()
         await self._door.drain(self._config.limits.drain)
         await self._keeper.close()
         _log.info("doors.stopped", worker=self._worker, **self._door.counters)
@@ -170,9 +173,13 @@ class _Service:
 
     def _retire(self) -> None:
         """Takes no new sessions; what is in the queue of the sockets is for whoever else holds them."""
+        self._retired = True
+        self._close()
+        self._spawn(self._outlive())
+
+    def _close(self) -> None:
         for server in self._servers:
             server.close()
-        self._spawn(self._outlive())
 
     async def _outlive(self) -> None:
         """The sessions that are there go on, under the rules, certificate and config that are in force now; then the end."""
