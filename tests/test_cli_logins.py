@@ -131,9 +131,7 @@ def test_list_says_who_may_send_as_whom(tmp_path: Path, capsys: Capture) -> None
 
 
 @pytest.mark.parametrize(("reply", "code"), [(Reply(235, "2.7.0", "Signed in"), 0), (Reply(535, "5.7.8", "no"), 1)])
-def test_test_asks_the_running_gateway(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, reply: Reply, code: int
-) -> None:
+def test_test_asks_the_running_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, reply: Reply, code: int) -> None:
     config = with_logins(tmp_path)
     piped(monkeypatch, SECRET.encode())
     fake = FakeKeeper({requests.Authenticate: requests.Authenticated(reply, "a@dept.gov.in", ("a@dept.gov.in",) if not code else ())})

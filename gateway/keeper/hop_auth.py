@@ -33,7 +33,7 @@ _COMMAND, _CONNECT = 20.0, 10.0  # seconds; servers answer a wrong password late
 _log = logs.get("logins")
 
 
-class Answer(enum.Enum):
+class Answer(enum.StrEnum):
     """What came of asking."""
 
     YES = "yes"
@@ -165,6 +165,4 @@ def named_hop(config: Config) -> NextHop | None:
     wanted = config.submission
     if not wanted.next_hop:
         return None
-    return parse_next_hop(
-        Route(domains=("*",), next_hop=wanted.next_hop, tls="required", tls_ca=wanted.tls_ca, tls_name=wanted.tls_name)
-    )
+    return parse_next_hop(Route(domains=("*",), next_hop=wanted.next_hop, tls="required", tls_ca=wanted.tls_ca, tls_name=wanted.tls_name))

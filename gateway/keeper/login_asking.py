@@ -108,7 +108,7 @@ class Asking:
         if answer is Answer.LATER:
             return "next-hop-away"
         self._remember(name, fingerprint, answer is Answer.YES)
-        return answer.value
+        return str(answer)
 
     def _remember(self, name: str, fingerprint: bytes, right: bool) -> None:
         before = self._known.pop(fingerprint, None)

@@ -211,9 +211,7 @@ class _Reader:
         for address, users in mailboxes.items():
             for user in users:
                 boxes.setdefault(user, []).append(address)
-        logins = {
-            name: self._login(number, name, entry, tuple(boxes.get(name, ()))) for number, (name, entry) in enumerate(names.items())
-        }
+        logins = {name: self._login(number, name, entry, tuple(boxes.get(name, ()))) for number, (name, entry) in enumerate(names.items())}
         return LoginTable(logins, mailboxes)
 
     def _names(self, entries: _File) -> dict[str, LoginEntry]:

@@ -125,9 +125,7 @@ class LoginRecord:
         for action, count in self._rest.items():
             now, addresses = self._clock.time(), len(self._rest_addresses)
             self._queue(
-                events.sign_in(
-                    action, now, "", "", "", "many-different", "", self._hostname, count=count, since=since, addresses=addresses
-                )
+                events.sign_in(action, now, "", "", "", "many-different", "", self._hostname, count=count, since=since, addresses=addresses)
             )
             fields = {"event.action": action, "gateway.count": count, "gateway.addresses": addresses}
             _log.warning("many different sign-ins failed", **fields)

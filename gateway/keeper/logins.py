@@ -53,9 +53,7 @@ LOGIN_BLOCKED = Reply(
 )
 ADDRESS_BLOCKED = Reply(454, "4.7.0", "Too many failed sign-ins from your address. Try again in an hour, or ask your IT cell.")
 HOP_AWAY = Reply(454, "4.7.0", "The mail server that knows the passwords cannot be asked at present. Please try again later.")
-HOP_SPARED = Reply(
-    454, "4.7.0", "Wrong passwords were tried for this login too often; the mail server is not asked again for 15 minutes."
-)
+HOP_SPARED = Reply(454, "4.7.0", "Wrong passwords were tried for this login too often; the mail server is not asked again for 15 minutes.")
 
 
 class Decided(NamedTuple):
@@ -100,6 +98,11 @@ class SignIns:
         self._config, self._wanted = config, config.submission
         self._table, self._costs = table, _costs(table)
         self._vpn = login_file.networks_of(self._wanted.vpn)
+
+    @property
+    def lost_records(self) -> int:
+        """Failed sign-ins whose record was lost since the store was away for long."""
+        return self._record.dropped
 
     def start(self) -> None:
         """Begins to write the record."""

@@ -27,9 +27,7 @@ WAITING = 64
 _MEMORY_MAX, _TIME_MAX, _LANES_MAX = 262_144, 16, 16  # KiB, passes, lanes
 _LEAST = ((19_456, 2), (47_104, 1), (12_288, 3))  # KiB and passes: any of these pairs will do
 _SALT_LEAST, _DIGEST_LEAST, _OCTETS_MAX = 16, 32, 64
-_FORM = re.compile(
-    r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d{0,2}),p=([1-9]\d{0,2})\$([A-Za-z0-9+/]{1,172})\$([A-Za-z0-9+/]{1,172})"
-)
+_FORM = re.compile(r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d{0,2}),p=([1-9]\d{0,2})\$([A-Za-z0-9+/]{1,172})\$([A-Za-z0-9+/]{1,172})")
 
 
 class Cost(NamedTuple):
