@@ -136,6 +136,25 @@ def test_A24_without_From_it_leaves_government_only_after_a_look() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "is_own"),
+    [
+        ("Sender: cs@dept.gov.in", False),
+        ("Sender: Chief Secretary cs@dept.gov.in", False),
+        ("Sender: clerk@dept.gov.in, cs@dept.gov.in", False),
+        ("Sender: Clerk@Dept.gov.in", True),
+        ("X-Scanner: 3", True),
+        ("From: clerk@dept.gov.in\nSender: cs@dept.gov.in", True),
+    ],
+)
+def test_A27_a_login_without_From_does_not_write_as_another_in_Sender(fields: str, is_own: bool) -> None:
+    peer = Peer("10.1.2.3", 40000, user="clerk@dept.gov.in", listed=True, senders=("clerk@dept.gov.in",))
+    for sender in ("clerk@dept.gov.in", ""):
+        found = about(headers_of(f"{fields}\nSubject: Note"), sender=sender, peer=peer)
+        assert found.message_facts["message.from_owned"] is is_own
+        assert ("from-not-owned" in found.recipients[0].hits) is not is_own
+
+
+@pytest.mark.parametrize(
     ("author", "display", "spoofed"),
     [
         ('"ceo@gov.in" <x@evil.example>', "ceo@gov.in", True),

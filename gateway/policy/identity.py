@@ -3,7 +3,8 @@
 What it is: ``header_facts``, ``owned``, ``application``, ``inside``: the facts on identity, from typed values only.
 Who calls it: ``snapshots``.
 Must never: let Sender, Reply-To, Resent-* or Return-Path make a message somebody's: the envelope and From alone decide, the other
-fields are only recorded (catalogue A27). An address that readers may see differently is nobody's.
+fields are only recorded (catalogue A27), but that a login may not write in the name of another in Sender where From is missing. An
+address that readers may see differently is nobody's.
 Sources: RFC 5322 section 3.6.2; RFC 6376 with RFC 7489 section 3.1.1 (relaxed alignment); rules R14 and R17 of india.md; hostile-inputs
 catalogue A23-A27.
 """
@@ -41,7 +42,7 @@ def header_facts(
         "message.from_private": _private(authors, domains),
         "message.from_ambiguous": len(authors) != 1,
         "message.from_spoofed": bool(headers.from_display) and _spoofed(headers, domains),
-        "message.from_owned": not peer.user or all(owned(peer, path(mailbox)) for mailbox in headers.from_addresses),
+        "message.from_owned": not peer.user or all(mailbox and owned(peer, path(mailbox)) for mailbox in shown_authors(headers)),
         "message.from_forged": stranger and any(one in ours and not _authenticated(one, authentication) for one in authors),
         "message.sender_official": True,
         "message.reply_to_official": True,
@@ -57,6 +58,11 @@ def header_facts(
         seen["message.reply_to_official"] = all(inside(one, config, domains) for one in wanted)
         seen["message.reply_to_private"] = _private(wanted, domains)
     return seen
+
+
+def shown_authors(headers: Headers) -> tuple[str, ...]:
+    """Whom readers take for the author: From; without it many mail programs show Sender. An empty text is no plain address."""
+    return headers.from_addresses or headers.sender_addresses
 
 
 def owned(peer: Peer, sender: Path) -> bool:

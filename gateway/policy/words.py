@@ -90,7 +90,8 @@ def of_message(
 
 def names(headers: Headers, facts: Mapping[str, object], config: Config, domains: Domains) -> Words:
     """The words that the header section and the config give: addresses of From and Reply-To, application, profile, first times."""
-    found: Words = (("from", headers.from_addresses[0] if len(headers.from_addresses) == 1 else ""),)
+    authors = identity.shown_authors(headers)
+    found: Words = (("from", authors[0] if len(authors) == 1 else ""),)
     outside = [one for one in headers.reply_to_addresses if not identity.inside(identity.domain(one), config, domains)]
     if outside:
         found += (("reply_to", outside[0]),)
