@@ -21,7 +21,7 @@ from gateway.text.observing import HIGHEST, MOST, Observer
 from gateway.text.scheme import Scheme
 from gateway.text.topics import Topics
 from gateway.verdict import Observation, Zone
-from tests.content_mail import mail
+from tests.content_mail import mail, zipped
 
 ROOT = Path(__file__).parents[1]
 TOPIC = "format = 1\n[[topic]]\nname = 'ab'\nsource = 's'\n"
@@ -61,6 +61,12 @@ def unpacked(octets: bytes) -> tuple[Observation, ...]:
 
 def kinds(found: tuple[Observation, ...], kind: str) -> list[tuple[str, str, int]]:
     return [(one.name, one.place, one.count) for one in found if one.kind == kind]
+
+
+def workbook(rows: list[str]) -> bytes:
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    sheet = f'<worksheet xmlns="{space}"><sheetData>{"".join(rows)}</sheetData></worksheet>'.encode()
+    return zipped(("[Content_Types].xml", b"<Types/>"), ("xl/workbook.xml", b"<workbook/>"), ("xl/worksheets/sheet1.xml", sheet))
 
 
 def html(body: str) -> bytes:
@@ -148,6 +154,83 @@ class TestAadhaar:
         number = next(first + digit for digit in "0123456789" if identifiers.checks(first + digit))
         assert kinds(door(f"Dear Sir,\nVID: {number}\n"), "aadhaar") == [("", "body", 1)]
         assert kinds(door(f"Dear Sir,\ncard {number}\n"), "aadhaar") == []
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            "{n},{spaced}",
+            "{spaced},{n}",
+            "{n},{spaced},25,M",
+            "{n},{solid},25",
+            "{n},{solid},12,34,56,789",
+            '"{n}","{spaced}","25"',
+            '{n},"{solid}",25',
+            "{n};{spaced};25",
+            "{n};{solid};25,50",
+            "{n}\t{spaced}\t25",
+            "{n}|{solid}|25",
+            "{n},{spaced},9876543210",
+            "{n}, {spaced}, 2024",
+            "{n},={solid},1.5",
+            "{n},{nbsp},25",
+            "{n}\t{dash}\t25",
+            "{n},{narrow},25",
+            "{n},{hyphen},25",
+        ],
+    )
+    def test_rows_of_a_table_that_have_numbers_on_both_sides(self, row: str) -> None:
+        rows = []
+        for seed in range(40):
+            solid = aadhaar(seed)
+            gaps = {"nbsp": "\u00a0", "dash": "\u2013", "narrow": "\u202f", "hyphen": "\u2011"}
+            written = {name: spaced(solid, gap) for name, gap in gaps.items()}
+            rows.append(row.format(n=seed + 1, solid=solid, spaced=spaced(solid), **written))
+        text = "\n".join(rows) + "\n"
+        assert kinds(door(text), "aadhaar") == [("", "body", 40)]
+        assert kinds(unpacked(mail(text.encode(), "list.csv", "text/csv")), "aadhaar") == [("", "attachment", 40)]
+
+    @pytest.mark.parametrize("text", [
+        "Rs 12,34,56,789 of 98,76,54,321", "Rs 123,456,789,012", "2,345,678,901.25", "1,23,456 7890 1234 and 12,3456",
+        "5,2345 6789 0123 4567", "1.{solid}", "0.{solid},5", "12/{solid}", "{solid}:25", "1\u2013{solid}", "2019,2020,2021", "2,{wrong},3",
+        "1234\u20135678\u20139012\u20133456",
+    ])  # fmt: skip
+    def test_amounts_and_parts_of_longer_numbers_are_none(self, text: str) -> None:
+        written = text.format(solid=aadhaar(6), wrong=spaced(aadhaar(7, valid=False)))
+        assert kinds(door(f"Dear Sir,\nAadhaar of all. Total:\n{written}\n"), "aadhaar") == []
+
+    def test_tables_of_amounts_are_none(self) -> None:
+        """Of 1,000 tables of amounts in lakh and crore, with a row number before and a rate behind, none counts."""
+
+        def lakh(value: int) -> str:
+            head, tail = str(value)[:-3], str(value)[-3:]
+            pairs = [head[max(0, at - 2) : at] for at in range(len(head), 0, -2)][::-1]
+            return ",".join([*pairs, tail])
+
+        for seed in range(1000):
+            rng = random.Random(seed)
+            rows = (f"{row},{lakh(rng.randrange(10**5, 10**14))},{rng.randrange(100)}" for row in range(12))
+            personal = identifiers.Personal()
+            personal.look("aadhaar seva kendra: expenditure\n" + "\n".join(rows))
+            assert not list(personal.aadhaar())
+
+    @pytest.mark.parametrize("cell", [
+        "<c><v>{solid}</v></c>", '<c t="n"><v>{solid}.0</v></c>', "<c><v>{exponent}</v></c>", '<c t="str"><v>{spaced}</v></c>',
+        '<c t="inlineStr"><is><t>{spaced}</t></is></c>',
+    ])  # fmt: skip
+    def test_cells_of_a_sheet(self, cell: str) -> None:
+        rows = []
+        for n in range(20):
+            solid = aadhaar(n)
+            written = cell.format(solid=solid, spaced=spaced(solid), exponent=f"{solid[0]}.{solid[1:]}0000E11")
+            rows.append(f"<row><c><v>{n + 1}</v></c>{written}<c><v>0.123456789012</v></c><c><v>25</v></c></row>")
+        assert kinds(unpacked(mail(workbook(rows), "list.xlsx")), "aadhaar") == [("", "attachment", 20)]
+
+    def test_cells_that_hold_no_identifier(self) -> None:
+        solid = aadhaar(6)
+        values = (f"{solid}.5", f"0.{solid}", f"-{solid}", f"{solid}99999", "nan", "inf", "1e400", f"{solid}x")
+        rows = [f"<row><c><v>Aadhaar</v></c><c><v>{value}</v></c></row>" for value in values]
+        rows.append(f'<row><c t="s"><v>{solid}</v></c></row>')  # the number of a text elsewhere
+        assert kinds(unpacked(mail(workbook(rows), "list.xlsx")), "aadhaar") == []
 
     def test_a_number_in_an_attachment_and_in_the_subject(self) -> None:
         found = unpacked(mail(f"Aadhaar {aadhaar(8)}\n".encode(), "list.txt", "text/plain"))
@@ -356,8 +439,6 @@ class TestLinks:
         import io
 
         import pikepdf
-
-        from tests.content_mail import zipped
 
         rels = (
             b'<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'

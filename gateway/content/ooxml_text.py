@@ -24,6 +24,8 @@ _HEADER_PART = re.compile(r"(?:^|/)header\d*\.xml$", re.I)
 _FOOTER_PART = re.compile(r"(?:^|/)footer\d*\.xml$", re.I)
 _PROPERTY_PART = re.compile(r"(?:^|/)docProps/|(?:^|/)customXml/|(?:^|/)docMetadata/", re.I)
 _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
+# Of the numbers in cells only those are read that may be identifiers of people (12 digits): a double holds no whole number over 2**53.
+_LONG, _LEAST, _MOST = 6, 1e11, 2.0**53
 _SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
@@ -90,6 +92,15 @@ def _tidy(text: str) -> str:
     return "\n".join([line for line in lines if line]).strip()
 
 
+def _identifier(value: str) -> str:
+    """The digits of the number *value* of a cell if it is whole and as long as an identifier; else nothing."""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    return f"{number:.0f}" if _LEAST <= number < _MOST and number.is_integer() else ""
+
+
 class _Reader:
     """Handlers of one parse. ``main`` is the running text; a text box collects on its own and is put behind."""
 
@@ -110,7 +121,7 @@ class _Reader:
         self._hidden: list[str] = []
         self._in_run = self._run_hidden = self._deleted = False
         self._edge: tuple[Zone, list[str]] | None = None
-        self._number_cell = self._skip = False
+        self._number_cell = self._is_number = self._skip = False
         self._placeholder: Zone | None = None
         self._others: list[Segment] = []
         self._shape_start = 0
@@ -140,7 +151,7 @@ class _Reader:
             case "noBreakHyphen":
                 self._main.append("-")
             case "c" if "t" not in attributes or attributes["t"] in ("n", "s", "b"):
-                self._number_cell = True
+                self._number_cell, self._is_number = True, attributes.get("t", "n") == "n"
             case "v" if self._number_cell:
                 self._skip = True
             case "sp":
@@ -157,6 +168,8 @@ class _Reader:
 
     def text(self, data: str) -> None:
         if self._skip:
+            if self._is_number and len(data) >= _LONG and (number := _identifier(data)):
+                self._main.append(number)
             return
         if self._edge is not None:
             self._edge[1].append(data)

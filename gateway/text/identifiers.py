@@ -28,10 +28,14 @@ MOST = 3000
 """Different candidates of one text that are weighed; the counts are cut off at 1,000 long before that."""
 _LOOKS = 10_000  # candidates of one text, also equal ones, that are looked at
 
-_AADHAAR = re.compile(r"(?<![\w+])(?<!\d[.,/:-])[2-9]\d{3}(?P<gap>[ \-.]?)\d{4}(?P=gap)\d{4}(?!\w)(?![.,/:-]\d)")
-_VID = re.compile(r"(?<![\w+])(?<!\d[.,/:-])\d{4}(?P<gap>[ \-.]?)\d{4}(?P=gap)\d{4}(?P=gap)\d{4}(?!\w)(?![.,/:-]\d)")
-_FOUR_BEFORE = re.compile(r"(?<!\d)\d{4}[ \-.]\Z")
-_FOUR_BEHIND = re.compile(r"[ \-.]\d{4}(?!\d)")
+_GAP = r"[ \-.‒-―]"  # what stands between the groups of a number; a no-break space is folded to a space before this
+# More digits behind a point, a slash, a colon or a dash are of one number with these. Behind a comma they are another column of a
+# table: amounts have at most three digits together behind a comma (12,34,56,789), never four or twelve.
+_ALONE, _ENDS = r"(?<![\w+])(?<!\d[./:\-‒-―])", r"(?!\w)(?![./:\-‒-―]\d)"
+_AADHAAR = re.compile(rf"{_ALONE}[2-9]\d{{3}}(?P<gap>{_GAP}?)\d{{4}}(?P=gap)\d{{4}}{_ENDS}")
+_VID = re.compile(rf"{_ALONE}\d{{4}}(?P<gap>{_GAP}?)\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}{_ENDS}")
+_FOUR_BEFORE = re.compile(rf"(?<!\d)\d{{4}}{_GAP}\Z")
+_FOUR_BEHIND = re.compile(rf"{_GAP}\d{{4}}(?!\d)")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PAN = re.compile(r"(?<![\w/@.\-])[a-z]{3}[abcfghjlpt][a-z]\d{4}[a-z](?![\w/@\-])(?!\.\w)")
 _AADHAAR_WORD = re.compile(r"(?<![^\W_])(?:a+dh?a+r|aadhaar|uidai|uid\b|आधार|આધાર|ಆಧಾರ್|ஆதார்|ఆధార్|আধার|ਆਧਾਰ)")
@@ -46,6 +50,7 @@ _BEFORE, _BEHIND = 80, 24  # characters to each side in which the word for a num
 _CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
 _SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
 _FOUR, _TWELVE, _FORM = b"9" * 4, b"9" * 12, b"aaaaa9999a"
+_GAPS = b" -.\xe2\x80\x92\x93\x94\x95"  # also the octets of the dashes
 # The ten digits of each script in which Indian languages are written, and the Arabic ones that Urdu uses.
 _ZEROS = "०০੦૦୦௦౦೦൦٠۰"
 _DIGITS = {ord(zero) + value: str(value) for zero in _ZEROS for value in range(10)}
@@ -59,7 +64,7 @@ def digits(text: str) -> str:
 
 def candidates(folded: bytes) -> tuple[bool, bool]:
     """Whether an Aadhaar number, and whether a PAN, may stand in *folded* text. Cheap."""
-    dense = folded.translate(_SAME, b" -.")
+    dense = folded.translate(_SAME, _GAPS)
     if _FOUR not in dense:
         return False, False
     return _TWELVE in dense, _FORM in folded.translate(_CLASSES)
