@@ -41,6 +41,9 @@ async def test_an_entry_is_in_force_at_once_and_changes_the_version(room: Room) 
     [
         ({"approver": "asha"}, 1, "approver"),
         ({"approver": " ASHA "}, 1, "approver"),
+        ({"approver": "\uff41sha"}, 1, "approver"),
+        ({"approver": "\u0430sha"}, 1, "approver"),
+        ({"requester": "asha rao", "approver": "asha  rao."}, 1, "approver"),
         ({"requester": ""}, 2, "requester is missing"),
         ({"approver": " "}, 2, "approver is missing"),
         ({"reason": ""}, 2, "reason is missing"),

@@ -53,6 +53,9 @@ async def test_a_profile_is_on_at_once_and_changes_the_version(room: Room) -> No
     [
         ({"approver": "asha"}, 1, "approver"),
         ({"approver": " ASHA "}, 1, "approver"),
+        ({"approver": "\uff41sha"}, 1, "approver"),
+        ({"approver": "\u0430sha"}, 1, "approver"),
+        ({"requester": "asha rao", "approver": "asha  rao."}, 1, "approver"),
         ({"requester": ""}, 2, "requester is missing"),
         ({"approver": " "}, 2, "approver is missing"),
         ({"reason": ""}, 2, "reason is missing"),

@@ -20,6 +20,7 @@ from gateway.keeper import events
 from gateway.policy.register import PROFILES
 from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, ProfileRow, StartProfile
 from gateway.stores.base import Batch, Store, register_version
+from gateway.text.normalise import fold, is_word_char
 
 _LABELS = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
 _PATTERN = re.compile(rf"\*|(?:[^\s@\x00-\x1f\x7f]{{0,64}}@|\.)?{_LABELS}", re.IGNORECASE)
@@ -176,8 +177,14 @@ def _check_words(noun: str, words: Mapping[str, str]) -> None:
 
 
 def _check_two(requester: str, approver: str, what: str) -> None:
-    if requester.strip().casefold() == approver.strip().casefold():
+    if _person(requester) == _person(approver):
         raise Wrong(f"the approver of {what} cannot be its requester", 1)
+
+
+def _person(name: str) -> str:
+    """*name* without what keeps two spellings of one name apart: case, look-alike letters, blanks and punctuation."""
+    words = "".join(char if is_word_char(char) else " " for char in fold(name)).split()
+    return " ".join(words) or name.strip()
 
 
 def _folded(pattern: str) -> str:
