@@ -122,6 +122,8 @@ class Headers(msgspec.Struct, frozen=True):
     """Address and display name of those in To and Cc whose display name shares a word with that of From."""
     resent: bool = False
     """Resent-* fields: somebody sent on what he had received (RFC 5322 section 3.6.6)."""
+    resent_by: tuple[str, ...] = ()
+    """Who sent it on last, as these fields say; an empty text stands for one that is no plain address."""
     auto_forwarded: bool = False
     """A field says that a program forwarded it: a mailbox that is redirected."""
     is_report: bool = False

@@ -109,7 +109,7 @@ def test_R14_a_From_that_is_not_the_logins_is_refused() -> None:
     assert (one.disposition, one.rule) == (Disposition.REFUSE, "from-not-owned")
     said = POLICY.explanations.sentence(one.explain, "en", dict(one.facts))
     assert "minister@dept.gov.in" in said.what
-    resent = replace(seen, headers=replace(seen.headers, resent=True))
+    resent = replace(seen, headers=replace(seen.headers, resent=True, resent_by=("officer@dept.gov.in",)))
     (one,) = decide.decide(tx, resent, POLICY, NONE, CONFIG).recipients
     assert (one.disposition, one.tags) == (Disposition.DELIVER, ("resent-by-login",))
     application = CONFIG.model_copy(update={"application": (Application(name="e-office", logins=("officer",)),)})

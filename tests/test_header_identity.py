@@ -253,6 +253,36 @@ def test_A27_what_differs_is_recorded(fields: str, expected: dict[str, bool]) ->
     assert {name: found[f"message.{name}"] for name in ordinary} == ordinary | expected
 
 
+OTHERS = "From: minister@dept.gov.in\n{}\nSubject: Note"
+
+
+@pytest.mark.parametrize(
+    ("fields", "own"),
+    [
+        ("Resent-From: officer@dept.gov.in", True),
+        ("Resent-From: Officer <OFFICER@dept.gov.in>\nResent-To: x@ministry.gov.in", True),
+        ("Resent-From: minister@dept.gov.in\nResent-Sender: officer@dept.gov.in", True),
+        ("Resent-From: officer@dept.gov.in\nResent-From: minister@dept.gov.in", True),  # the first to have it sent on stands below
+        ("Resent-From: minister@dept.gov.in\nResent-From: officer@dept.gov.in", False),
+        ("Resent-From: minister@dept.gov.in", False),
+        ("Resent-From: officer@dept.gov.in\nResent-Sender: minister@dept.gov.in", False),
+        ("Resent-From: officer@dept.gov.in, minister@dept.gov.in", False),
+        ("Resent-From: officer@dept.gov.in <minister@dept.gov.in>", False),
+        ("Resent-From:", False),
+        ("Resent-To: officer@dept.gov.in", False),
+        ("Resent-Date: Sat, 21 Nov 2026 10:00:00 +0530", False),
+    ],
+)
+def test_R14_who_sends_on_what_others_wrote_does_it_in_his_own_name(fields: str, own: bool) -> None:
+    peer = Peer("10.1.2.3", user="officer", senders=("officer@dept.gov.in",))
+    verdict = about(headers_of(OTHERS.format(fields)), sender="officer@dept.gov.in", peer=peer)
+    assert verdict.message_facts["message.resent_owned"] is own
+    (one,) = verdict.recipients
+    assert (one.disposition, one.rule) == ((Disposition.DELIVER, "ordinary-mail") if own else (Disposition.REFUSE, "from-not-owned"))
+    assert ("resent-by-login" in one.tags) is own
+    assert about(headers_of(OTHERS.format(fields))).message_facts["message.resent_owned"] is True, "without a login nobody can say"
+
+
 def test_R17_the_explanation_can_name_the_private_address_of_Reply_To() -> None:
     verdict = about(headers_of("From: officer@dept.gov.in\nReply-To: a@dept.gov.in, b@gmail.com\nSubject: Note"))
     words = dict(verdict.recipients[0].facts)
@@ -274,6 +304,10 @@ def test_R17_the_explanation_can_name_the_private_address_of_Reply_To() -> None:
         ("X-Zimbra-Forwarded: officer@dept.gov.in", True),
         ("X-MS-Exchange-Inbox-Rules-Loop: officer@dept.gov.in", True),
         ("X-MS-Exchange-Inbox-Rules-Loop: officer@dept.gov.in\nAuto-Submitted: auto-replied", False),
+        ("X-MS-Exchange-Inbox-Rules-Loop: officer@dept.gov.in\nAuto-Submitted: auto-generated\nX-Auto-Response-Suppress: All", False),
+        ("X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\nX-Auto-Response-Suppress: DR, OOF, AutoReply", False),
+        ("X-MS-Exchange-Inbox-Rules-Loop: officer@dept.gov.in\nX-Auto-Response-Suppress: None", True),
+        ("X-MS-Exchange-ForwardingLoop: officer@dept.gov.in;1\nX-Auto-Response-Suppress: All", True),
         ("X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent", True),
         ("X-MS-Exchange-Generated-Message-Source: Antimalware Agent", False),
         ("X-MS-Exchange-ForwardingLoop: officer@dept.gov.in;1", True),

@@ -1,10 +1,11 @@
 """Traces of forwarding in a header section: by a program (a mailbox that is redirected), or by hand.
 
-What it is: ``FIELDS``, every field that may be such a trace; ``auto_forwarded`` and ``resent``.
+What it is: ``FIELDS``, every field that may be such a trace; ``auto_forwarded``, ``resent`` and ``resenders``.
 Who calls it: ``views.summary_of``.
 Must never: take a field for a trace that people's own mail programs write when somebody forwards by hand (X-Forwarded-Message-Id),
 nor one that ordinary delivery leaves (Delivered-To, X-Original-To): mail that is sent on by hand still carries those.
 Sources: RFC 5322 section 3.6.6 (Resent-*); RFC 3834 section 5 (Auto-Submitted); RFC 2156 appendix A (Autoforwarded, of X.400 gateways);
+MS-OXCMAIL section 2.2.3 (X-Auto-Response-Suppress);
 Microsoft, "Loop prevention in Exchange Online demystified" (2021); the sources of Pigeonhole and Zimbra; rule R33 of india.md.
 """
 
@@ -24,6 +25,7 @@ _SAID = frozenset((
     "autoforwarded", "auto-forwarded", "x-autoforward", "x-autoforwarded", "x-auto-forward", "x-auto-forwarded",
     "x-ms-exchange-organization-autoforwarded",
 ))  # fmt: skip
+_ANSWERS = frozenset(("", "none"))
 _NOT = frozenset(("", "no", "false", "0"))
 
 FIELDS = _RESENT | _ALWAYS | _EXCHANGE | _WITH_ADDRESS | _SAID
@@ -35,11 +37,16 @@ def resent(by_name: Mapping[str, Sequence[str]]) -> bool:
     return not _RESENT.isdisjoint(by_name)
 
 
+def resenders(by_name: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """The field value that says who sent it on last: the topmost Resent-Sender, else the topmost Resent-From; empty where neither is."""
+    return (by_name.get("resent-sender") or by_name.get("resent-from") or ())[:1]
+
+
 def auto_forwarded(by_name: Mapping[str, Sequence[str]], auto_submitted: str) -> bool:
     """Whether a field of *by_name* (values by lower-case name) says that a program forwarded the message.
 
-    *auto_submitted* is the keyword of Auto-Submitted, in lower case. Exchange leaves the trace of its inbox rules in replies of its
-    assistants too; those say auto-replied.
+    *auto_submitted* is the keyword of Auto-Submitted, in lower case. Exchange leaves the trace of its inbox rules in its out-of-office
+    replies too; those say auto-replied, or ask in X-Auto-Response-Suppress that nobody answers them.
     """
     if auto_submitted == "auto-forwarded" or not _ALWAYS.isdisjoint(by_name):
         return True
@@ -49,7 +56,9 @@ def auto_forwarded(by_name: Mapping[str, Sequence[str]], auto_submitted: str) ->
         return True
     if any(value.strip().lower() not in _NOT for name in _SAID for value in by_name.get(name, ())):
         return True
-    if auto_submitted == "auto-replied":
+    if auto_submitted == "auto-replied" or any(
+        value.strip().lower() not in _ANSWERS for value in by_name.get("x-auto-response-suppress", ())
+    ):
         return False
     source = by_name.get("x-ms-exchange-generated-message-source", ())
     return "x-ms-exchange-inbox-rules-loop" in by_name or any("rules agent" in value.lower() for value in source)

@@ -103,6 +103,7 @@ def _with_seldom(plain: Headers, fields: Fields) -> Headers:
         sender_addresses=everyone(by_name.get("sender", [])),
         reply_to_addresses=everyone(by_name.get("reply-to", [])),
         resent=forwarding.resent(by_name),
+        resent_by=everyone(list(forwarding.resenders(by_name))),
         auto_forwarded=forwarding.auto_forwarded(by_name, auto_submitted),
         auto_submitted=auto_submitted,
         precedence=fields.first("precedence").strip().lower()[:80],

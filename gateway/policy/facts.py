@@ -67,6 +67,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.reply_to_private", "bool", False, "An address of Reply-To is of a private provider."),
     ("message.auto_forwarded", "bool", False, "A field says that a program forwarded it: a mailbox is redirected."),
     ("message.resent", "bool", False, "Resent-* fields: somebody sent on what he had received."),
+    ("message.resent_owned", "bool", True, "Resent-Sender, else Resent-From, is the login's (true without login, or if nobody sent it on)."),
     ("message.is_report", "bool", False, "It is a report (multipart/report): of a delivery, or that it was read."),
     ("message.first_time_recipients", "int", 0, "Recipients that the sender never wrote to before; 0 where the level is below RESTRICTED."),
     ("originator.domain", "string", "dept.gov.in", "Domain of the envelope sender; empty for the null sender."),
@@ -150,7 +151,7 @@ LATER: Mapping[str, object] = {
         # the ordinary value lets him release it, where "not known" would hold it for ever.
         "message.from_private", "message.from_ambiguous", "message.from_spoofed", "message.from_owned", "message.from_forged",
         "message.sender_official", "message.reply_to_official", "message.reply_to_private", "message.auto_forwarded",
-        "message.resent", "message.is_report", "observations",
+        "message.resent", "message.resent_owned", "message.is_report", "observations",
         # Nobody could sign in, no application was known by name, and nobody kept who had written to whom.
         "originator.owned", "originator.application", "message.first_time_recipients", "recipient.first_time",
         # Told anew from the two addresses, and from the profiles that are on at release; these are for where neither is given.

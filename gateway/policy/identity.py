@@ -3,8 +3,8 @@
 What it is: ``header_facts``, ``owned``, ``application``, ``inside``: the facts on identity, from typed values only.
 Who calls it: ``snapshots``.
 Must never: let Sender, Reply-To, Resent-* or Return-Path make a message somebody's: the envelope and From alone decide, the other
-fields are only recorded (catalogue A27), but that a login may not write in the name of another in Sender where From is missing. An
-address that readers may see differently is nobody's.
+fields are only recorded (catalogue A27), but that a login may not write in the name of another in Sender where From is missing, nor
+send on what others wrote in any name but its own. An address that readers may see differently is nobody's.
 Sources: RFC 5322 section 3.6.2; RFC 6376 with RFC 7489 section 3.1.1 (relaxed alignment); rules R14 and R17 of india.md; hostile-inputs
 catalogue A23-A27.
 """
@@ -42,13 +42,14 @@ def header_facts(
         "message.from_private": _private(authors, domains),
         "message.from_ambiguous": len(authors) != 1,
         "message.from_spoofed": bool(headers.from_display) and _spoofed(headers, domains),
-        "message.from_owned": not peer.user or all(mailbox and owned(peer, path(mailbox)) for mailbox in shown_authors(headers)),
+        "message.from_owned": not peer.user or not shown_authors(headers) or _all_owned(peer, shown_authors(headers)),
         "message.from_forged": stranger and any(one in ours and not _authenticated(one, authentication) for one in authors),
         "message.sender_official": True,
         "message.reply_to_official": True,
         "message.reply_to_private": False,
         "message.auto_forwarded": headers.auto_forwarded,
         "message.resent": headers.resent,
+        "message.resent_owned": not (peer.user and headers.resent) or _all_owned(peer, headers.resent_by),
         "message.is_report": headers.is_report,
     }
     if headers.sender_addresses:
@@ -70,6 +71,11 @@ def owned(peer: Peer, sender: Path) -> bool:
     if not peer.user or peer.senders is None or sender.is_null:
         return True
     return any(register.matches(pattern, sender) for pattern in peer.senders)
+
+
+def _all_owned(peer: Peer, mailboxes: Sequence[str]) -> bool:
+    """Whether there are mailboxes, and all of them are plain addresses that the login of *peer* may use."""
+    return bool(mailboxes) and all(mailbox and owned(peer, path(mailbox)) for mailbox in mailboxes)
 
 
 def application(peer: Peer, sender: Path, config: Config) -> str:
