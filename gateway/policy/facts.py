@@ -67,7 +67,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.reply_to_private", "bool", False, "An address of Reply-To is of a private provider."),
     ("message.auto_forwarded", "bool", False, "A field says that a program forwarded it: a mailbox is redirected."),
     ("message.resent", "bool", False, "Resent-* fields: somebody sent on what he had received."),
-    ("message.resent_owned", "bool", True, "Resent-Sender, else Resent-From, is the login's (true without login, or if nobody sent it on)."),
+    ("message.resent_owned", "bool", True, "Resent-Sender, else Resent-From, is the login's (true without login, or if nobody resent it)."),
     ("message.is_report", "bool", False, "It is a report (multipart/report): of a delivery, or that it was read."),
     ("message.first_time_recipients", "int", 0, "Recipients that the sender never wrote to before; 0 where the level is below RESTRICTED."),
     ("originator.domain", "string", "dept.gov.in", "Domain of the envelope sender; empty for the null sender."),
