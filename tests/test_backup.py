@@ -170,7 +170,8 @@ def make(home: Path, *more: str) -> Path:
 def test_O23_a_backup_is_restored_elsewhere_with_deliveries_on_hold(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = make(home)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "read again to its end and good" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "read again to its end and good" in said and "not in it" not in said, "nothing that belongs to it is missing"
     data = file.read_bytes()
     for secret in (b"SQLite format", b"dept.gov.in", b"signing key of the config", (home / "state/keys/vault.key").read_bytes().strip()):
         assert secret not in data, "nothing is in the clear"

@@ -93,7 +93,7 @@ def _named(config: Config) -> list[FilePath]:
             for one in value:
                 walk(one)
 
-    walk({name: value for name, value in config.model_dump().items() if name not in ("state_dir", "rules_dir")})
+    walk({name: value for name, value in config.model_dump().items() if name not in ("state_dir", "run_dir", "rules_dir")})
     return list(found)
 
 
