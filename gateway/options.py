@@ -276,6 +276,9 @@ class Web(Section):
     """The review page."""
 
     public_url: str = Field("", description="Address of the page as officers reach it; absent: bounces carry the reference alone.")
+    metrics_networks: Networks = Field(
+        ("127.0.0.0/8", "::1/128"), description="Addresses that may read /metrics; others get 403, as does what came through a proxy."
+    )
 
 
 class Archive(Section):

@@ -10,12 +10,15 @@ Source: design.md section 4; RFC 5321 sections 6.1 and 6.3.
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Protocol
 
 from gateway import logs
 from gateway.config import Config
+from gateway.counting import Counts
 from gateway.envelope import Transaction
 from gateway.message import plain, prescan, signatures, views
+from gateway.metrics import kind_of
 from gateway.policy import Policy, decide
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, Stale
@@ -24,6 +27,7 @@ from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Verdi
 _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
 _WORKER_DEATHS = 3
+_OVERTIME = 1.4  # times limits.inspect_cpu after which a worker's end is put down to the time it took
 _log = logs.get("gateway.pipeline")
 
 
@@ -75,27 +79,41 @@ class Memory(Protocol):
 class Pipeline:
     """One door process' path, with the policy that is in force (replaced whole at a reload)."""
 
-    def __init__(self, policy: Policy, config: Config, inspector: Inspector, memory: Memory, records: KeyRecords | None = None) -> None:
+    def __init__(
+        self, policy: Policy, config: Config, inspector: Inspector, memory: Memory, records: KeyRecords | None = None,
+        counts: Counts | None = None,
+    ) -> None:  # fmt: skip
         self.policy = policy
         self.config = config
         self._inspector = inspector
         self._memory = memory
         self._records = records
+        self._counts = counts = counts or Counts()
+        names = ("prescan", "inspect", "decide", "commit")
+        self._prescan, self._inspected, self._decide, self._commit = (counts.timing("gateway_stage_seconds", name) for name in names)
 
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         """The reply to *content*, after the commit. Raises ReplyError: 4xx for our faults, 5xx for a loop."""
         try:
             inspection = await self._inspect(tx, content)
         except TimeoutError:
+            self._counts.add("gateway_inspector_failures_total", "deadline")
             await self._memory.deferred(tx, OUR_FAULT, "inspection took longer than limits.pipeline")
             raise ReplyError(OUR_FAULT, "inspection took too long") from None
         except InspectorAway as error:
+            self._counts.add("gateway_inspector_failures_total", "away")
             await self._memory.deferred(tx, OUR_FAULT, "the inspector is away")
             raise ReplyError(OUR_FAULT, str(error)) from error
+        for leaf in inspection.leaves:
+            self._counts.add("gateway_leaves_total", kind_of(leaf.media_type), leaf.state)
         first_times = await self._first_times(tx, inspection)
         for _ in range(_DECISIONS):
+            began = perf_counter()
             verdict = decide.decide(tx, inspection, self.policy, self._memory.exceptions, self.config, first_times=first_times)
+            decided = perf_counter()
+            self._decide.observe(decided - began)
             answer = await self._memory.commit(tx, verdict, content)
+            self._commit.observe(perf_counter() - decided)
             if isinstance(answer, Committed):
                 return answer.reply
             await self._memory.refresh_exceptions()
@@ -115,13 +133,16 @@ class Pipeline:
 
     async def _inspect(self, tx: Transaction, content: bytes) -> Inspection:
         """Our own reading where the message is plain text, the inspector's for all others."""
-        limits = self.config.limits
+        limits, began = self.config.limits, perf_counter()
         if prescan.hops(content, limits) > limits.received:
             raise ReplyError(_LOOP, "too many Received fields")
         signed = self._is_to_be_checked(tx, content)
         # Our own reading waits for nothing: only what waits needs the deadline.
         inspection = None if signed else plain.inspect(content, tx.sha256, limits, self.policy.scheme)
-        if inspection is None:
+        self._prescan.observe(perf_counter() - began)
+        if inspection is not None:
+            self._counts.add("gateway_inspections_total", "door")
+        else:
             async with asyncio.timeout(limits.pipeline):
                 keys = await self._keys(content) if signed else ()
                 if signed and not keys:
@@ -135,12 +156,18 @@ class Pipeline:
         inspection = None
         deaths = 0
         while inspection is None:
+            began = perf_counter()
             try:
                 inspection = await self._inspector.inspect(content, tx.sha256, keys)
+                self._inspected.observe(perf_counter() - began)
+                self._counts.add("gateway_inspections_total", "inspector")
             except WorkerDied:
                 deaths += 1
+                late = perf_counter() - began >= _OVERTIME * self.config.limits.inspect_cpu
+                self._counts.add("gateway_inspector_failures_total", "overtime" if late else "died")
                 _log.warning("inspection worker died", **{"gateway.reference": tx.reference, "gateway.deaths": deaths})
                 if deaths >= _WORKER_DEATHS:
+                    self._counts.add("gateway_inspector_failures_total", "poison")
                     inspection = self._poison(tx, content, deaths)
         return inspection
 

@@ -83,14 +83,39 @@ class FirstTimes(Message, frozen=True):
     recipients: tuple[str, ...]
 
 
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """One value of a metric: its name and its labels in the order of ``metrics.FAMILIES``."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+class Timing(msgspec.Struct, frozen=True, array_like=True):
+    """What was added to a histogram: how many in each bucket alone, and the sum of the observations."""
+
+    name: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
 class Counters(Message, frozen=True):
-    """What a process has counted and timed since it started; the keeper holds the last word of each for ``GetMetrics``."""
+    """What a process has counted and timed since the last report that was taken; the keeper adds it up for ``GetMetrics``.
+
+    A report whose answer did not come is sent again under its *number* and with the same counters and timings.
+    """
 
     kind: str
-    """doors, inspector or web."""
+    """doors or web."""
     worker: int
-    values: dict[str, float]
-    """Name (with labels, as ``name{label="x"}``) to value; only ever grow, but for gauges."""
+    process: str = ""
+    """Different in each process that ever reported."""
+    number: int = 0
+    counters: tuple[Sample, ...] = ()
+    gauges: tuple[Sample, ...] = ()
+    """As they are now: each report replaces those of the one before."""
+    timings: tuple[Timing, ...] = ()
 
 
 class DoorHello(Message, frozen=True):
@@ -419,7 +444,7 @@ WebRequest = ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
-    | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Counters | Authenticate
+    | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Authenticate
 )  # fmt: skip
 SupervisorRequest = Reload | Status
 KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | Done | Failed | Rows

@@ -79,7 +79,9 @@ def keeper_for_web() -> FakeKeeper:
         return requests.Failed("no such login", 1)
 
     return FakeKeeper({
-        requests.Health: requests.Rows(({"state": "ok"},)), requests.ListHeld: requests.Rows((HELD, SEALED)), requests.OneTimeLogin: login,
+        requests.GetMetrics: requests.Rows(({"text": "gateway_ready 1.0\n"},)),
+        requests.Health: requests.Rows(({"state": "ok", "ready": True, "lacks": ""},)),
+        requests.ListHeld: requests.Rows((HELD, SEALED)), requests.OneTimeLogin: login,
     })  # fmt: skip
 
 

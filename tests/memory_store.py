@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from gateway.stores.base import (
     UserRow,
     register_version,
 )
+from gateway.stores.figures import Figures, Held
 
 _DUE = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
 _OPEN = (*_DUE, DeliveryState.LEASED, DeliveryState.ON_HOLD)
@@ -189,6 +191,18 @@ class MemoryStore:
 
     async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
         return {pair for pair in pairs if pair in self.pairs}
+
+    async def figures(self) -> Figures:
+        due = [row for row in self.delivery_rows.values() if row.state in _DUE]
+        held = [row for row in self.hold_rows.values() if row.state in _OPEN_HOLD]
+        states = Counter(row.state.value for row in self.delivery_rows.values() if row.state in _OPEN)
+        levels = Counter((row.state.value, row.level) for row in held)
+        return Figures(
+            dict(states), min((row.created for row in due), default=0.0),
+            sum(row.require_aes256 for row in due if row.state is DeliveryState.DEFERRED),
+            tuple(Held(state, level, count) for (state, level), count in levels.items()),
+            min((row.created for row in held), default=0.0), min((row.deadline for row in held), default=0.0), 0,
+        )  # fmt: skip
 
     async def users(self) -> list[UserRow]:
         return sorted(self.user_rows.values(), key=lambda u: u.name)

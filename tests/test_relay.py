@@ -508,7 +508,7 @@ async def test_P22_mail_that_needs_an_aes_256_hop(told: Told) -> None:
         lane.pool.hop = dataclasses.replace(lane.pool.hop, loopback=False, tls="opportunistic")
         world.relay.resolver._allowed = lambda ip, hop: True  # type: ignore[method-assign]
         away = lane.pool.hop
-        world.relay._lanes[away] = lane
+        world.relay.lanes[away] = lane
         world.relay.routes._table = [(("*",), away, False)]
         await world.relay.start()
         ids = await world.accept(require_aes256=True, level=2)

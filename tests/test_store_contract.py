@@ -216,6 +216,22 @@ async def test_holds_list_by_state_and_deadline(store: SqliteStore) -> None:
     assert found.id == first.id, "the open one first"
 
 
+async def test_figures_are_of_what_is_open(store: SqliteStore) -> None:
+    nothing = await store.figures()
+    assert (nothing.queue, nothing.oldest_due, nothing.unprotected, nothing.held, nothing.next_deadline) == ({}, 0, 0, (), 0)
+    row = message()
+    old = delivery(row, state=DeliveryState.DEFERRED, created=NOW - 50, require_aes256=True)
+    rows = [old, delivery(row, state=DeliveryState.DEFERRED, require_aes256=False), delivery(row), delivery(row, state=L, created=NOW - 90)]
+    done = delivery(row, state=D, created=NOW - 900)
+    held = [hold(row, deadline=NOW + 9), hold(row, level=None, created=NOW - 5), hold(row, state=HoldState.EXPIRED, deadline=NOW + 1)]
+    await store.write(Batch(bodies=[body(row.id)], messages=[row], deliveries=[*rows, done], holds=held))
+    figures = await store.figures()
+    assert figures.queue == {"deferred": 2, "scheduled": 1, "leased": 1}
+    assert (figures.oldest_due, figures.unprotected) == (NOW - 50, 1)
+    assert {(one.state, one.level, one.count) for one in figures.held} == {("held", 2, 1), ("held", None, 1)}
+    assert (figures.oldest_held, figures.next_deadline) == (NOW - 5, NOW + 9)
+
+
 @DURABLE
 async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     await store.write(

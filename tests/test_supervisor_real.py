@@ -66,10 +66,10 @@ def test_a_killed_process_is_replaced_at_once_and_mail_goes_on(gateway: Gateway,
     assert gateway.process.poll() is None
 
 
-def test_health_follows_the_keeper(gateway: Gateway) -> None:
+def test_readiness_follows_the_keeper(gateway: Gateway) -> None:
     def health() -> int:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{gateway.web_port}/healthz", timeout=15).status_code
+            return httpx.get(f"http://127.0.0.1:{gateway.web_port}/readyz", timeout=15).status_code
         return 0
 
     assert gateway.process is not None

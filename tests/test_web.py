@@ -61,7 +61,7 @@ async def test_W16_every_route_but_the_open_ones_needs_a_session(method: str, pa
 
 
 def test_W16_the_open_routes_are_these_and_there_is_no_api_page() -> None:
-    assert {path for _, path in routes()} == {"/healthz", "/readyz", "/login", "/logout", "/static/{name}", "/"}
+    assert {path for _, path in routes()} == {"/healthz", "/readyz", "/metrics", "/login", "/logout", "/static/{name}", "/"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_a_fault_of_ours_says_nothing_private_and_carries_the_headers() ->
         raise RuntimeError("private /var/lib/gateway")
 
     web = client(FakeKeeper({requests.Health: broken}))
-    answer = await web.get("/healthz")
+    answer = await web.get("/readyz")
     assert answer.status_code == 500
     assert "private" not in answer.text
     assert answer.headers["x-frame-options"] == "DENY"
@@ -226,14 +226,26 @@ async def test_a_long_list_is_paged() -> None:
     assert keeper.asked[-1].after == ""
 
 
-@pytest.mark.parametrize(("answer", "code"), [(requests.Rows(({},)), 200), (requests.Failed("disk full", 3), 503)])
-async def test_health_is_the_keepers(answer: Any, code: int) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (requests.Rows(({"ready": True, "lacks": ""},)), 200, None),
+        (requests.Rows(({"ready": False, "lacks": "the queue is nearly full"},)), 503, "the queue is nearly full"),
+        (requests.Failed("/var/lib/gateway: disk full", 3), 503, "the store cannot be written"),
+        (requests.Rows(({},)), 503, ""),
+    ],
+)
+async def test_the_node_is_ready_when_the_keeper_says_so_and_the_process_lives_all_the_same(
+    answer: Any, code: int, reason: str | None
+) -> None:
     web = client(FakeKeeper({requests.Health: answer}))
-    assert [(await web.get(path)).status_code for path in ("/healthz", "/readyz")] == [code, code]
-    assert "disk" not in (await web.get("/healthz")).text
+    ready = await web.get("/readyz")
+    assert ready.status_code == code
+    assert ready.json().get("reason") == reason
+    assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_without_a_keeper_health_is_503_and_the_list_says_so() -> None:
+async def test_without_a_keeper_the_node_is_not_ready_and_the_list_says_so() -> None:
     keeper = keeper_for_web()
     web = await signed_in(keeper)
 
@@ -241,7 +253,7 @@ async def test_without_a_keeper_health_is_503_and_the_list_says_so() -> None:
         raise ipc.ChannelError("keeper-web.sock: No such file")
 
     keeper.answers.update({requests.Health: gone, requests.ListHeld: gone})
-    assert (await web.get("/healthz")).status_code == 503
+    assert (await web.get("/readyz")).json() == {"status": "not ready", "reason": "the keeper does not answer"}
     page = await web.get("/")
     assert page.status_code == 503
     assert "sock" not in page.text

@@ -25,6 +25,7 @@ from gateway.cli import (
     explain,
     keys,
     logins,
+    metrics,
     profiles,
     quarantine,
     queue,
@@ -67,6 +68,7 @@ def application() -> typer.Typer:
     demo.register(app)
     backup.register(app)
     restore.register(app)
+    metrics.register(app)
     for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, logins, keys, store):
         app.add_typer(noun.commands())
     return app

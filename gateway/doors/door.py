@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from gateway import address, logs
 from gateway.config import Config, Listen
+from gateway.counting import Counts
 from gateway.doors.limits import Budget, Callers, Networks
 from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
 from gateway.envelope import Door as DoorName
@@ -127,7 +128,10 @@ class Settings:
 class Door:
     """One process' door. Replace ``settings`` whole at a reload."""
 
-    def __init__(self, settings: Settings, handler: Handler, keeper: Keeper, *, error_delay: float = 1.0, rate_grace: float = 10.0) -> None:
+    def __init__(
+        self, settings: Settings, handler: Handler, keeper: Keeper, *, error_delay: float = 1.0, rate_grace: float = 10.0,
+        counts: Counts | None = None,
+    ) -> None:  # fmt: skip
         """*error_delay*: seconds before the answer to an error past the soft limit; *rate_grace*: seconds before the rate of a
         message is judged. Must be made inside the event loop."""
         self.loop = asyncio.get_running_loop()
@@ -138,10 +142,13 @@ class Door:
         self.rate_grace = rate_grace
         self.budget = Budget(settings.config.limits.max_inflight)
         self.sessions: set[Watched] = set()
+        self.opened = 0
+        """Sessions that were let in so far."""
         self.arriving = 0
         """Connections that are no session yet: in front of them is a PROXY header, or a handshake."""
         self.draining = False
         self.counters: dict[str, int] = {}
+        self.receiving = (counts or Counts()).timing("gateway_stage_seconds", "receive")
         self._callers = Callers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -159,6 +166,7 @@ class Door:
             self.count(reason)
             return _TOO_MANY
         self.sessions.add(session)
+        self.opened += 1
         if self._sweep is None:
             self._sweep = self.loop.call_later(self._interval(), self._check_all)
         return None

@@ -24,7 +24,9 @@ from gateway.requests import (
     Authenticated,
     Commit,
     Committed,
+    Counters,
     Deferred,
+    Done,
     DoorHello,
     Exceptions,
     Failed,
@@ -47,6 +49,7 @@ _FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
 _RECORDS = 10_000  # refusals under way at once; more are counted, not kept
 _LOGIN = 45.0  # seconds that the keeper, and the next hop behind it, get to judge a login; clients wait for 60 and more
 _NO_LOGIN = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
+_REPORT = 4.0  # seconds for the answer to a report
 _FULL = 4  # Failed.code of a store without room
 _log = logs.get("gateway.doors")
 
@@ -169,6 +172,14 @@ class KeeperLink:
     def refused(self, refusal: Refused) -> None:
         """Records a refusal before DATA, in the background; what cannot be recorded is counted in ``lost_records``."""
         self._record(refusal)
+
+    async def report(self, counters: Counters) -> bool:
+        """Hands on what was counted; says whether the keeper has it. Never raises."""
+        try:
+            async with asyncio.timeout(_REPORT):
+                return isinstance(await self._ask(counters), Done)
+        except (ReplyError, TimeoutError):
+            return False
 
     def _record(self, record: object) -> None:
         if len(self._records) >= _RECORDS:

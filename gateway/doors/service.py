@@ -25,11 +25,13 @@ from gateway import config as config_file
 from gateway import logs, policy
 from gateway.address import Path
 from gateway.config import Config, ConfigError, Listen
+from gateway.counting import Counts
 from gateway.doors import listen, tls
 from gateway.doors.door import Door, Settings
 from gateway.doors.entrance import Open, open_listener
 from gateway.doors.peers import InspectorLink, KeeperLink
 from gateway.doors.relaying import EnvelopePolicy, Refused
+from gateway.doors.reporting import Reporting
 from gateway.doors.resolver import Resolver
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, new_id, reference_of
@@ -66,8 +68,8 @@ def run(
     *path*: the config file, read again at SIGHUP; *rules*: the policy to start with, where it is loaded already; *sockets*: what to
     listen on, else it opens its own; *sign*: gets the signs of life. Raises ConfigError or PolicyError when it cannot start.
     """
-    logs.configure("doors")
-    uvloop.run(_Service(config, worker, path, rules, sockets, sign).run())
+    sink = logs.configure("doors")
+    uvloop.run(_Service(config, worker, path, rules, sockets, sign, sink).run())
 
 
 def served(config: Config) -> tuple[Listen, ...]:
@@ -107,9 +109,11 @@ class _Service:
     """The parts of one door process."""
 
     def __init__(
-        self, config: Config, worker: int, path: FilePath | None, rules: Policy | None, sockets: Sockets | None, sign: Sign | None
-    ) -> None:
+        self, config: Config, worker: int, path: FilePath | None, rules: Policy | None, sockets: Sockets | None, sign: Sign | None,
+        sink: logs.Sink,
+    ) -> None:  # fmt: skip
         self._config = config
+        self._sink = sink
         self._given = sockets
         self._sign = sign
         self._first_rules = rules
@@ -127,9 +131,11 @@ class _Service:
         stop, config = self._stop, self._config
         rules, self._first_rules = self._first_rules or policy.load(config.rules_dir, config), None
         certificate = tls.context(config.tls)
+        counts, self._not_after = Counts(), tls.not_after(config.tls)
         self._keeper = KeeperLink(config, rules.version)
-        self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config))
-        self._door = Door(Settings.make(config, envelope_policy(rules, config, self._keeper), certificate), self._pipeline, self._keeper)
+        self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config), counts)
+        settings = Settings.make(config, envelope_policy(rules, config, self._keeper), certificate)
+        self._door = Door(settings, self._pipeline, self._keeper, counts=counts)
         sockets = [(one.address, sock) for one in served(config) for sock in self._sockets(one)]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -137,6 +143,10 @@ class _Service:
         loop.add_signal_handler(RETIRE, self._retire)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGCHLD))
         await self._keeper.start()
+        reporting = Reporting(
+            self._door, self._keeper, counts, self._worker, self._sink, lambda: self._pipeline.policy.version, lambda: self._not_after
+        )
+        self._spawn(reporting.run())
         for address, sock in sockets:
             if not (self._retired or stop.is_set()):  # signals come from the moment they are unblocked
                 self._servers.append(await open_listener(self._door, address, sock))
@@ -151,6 +161,7 @@ class _Service:
         await stop.wait()
         self._close()
         await self._door.drain(self._config.limits.drain)
+        await reporting.send()
         await self._keeper.close()
         _log.info("doors.stopped", worker=self._worker, **self._door.counters)
 
@@ -210,6 +221,7 @@ class _Service:
             self._config = config
             self._pipeline.policy, self._pipeline.config = rules, config
             self._door.settings = settings
+            self._not_after = tls.not_after(config.tls)
             with contextlib.suppress(Exception):
                 await self._keeper.refresh_exceptions()
             _log.info("rules.reloaded", worker=self._worker, rules_version=rules.version)

@@ -268,6 +268,7 @@ class Session(Connection):
             new_id(), self._listener.door, peer, envelope, time.time(), len(body.content), body.sha256, verified, department
         )  # fmt: skip
         self._handling = True
+        self._door.receiving.observe(self._loop.time() - self._text_since)
         self._door.spawn(self._handle(tx, body.content))
 
     async def _handle(self, tx: Transaction, content: bytes) -> None:

@@ -84,9 +84,22 @@ class Backups:
                 raise
             finally:
                 self._pace = None
+            await asyncio.to_thread(self._mark().touch)
             row["seconds"] = round(time.monotonic() - began, 2)
             _log.info("the store was copied for a backup", **{"file.size": row["size"], "gateway.seconds": row["seconds"]})
             return row
+
+    def _mark(self) -> FilePath:
+        """A file whose time is that of the last copy: it outlives this process."""
+        return self._config.state_dir / "last-backup"
+
+    @property
+    def last_success(self) -> float:
+        """When the store was last copied (seconds since the epoch); 0 when it never was."""
+        try:
+            return self._mark().stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _check(self, path: FilePath) -> None:
         folder = work_folder(self._config.state_dir)

@@ -65,8 +65,9 @@ class Housekeeping:
         self._retention = Retention(config, store, chain, signer, clock, self._folder, self.heads_file)
         self._purging = asyncio.Lock()
         self._follower = Follower(self._folder, chain.id)
-        self._after = -1
+        self._after = self._copied = -1
         self._signed = 0
+        self._signed_at = 0.0
         self._steps = StepDetector(clock)
         self._patience_until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,6 +77,18 @@ class Housekeeping:
     def heads_file(self) -> FilePath:
         """Where signed heads are kept outside of the store."""
         return self._folder / "audit-heads.jsonl"
+
+    @property
+    def signed(self) -> tuple[int, float]:
+        """The last row under a signed head, and when it was signed (seconds since the epoch); 0 before the first."""
+        return self._signed, self._signed_at
+
+    @property
+    def lag(self) -> int:
+        """Rows of the decision log that are not in the exported file yet; 0 before the file was looked at."""
+        if self._after >= 0:
+            self._copied = self._after
+        return 0 if self._copied < 0 else max(0, self._chain.head[0] - self._copied)
 
     def start(self) -> None:
         """Starts the loops."""
@@ -131,7 +144,7 @@ class Housekeeping:
         await self._store.write(Batch(heads=[head]))
         async with self._retention.heads_lock:
             await asyncio.to_thread(append_synced, self.heads_file, msgspec.json.encode(head))
-        self._signed = seq
+        self._signed, self._signed_at = seq, head.created
         _log.info(
             "audit head",
             **{

@@ -75,6 +75,9 @@ class Lane:
         self.jobs: deque[Job] = deque()
         self.workers = 0
         self.probing: set[bool] = set()
+        self.served = 0.0
+        """When the hop last answered for a message (seconds since the epoch), and how it was reached then."""
+        self.way = ""
         self._parked: dict[bool, dict[str, None]] = {False: {}, True: {}}
 
     def park(self, rows: Sequence[DeliveryRow], protected: bool) -> None:

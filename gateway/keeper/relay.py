@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gateway import logs
 from gateway.config import Config
+from gateway.counting import Counts
 from gateway.envelope import new_id
 from gateway.keeper.hop_protocol import Fault, HopError, temporary
 from gateway.keeper.hop_tls import Contexts
@@ -57,7 +58,10 @@ class Opener(Protocol):
 class Relay:
     """Delivers. Made inside the running loop; ``incarnation`` is what leases name."""
 
-    def __init__(self, config: Config, store: Store, vault: Opener, signer: Signer, notices: Notices, clock: Clock = time) -> None:
+    def __init__(
+        self, config: Config, store: Store, vault: Opener, signer: Signer, notices: Notices, clock: Clock = time,
+        counts: Counts | None = None,
+    ) -> None:  # fmt: skip
         self.incarnation = new_id()
         self.outcomes = Outcomes(config, notices, clock, self.incarnation)
         self.recorder = Recorder(store, self._report_written)
@@ -72,7 +76,11 @@ class Relay:
         self._steps = StepDetector(clock)
         self._leases = Leases(store, clock, self.incarnation, config.limits.retry_max)
         self._contents = Contents(config.limits.max_inflight)
-        self._lanes: dict[NextHop, Lane] = {}
+        self.lanes: dict[NextHop, Lane] = {}
+        """By next hop; made at its first use."""
+        self._counts = counts or Counts()
+        self._tried = self._counts.timing("gateway_delivery_attempt_seconds")
+        self._took = self._counts.timing("gateway_delivery_seconds")
         self._queued = 0
         self._mine: set[str] = set()
         self._full = False
@@ -100,13 +108,13 @@ class Relay:
         end = self._loop.time() + self._config.limits.drain
         if self._delivering:
             await asyncio.wait(set(self._delivering), timeout=self._config.limits.drain)
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             lane.pool.close()
         tasks = self._tasks | self._delivering
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        rows = [row for lane in self._lanes.values() for job in lane.jobs for row in job.rows]
+        rows = [row for lane in self.lanes.values() for job in lane.jobs for row in job.rows]
         self._give_back(rows)
         if not await self.recorder.flushed(max(1.0, end - self._loop.time())):
             _log.error("results of deliveries are not written; those messages may be sent twice", records=self.recorder.backlog)
@@ -126,12 +134,17 @@ class Relay:
         """Deliveries in memory."""
         return self._queued
 
+    @property
+    def memory(self) -> int:
+        """Octets of message contents in memory."""
+        return self._contents.held
+
     def lane_of(self, hop: NextHop) -> Lane:
         """The lane of *hop*, made at its first use."""
-        lane = self._lanes.get(hop)
+        lane = self.lanes.get(hop)
         if lane is None:
             pool = Pool(hop, self._config, self.resolver, self.contexts, self._config.relay.connections)
-            lane = self._lanes[hop] = Lane(pool, self._loop.time)
+            lane = self.lanes[hop] = Lane(pool, self._loop.time)
         return lane
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -142,7 +155,7 @@ class Relay:
 
     def retry_now(self) -> None:
         """An operator asks: breakers let the next deliveries through whatever happened before."""
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             for breaker in lane.breakers.values():
                 breaker.allow()
         self._wake.set()
@@ -274,11 +287,13 @@ class Relay:
         if isinstance(prepared, Reply):
             await self._end(job, [prepared] * len(job.rows))
             return
+        began = time.perf_counter()
         for again in (False, True):
             try:
                 connection = await lane.pool.acquire(protected, fresh=again)
             except HopError as error:
                 breaker.failed(error)
+                self._counts.add("gateway_next_hop_failures_total", lane.pool.hop.name)
                 await self._unreached(lane, job, error)
                 return
             try:
@@ -287,6 +302,7 @@ class Relay:
                 if error.fault is Fault.STALE and not again:
                     continue
                 breaker.failed(error)
+                self._counts.add("gateway_next_hop_failures_total", lane.pool.hop.name)
                 _log.warning(
                     "a delivery was broken off", reference=job.rows[0].reference, hop=lane.pool.hop.name, reply=str(error.reply),
                     possible_duplicate=error.possible_duplicate,
@@ -299,6 +315,8 @@ class Relay:
                 return
             finally:
                 lane.pool.release(connection, protected)
+            self._tried.observe(time.perf_counter() - began)
+            lane.served, lane.way = self._clock.time(), sent.way
             if breaker.worked() or lane.parked(protected):
                 self._unpark(lane, protected)
             await self._end(job, sent.replies, sent.way, dsn=sent.dsn, sent_sha256=prepared.sent_sha256)
@@ -339,7 +357,14 @@ class Relay:
 
         route = job.hop.name if job.hop is not None else ""
         attempt = Attempt(replies, route, way, dsn, sent_sha256, fault, possible_duplicate)
-        self.recorder.add(await self.outcomes.record(job.rows, attempt, header))
+        record = await self.outcomes.record(job.rows, attempt, header)
+        now = self._clock.time()
+        for update in record.updates:
+            self._counts.add("gateway_deliveries_total", update.state.value)
+        for row, reply in zip(job.rows, replies, strict=True):
+            if reply.code < 300:
+                self._took.observe(max(0.0, now - row.created))
+        self.recorder.add(record)
 
     # --- a hop that is away -------------------------------------------------------------------------------------------
 

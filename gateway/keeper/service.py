@@ -21,6 +21,7 @@ import uvloop
 from gateway import config as config_file
 from gateway import ipc, logs, policy, requests, rights, systemd
 from gateway.config import Config, ConfigError
+from gateway.counting import Counts
 from gateway.keeper import audit, sealing, vault
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.act import Actor
@@ -35,10 +36,12 @@ from gateway.keeper.housekeeping import Housekeeping
 from gateway.keeper.login_file import LoginFileError
 from gateway.keeper.login_record import LoginRecord
 from gateway.keeper.logins import SignIns
+from gateway.keeper.metrics import Metrics, Parts
 from gateway.keeper.notices import Notices
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.queue_actions import QueueActions
+from gateway.keeper.readiness import Readiness
 from gateway.keeper.relay import Relay
 from gateway.keeper.reports import Reports
 from gateway.keeper.rotation import Rotation
@@ -62,9 +65,10 @@ class CannotStart(Exception):
 class Keeper:
     """Everything that lives in this process."""
 
-    def __init__(self, config: Config, path: FilePath | None = None) -> None:
-        """*path*: the file of *config*, read again at a reload."""
+    def __init__(self, config: Config, path: FilePath | None = None, sink: logs.Sink | None = None) -> None:
+        """*path*: the file of *config*, read again at a reload; *sink*: of the ordinary log."""
         self._config = config
+        self._sink = sink
         self._path = path
         self._policy: Policy | None = None
         self._store = SqliteStore(config.state_dir / "gateway.db")
@@ -91,7 +95,9 @@ class Keeper:
             self._policy = policy.load(config.rules_dir, config)
             the_vault, made = vault.load(config)
             seal = sealing.load(config.sealed.certificate) if config.sealed.certificate is not None else None
+            counts = Counts()
             chain, head_signer = await self._open_store()
+            self._store.observe(counts.timing("gateway_store_commit_seconds"), counts.timing("gateway_store_group_batches"))
             self._signer = signer = Signer(config, time.time)
             unfit = next(contacts.wrong(config, self.policy), "")
             if unfit:
@@ -99,7 +105,7 @@ class Keeper:
             register = Register(self._store, time.time)
             await register.load()
             notices = Notices(config, the_vault, lambda: self.policy.explanations)
-            self._relay = Relay(config, self._store, the_vault, signer, notices)
+            self._relay = Relay(config, self._store, the_vault, signer, notices, counts=counts)
             hops = (self._relay.routes, self._relay.resolver, self._relay.contexts)
             self._sign_ins = SignIns(config, LoginRecord(self._store, config.hostname, time), the_vault.words_hash, hops, time)
         except (
@@ -125,6 +131,12 @@ class Keeper:
         self._backups = Backups(config, self._store, time.time)
         self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)
         self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time, notifier, self._relay)
+        self._readiness = Readiness(config, self._store, lambda: self._stopping)
+        watched = Parts(
+            self._store, chain, self._relay, register, self._housekeeping, self._sign_ins, self._backups, lambda: self.policy,
+            self._readiness,
+        )  # fmt: skip
+        self._metrics = Metrics(config, counts, watched, self._sink)
         await self._relay.start()
         self._housekeeping.start()
         self._rotation.start()
@@ -137,7 +149,7 @@ class Keeper:
         ):
             sock = ipc.listen(rights.place(config.run_dir, f"keeper-{client}.sock"))
             allow = rights.admitted("keeper", client)
-            self._servers.append(await ipc.serve(sock, union, self._counted(handler), allow=allow, on_fault=lambda error: _fault(error)))
+            self._servers.append(await ipc.serve(sock, union, self._counted(handler), allow=allow, on_fault=self._fault))
         # What a message leaves behind is freed without the collector, which only looks for rings; it need not look 700 objects on.
         gc.set_threshold(20_000, 20, 20)
         gc.freeze()  # what is here now stays: full collections need not walk it
@@ -201,6 +213,7 @@ class Keeper:
         except (ConfigError, PolicyError, SigningError, RouteError, OSError) as error:
             _log.error(event, **{"error.message": str(error)})
             systemd.ready(f"The reload failed, everything is as before: {error}")
+            self._metrics.reloaded(well=False)
             return
         self._policy = loaded
         self._signer.take(signer)
@@ -210,6 +223,7 @@ class Keeper:
         )
         if waiting:
             _log.warning("config.needs_restart", options=waiting, reason="the keeper reads these at its start only; restart it")
+        self._metrics.reloaded(well=True)
         _log.info("rules.reloaded", **{"gateway.rules_version": loaded.version})
         self._signing_in = asyncio.get_running_loop().create_task(self._sign_ins.reload(config))
         systemd.ready(f"Waits for a restart to take: {', '.join(waiting)}." if waiting else "Rules, signing keys and routes are new.")
@@ -240,7 +254,9 @@ class Keeper:
     async def _door(self, request: Any, body: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         match request:
             case requests.Commit():
-                return (Failed("the keeper is stopping", 3) if self._stopping else await self._actor.commit(request, body)), b""
+                answer = Failed("the keeper is stopping", 3) if self._stopping else await self._actor.commit(request, body)
+                self._metrics.committed(request, answer)
+                return answer, b""
             case requests.GetExceptions():
                 return self._register.current, b""
             case requests.FirstTimes():
@@ -250,9 +266,13 @@ class Keeper:
             case requests.Authenticate():
                 return await self._sign_ins.authenticate(request), b""
             case requests.Deferred():
+                self._metrics.deferred(request)
                 await self._actor.deferred(request)
             case requests.Refused():
+                self._metrics.refused(request)
                 await self._actor.refused(request)
+            case requests.Counters():
+                self._metrics.take(request, "doors")
             case requests.DoorHello():
                 if request.rules_version and request.rules_version != self.policy.version:
                     _log.warning("a door runs other rules than the keeper", **{"gateway.rules_version": request.rules_version})
@@ -263,11 +283,18 @@ class Keeper:
     async def _web(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.OneTimeLogin):
             return await self._desk.redeem(request), b""
+        if isinstance(request, requests.Counters):
+            self._metrics.take(request, "web")
+            return Done(), b""
+        if isinstance(request, requests.GetMetrics):
+            return Rows(({"text": await self._metrics.text()},)), b""
         return await self._desk.answer(request, peer)
 
     async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.Authenticate):  # gateway logins test: the same limits and the same record
             return await self._sign_ins.authenticate(request), b""
+        if isinstance(request, requests.GetMetrics):
+            return Rows(({"text": await self._metrics.text()},)), b""
         if isinstance(request, requests.RotateVault | requests.KeyEvent | requests.MakeBackup):
             return await self._custody.answer(request, peer), b""
         return await self._desk.answer(request, peer)
@@ -279,21 +306,23 @@ class Keeper:
         """One row of counters and states; ``Failed`` while nothing can be accepted."""
         if self._store.degraded:
             return Failed(f"the store is degraded: {self._store.degraded}", 3)
+        lacks = self._readiness.lacks()
         row: dict[str, Any] = {
+            "ready": not lacks, "lacks": lacks,
             "state": "stopping" if self._stopping else "ok", "uptime": round(time.monotonic() - self._started, 1),
             "rules_version": self.policy.version, "exceptions_version": self._register.current.version,
             "in_memory": self._relay.queued, "exported": self._housekeeping.exported, **self._store.counters,
         }  # fmt: skip
         return Rows((row,))
 
+    def _fault(self, error: BaseException) -> None:
+        self._metrics.fault()
+        _log.error("a request failed", exc_info=error)
 
-def _fault(error: BaseException) -> None:
-    _log.error("a request failed", exc_info=error)
 
-
-async def _serve(config: Config, path: FilePath | None) -> None:
+async def _serve(config: Config, path: FilePath | None, sink: logs.Sink) -> None:
     loop = asyncio.get_running_loop()
-    keeper = Keeper(config, path)
+    keeper = Keeper(config, path, sink)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -319,12 +348,12 @@ def run(config: Config, path: FilePath | None = None) -> None:
 
     Ends the process with 2 when it cannot start.
     """
-    logs.configure("keeper")
+    sink = logs.configure("keeper")
     # The writer thread needs the interpreter lock between two statements; 5 ms of waiting each time would be its whole day.
     sys.setswitchinterval(0.0005)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, path))
+            runner.run(_serve(config, path, sink))
     except CannotStart as error:
         _log.critical("the keeper cannot start", **{"error.message": str(error)})
         raise SystemExit(2) from error

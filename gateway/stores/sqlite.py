@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
+from gateway.counting import Histogram
 from gateway.requests import ExceptionRow, ProfileRow
-from gateway.stores import connection, removal, resealing, rows
+from gateway.stores import connection, figures, removal, resealing, rows
 from gateway.stores.base import (
     ApprovalRow,
     AuditRow,
@@ -109,6 +110,10 @@ class SqliteStore:
     def counters(self) -> dict[str, int]:
         """Transactions, batches and open deliveries since the start."""
         return {"groups": self._writer.groups, "batches": self._writer.batches, "open_deliveries": self._writer.open_deliveries}
+
+    def observe(self, seconds: Histogram, batches: Histogram) -> None:
+        """Has the seconds of each COMMIT and the batches of each transaction observed there."""
+        self._writer.seconds, self._writer.sizes = seconds, batches
 
     @property
     def exceptions_version(self) -> str:
@@ -299,6 +304,10 @@ class SqliteStore:
     async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
         """See ``Store.known_pairs``."""
         return await self._read(lambda db: removal.known_pairs(db, pairs))
+
+    async def figures(self) -> figures.Figures:
+        """Open deliveries, held mail and sizes as they are now."""
+        return await self._read(lambda db: figures.read(db, self._path))
 
     async def users(self) -> list[UserRow]:
         """The reviewers by name."""

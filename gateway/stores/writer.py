@@ -20,6 +20,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 
+from gateway.counting import Histogram
+from gateway.metrics import BOUNDS
 from gateway.stores import connection, rows
 from gateway.stores.apply import Again, Applier, read_register
 from gateway.stores.base import (
@@ -85,6 +87,8 @@ class Writer:
         """Why nothing is accepted now; empty when all is well."""
         self.groups = 0
         self.batches = 0
+        self.seconds = Histogram(BOUNDS["gateway_store_commit_seconds"])
+        self.sizes = Histogram(BOUNDS["gateway_store_group_batches"])
 
     @property
     def register(self) -> str:
@@ -286,6 +290,7 @@ class Writer:
         db, chain = self._db, self._chain
         assert db is not None
         assert chain is not None
+        began = time.perf_counter()
         try:
             db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -299,6 +304,8 @@ class Writer:
         self.open_deliveries += self._applier.delta
         self.groups += 1
         self.batches += len(jobs)
+        self.seconds.observe(time.perf_counter() - began)
+        self.sizes.observe(len(jobs))
 
     def _take_back(self, db: sqlite3.Connection, chain: Chain) -> None:
         chain.discarded()

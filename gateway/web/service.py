@@ -21,6 +21,7 @@ import uvicorn
 
 from gateway import ipc, logs, requests, rights, systemd
 from gateway.config import Config
+from gateway.counting import EVERY, Counts, Report
 from gateway.web.views import application
 
 _PATIENCE = 10.0  # seconds for one answer of the keeper
@@ -104,13 +105,24 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def _serve(config: Config) -> None:
+async def report(keeper: Keeper, counts: Counts, sink: logs.Sink) -> None:
+    """Tells *keeper* every 5 s what was counted, until it is cancelled; what it does not take comes with the next report."""
+    reports = Report("web", 0, counts)
+    while True:
+        with contextlib.suppress(ipc.ChannelError):
+            dropped: dict[tuple[str, ...], float] = {("gateway_log_lines_dropped_total", "web"): float(sink.dropped)}
+            if isinstance(await keeper.ask(reports.make({}, dropped)), requests.Done):
+                reports.taken()
+        await asyncio.sleep(EVERY)
+
+
+async def _serve(config: Config, sink: logs.Sink) -> None:
     log = logs.get("web")
-    keeper = Keeper(config)
+    keeper, counts = Keeper(config), Counts()
     sockets = listeners(config)
     server = _Server(
         uvicorn.Config(
-            application(config, keeper.ask),
+            application(config, keeper.ask, counts),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -127,11 +139,12 @@ async def _serve(config: Config) -> None:
     # Templates and code are all that this process has: a reload finds nothing to do, and must not end it.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.info("web.reloaded"))
     log.info("web.listening", addresses=[listen.address for listen in config.listen if listen.door == "web"])
-    signs = asyncio.create_task(systemd.alive())
+    signs, reports = asyncio.create_task(systemd.alive()), asyncio.create_task(report(keeper, counts, sink))
     try:
         await server.serve(sockets=sockets)
     finally:
         signs.cancel()
+        reports.cancel()
         keeper.close()
         for sock in sockets:
             sock.close()
@@ -139,9 +152,9 @@ async def _serve(config: Config) -> None:
 
 def run(config: Config) -> None:
     """Serves the web page until SIGTERM. Exits 2 where an address cannot be taken."""
-    logs.configure("web")
+    sink = logs.configure("web")
     try:
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, sink))
     except KeyboardInterrupt:
         return
     except OSError as error:

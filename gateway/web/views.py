@@ -1,4 +1,4 @@
-"""The pages: login, the list of held mail, health.
+"""The pages: login and the list of held mail.
 
 What it is: the ASGI application; every route needs a session but the few named in ``OPEN``.
 Who calls it: ``service``.
@@ -15,15 +15,16 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from fastapi import Depends, FastAPI, Form, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from gateway import ipc, logs, requests
 from gateway.config import Config
-from gateway.web import auth
+from gateway.counting import Counts
+from gateway.web import auth, watching
 
-OPEN = frozenset({"/healthz", "/readyz", "/login", "/static/{name}"})
+OPEN = frozenset({"/login", "/static/{name}"}) | watching.OPEN
 """The routes without a session."""
 PAGE = 200
 IST = timezone(timedelta(hours=5, minutes=30))
@@ -98,8 +99,9 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
 class Secured:
     """The outermost layer: security headers on whatever leaves, and no private word in an error of ours."""
 
-    def __init__(self, app: Any, *, https: bool) -> None:
+    def __init__(self, app: Any, *, https: bool, counts: Counts | None = None) -> None:
         self._app = app
+        self._counts = counts or Counts()
         self._log = logs.get("web")
         headers = {
             "content-security-policy": _CSP,
@@ -124,6 +126,7 @@ class Secured:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
+                self._counts.add("gateway_web_requests_total", f"{message['status'] // 100}xx")
                 ours = {name for name, _ in self._headers}
                 message["headers"] = [pair for pair in message.get("headers", ()) if pair[0].lower() not in ours] + self._headers
             await send(message)
@@ -131,12 +134,13 @@ class Secured:
         try:
             await self._app(scope, receive, secured)
         except Exception as error:
+            self._counts.add("gateway_faults_total", "web")
             self._log.error("web.fault", error=type(error).__name__, path=scope.get("path", ""))
             if not began:
                 await PlainTextResponse("The gateway could not do this now. Please try again later.\n", 500)(scope, receive, secured)
 
 
-def application(config: Config, ask: Ask) -> Secured:
+def application(config: Config, ask: Ask, counts: Counts | None = None) -> Secured:
     """The ASGI application; *ask* brings a request to the keeper."""
     https = config.web.public_url.startswith("https://")
     cookie = "__Host-gateway" if https else "gateway"
@@ -177,18 +181,7 @@ def application(config: Config, ask: Ask) -> Secured:
         )
         return page("message.html", code, title=title, text=text)
 
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        try:
-            answer = await ask(requests.Health())
-        except ipc.ChannelError:
-            return JSONResponse({"status": "no keeper"}, 503)
-        well = not isinstance(answer, requests.Failed)
-        return JSONResponse({"status": "ok" if well else "keeper in trouble"}, 200 if well else 503)
-
-    @app.get("/readyz")
-    async def readyz() -> Response:
-        return await healthz()
+    watching.add(app, config, ask)
 
     @app.get("/static/{name}")
     async def static(name: str) -> Response:
@@ -237,4 +230,4 @@ def application(config: Config, ask: Ask) -> Secured:
         following = str(answer.rows[-1].get("id", "")) if len(rows) == PAGE else ""
         return page("held.html", session=who, rows=rows, following=following, paged=bool(asked))
 
-    return Secured(app, https=https)
+    return Secured(app, https=https, counts=counts)
