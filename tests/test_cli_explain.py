@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.cli import explain, invoke, samples, workers
+from gateway.cli import explain, explain_case, invoke, samples, workers
+from gateway.cli.options import Stop
+from gateway.config import load
 
 Capture = pytest.CaptureFixture[str]
 OFFICER, DESK = "asha.verma@dept.gov.in", "so.budget@finance.nic.in"
@@ -107,6 +110,98 @@ def test_who_counts_as_ours(capsys: Capture, tmp_path: Path) -> None:
     assert run(capsys, *words, "--from", "a@other.gov.in", "--client-ip", "10.1.2.3")[0]["recipients"][0]["direction"] == "outbound"
     assert run(capsys, *words, "--from", "a@other.gov.in", "--client-ip", "192.0.2.7")[0]["recipients"][0]["direction"] == "inbound"
     assert run(capsys, *words, "--from", "a@other.gov.in", "--user", "a@other.gov.in")[0]["recipients"][0]["direction"] == "outbound"
+
+
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
+LOGINS = f'''
+[[login]]
+name = "asha.verma@dept.gov.in"
+password = "{HASH}"
+networks = ["10.1.0.0/16"]
+[[mailbox]]
+address = "secretary@dept.gov.in"
+logins = ["asha.verma@dept.gov.in"]
+'''
+
+
+def with_logins(folder: Path, *, check: str = "file", readable: bool = True) -> str:
+    """The path of a config with a file of logins (none with the next hop's check)."""
+    logins = folder / "logins.toml"
+    logins.write_text(LOGINS)
+    logins.chmod(0o600 if readable else 0o644)  # what everybody may read is not taken
+    kind = f'logins = "{logins}"' if check == "file" else 'next_hop = "mail.dept.gov.in:587"'
+    config = folder / "gateway.toml"
+    config.write_text(
+        f'state_dir = "{folder}/state"\n[originators]\ndomains = ["dept.gov.in"]\n[submission]\ncheck = "{check}"\n{kind}\n'
+        '[[application]]\nname = "e-office"\nlogins = ["asha.verma@dept.gov.in"]\nsenders = ["files@dept.gov.in"]\n'
+    )
+    return str(config)
+
+
+@pytest.mark.parametrize(
+    ("check", "user", "senders"),
+    [
+        ("file", "Asha.Verma@DEPT.gov.in", {OFFICER, "secretary@dept.gov.in", "files@dept.gov.in"}),
+        ("next-hop", "asha.verma@dept.gov.in", {OFFICER, "files@dept.gov.in"}),
+        ("next-hop", "clerk@dept.gov.in", {"clerk@dept.gov.in"}),
+    ],
+)
+def test_of_a_login_the_senders_of_the_file_count(tmp_path: Path, check: str, user: str, senders: set[str]) -> None:
+    name, found, doubt = explain_case.signed_in(user, "", load(Path(with_logins(tmp_path, check=check))))
+    assert (name, set(found or ()), doubt) == (user.lower(), senders, "")
+
+
+def test_a_file_of_logins_that_cannot_be_read_is_said(capsys: Capture, tmp_path: Path) -> None:
+    words = ["explain", sample("ordinary-note"), "--to", DESK, "--from", "minister@dept.gov.in", "--json"]
+    assert invoke([*words, "--user", OFFICER, "--config", with_logins(tmp_path, readable=False)]) == 0
+    out, err = capsys.readouterr()
+    assert "every sender counts as the login's own" in err
+    assert "logins.toml" in err
+    assert json.loads(out)["recipients"][0]["rule"] != "sender-not-owned"
+
+
+def test_who_cannot_sign_in_is_said(capsys: Capture, tmp_path: Path) -> None:
+    config = load(Path(with_logins(tmp_path)))
+    with pytest.raises(Stop, match="there is no login 'nobody@dept.gov.in'"):
+        explain_case.signed_in("nobody@dept.gov.in", "", config)
+    assert "may not be used from 192.0.2.7" in explain_case.signed_in(OFFICER, "192.0.2.7", config)[2]
+    assert explain_case.signed_in(OFFICER, "10.1.2.3", config)[2] == ""
+    words = ["explain", sample("ordinary-note"), "--to", DESK, "--config", str(tmp_path / "gateway.toml"), "--json", "--user", OFFICER]
+    assert invoke([*words, "--from", "minister@dept.gov.in"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipients"][0]["rule"] == "sender-not-owned"
+
+
+def test_the_door_of_a_login_is_submission_and_the_session_of_a_file_has_tls(capsys: Capture, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(Path(__file__).parents[1] / "rules", rules)
+    (rules / "policy" / "90-doors.toml").write_text("".join(
+        f'''
+[[rule]]
+id = "{name}"
+title = "t"
+source = "s"
+when = '{when}'
+tag = "{name}"
+[[rule.example]]
+facts = {{ {fires} }}
+expect = "deliver"
+fires = true
+[[rule.example]]
+facts = {{ {silent} }}
+expect = "deliver"
+fires = false
+'''
+        for name, when, fires, silent in (
+            ("by-submission", 'door == "submission"', 'door = "submission", "client.authenticated" = true', 'door = "smtp"'),
+            ("in-clear", "!client.tls", '"client.tls" = false', '"client.tls" = true'),
+        )
+    ))  # fmt: skip
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\nrules_dir = "{rules}"\n[originators]\ndomains = ["dept.gov.in"]\n')
+    words = [sample("confidential-text"), "--from", OFFICER, "--to", DESK, "--config", str(config)]
+    assert run(capsys, *words, "--user", OFFICER)[0]["recipients"][0]["tags"] == ["by-submission"]
+    for more in ([], ["--client-ip", "10.1.2.3"]):
+        assert run(capsys, *words, *more)[0]["recipients"][0]["tags"] == []
 
 
 def test_folders_are_read_in_order_by_several_processes(capsys: Capture, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The file of logins: who may sign in, and as whom each login may send.
 
 What it is: ``load``, which reads ``submission.logins`` whole or not at all, and ``LoginTable``, what it says.
-Who calls it: the keeper at its start and at a reload; ``gateway logins`` and ``gateway check``.
+Who calls it: the keeper at its start and at a reload; ``gateway logins``, ``gateway check`` and ``gateway explain``.
 Must never: take half a file; show a hash in an error; read a file that everybody may read.
 Source: the form of the file stands in docs and in ``gateway logins --help``; RFC 9106 for the hashes.
 
@@ -94,6 +94,16 @@ class LoginTable:
     def restricted(self) -> bool:
         """Whether any login is bound to addresses."""
         return any(login.networks for login in self.logins.values())
+
+    def senders(self, name: str, ip: str, applications: tuple[Application, ...]) -> tuple[str, ...]:
+        """The patterns of the envelope senders that the canonical login *name* may use from *ip*, those of its applications included."""
+        login = self.logins.get(name)
+        if login is not None:
+            own = login.senders
+        else:  # with the next hop's check logins need no entry
+            boxes = tuple(address for address, users in self.mailboxes.items() if name in users)
+            own = (login_names.address_of(name), *boxes) if login_names.address_of(name) else ()
+        return tuple(dict.fromkeys((*own, *application_senders(applications, name, ip))))
 
 
 NO_LOGINS = LoginTable({}, {})

@@ -163,13 +163,7 @@ class SignIns:
 
     def senders(self, name: str, ip: str) -> tuple[str, ...]:
         """The patterns of the envelope senders that the canonical login *name* may use from *ip*."""
-        login = self._table.logins.get(name)
-        if login is not None:
-            own = login.senders
-        else:
-            boxes = tuple(address for address, users in self._table.mailboxes.items() if name in users)
-            own = (login_names.address_of(name), *boxes) if login_names.address_of(name) else ()
-        return tuple(dict.fromkeys((*own, *login_file.application_senders(self._config.application, name, ip))))
+        return self._table.senders(name, ip, self._config.application)
 
     async def _decide(self, request: Authenticate, name: str, login: Login | None, fingerprint: bytes) -> Decided:
         ip = request.client_ip
