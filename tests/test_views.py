@@ -288,3 +288,5 @@ def test_M16_odd_mime_versions() -> None:
     assert "a MIME-Version other than 1.0" in reasons(content.replace(b"MIME-Version: 1.0", b"MIME-Version: 2.0"))
     assert "two MIME-Version fields" in reasons(content.replace(b"MIME-Version: 1.0", b"MIME-Version: 1.0\r\nMIME-Version: 1.0"))
     assert reasons(content.replace(b"MIME-Version: 1.0", b"MIME-Version: 1.0 (Apple Message framework v1.0)")) == ""
+    assert reasons(content.replace(b"MIME-Version: 1.0", b"Mime-Version: 1.0 (Mac OS X Mail 16.0 \\(3826.200.121\\))")) == ""
+    assert "a MIME-Version other than 1.0" in reasons(content.replace(b"MIME-Version: 1.0", b"MIME-Version: 1.0 (a) 2.0 (b)"))

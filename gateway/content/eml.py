@@ -16,6 +16,9 @@ from gateway.message.encoded import decode_words
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
+AMBIGUOUS = "ambiguous: "
+"""How the reason begins when readers may split a message differently."""
+
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """Header fields as segments, parts as children; a message that readers may split differently is suspect."""
@@ -40,7 +43,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
     for blob in rawscan.hidden(data, view):
         budget.spend_entries()
         children.append(Child(blob.path, blob.data, blob.media_type or ("message/rfc822" if blob.kind == "mime" else "")))
-    reason = "ambiguous: " + join_reasons(*problems[:5]) if problems else ""
+    reason = AMBIGUOUS + join_reasons(*problems[:5]) if problems else ""
     return Found(tuple(segments), tuple(children), LeafState.SUSPECT if reason else LeafState.INSPECTED, reason, container=True)
 
 

@@ -18,7 +18,7 @@ from msgspec import structs
 from gateway.config import Limits
 from gateway.content import libmagic
 from gateway.content.base import Budget, Child, Extractor, Found, OverLimit, Piece, Unreadable, join_reasons, worst
-from gateway.content.eml import header_segments
+from gateway.content.eml import AMBIGUOUS, header_segments
 from gateway.content.sniff import Sniffed, sniff
 from gateway.message import labels, plain, prescan, rawscan, views
 from gateway.message.parts import Part, View
@@ -50,7 +50,7 @@ def read_message(
         walk.parts(view)
         for blob in rawscan.hidden(content, view):
             declared = blob.media_type or ("message/rfc822" if blob.kind == "mime" else "")
-            walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1)
+            walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1, quoted=rawscan.is_plain(blob))
         if differences:
             walk.unseen(view, second)
     if scan.over_limit or not walk.leaves:
@@ -116,8 +116,14 @@ class _Walk:
                 name = part.names[0] if part.names else ""
                 self.read(f"~{part.number}", Child(name, data, part.media_type, part.charset, part.is_attachment), 0, scanned=True)
 
-    def read(self, path: str, child: Child, depth: int, *, scanned: bool = False, names: tuple[str, ...] = ()) -> Leaf:
-        """One piece and everything in it. Returns its leaf, which stands before those of its members."""
+    def read(
+        self, path: str, child: Child, depth: int, *, scanned: bool = False, quoted: bool = False, names: tuple[str, ...] = ()
+    ) -> Leaf:
+        """One piece and everything in it. Returns its leaf, which stands before those of its members.
+
+        *quoted*: header fields and text that somebody quotes in a text that is read as such; how readers would split them, if they
+        were a message, is no doubt then.
+        """
         path = self._unique(path)
         at = len(self.leaves)
         size = child.size if child.size >= 0 else len(child.data)
@@ -144,6 +150,8 @@ class _Walk:
             self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
         members = [self.read(f"{path}/{_clean(inner.name)}", inner, depth + 1) for inner in found.children]
         state, reason = found.state, found.reason
+        if quoted and state is LeafState.SUSPECT and sniffed.kinds == ("mail",) and reason.startswith(AMBIGUOUS):
+            state, reason = LeafState.INSPECTED, ""
         if child.state is not None:
             state, reason = worst(state, child.state), join_reasons(child.reason, reason)
         leaf = structs.replace(

@@ -26,7 +26,7 @@ IDENTITY = frozenset(("7bit", "8bit", "binary"))
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,200}[0-9A-Za-z'()+_,\-./:=?]")
 _SLOPPY_BOUNDARY = re.compile(r"[!-~](?:[ -~]{0,200}[!-~])?")
 _CHARSET = re.compile(r"[0-9A-Za-z_.:+\-]{1,40}")
-_VERSION = re.compile(r"1\.0(?:[ \t]*\([^()\\]*\))?|1 ?\. ?0")
+_VERSION = re.compile(r"1\.0(?:[ \t]*\((?:[^()\\]|\\[ -~])*+\))?|1 ?\. ?0")
 
 
 class Entity(msgspec.Struct, frozen=True):

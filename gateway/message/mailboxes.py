@@ -38,6 +38,9 @@ _ANGLES = re.compile(r"<[^<>]*+>?")
 _COMMENTS = re.compile(r"\(((?:[^()\\]|\\.)*+)\)", re.S)
 _ESCAPED = re.compile(r"\\(.)", re.S)
 
+# What servers call themselves in reports, with or without their domain: nobody's address, and no reader makes a person's out of it.
+_SERVERS = re.compile(r"(?:[\w ]{0,60}<(?:mailer-daemon|postmaster)>|(?:mailer-daemon|postmaster)[ \t]*(?:\([\w ]{0,60}\))?)", re.I | re.A)
+
 NOT_ONE_ADDRESS = "a From field that is not one plain address"
 
 
@@ -68,7 +71,7 @@ def sender(values: list[str]) -> tuple[str, str]:
     if len(values) > 1:
         return "", NOT_ONE_ADDRESS
     address = mailbox(values[0])
-    return (address, "") if address else ("", NOT_ONE_ADDRESS)
+    return (address, "") if address or _SERVERS.fullmatch(values[0].strip(" \t")) else ("", NOT_ONE_ADDRESS)
 
 
 def shown_with(value: str) -> str:

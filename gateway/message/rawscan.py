@@ -54,6 +54,12 @@ _DOCUMENT = re.compile(
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _MARK = re.compile(rb"%PDF-|PK\x03\x04|\xd0\xcf\x11\xe0\xa1\xb1|Rar!\x1a|7z\xbc\xaf\x27|\{\\rtf|\x89PNG\r\n|<html|<!DOCTYPE", re.I)
+_TO_DECODE = re.compile(
+    rb"^[ \t]*content-type[ \t]*:(?![ \t\r\n]*text/plain\b)|^[ \t]*content-encoding|base64|quoted-printable|\buu|x-uu|yenc|binhex|boundary",
+    re.I | re.M,
+)
+_CHARSETS = re.compile(rb"charset[*0-9]*[ \t]*=[ \t\"']*([\w.:+-]*)", re.I)
+_AS_ASCII = re.compile(rb"us-ascii|ascii|utf-8|iso-8859-\d{1,2}|latin1|windows-125\d|cp125\d|koi8-[ru]", re.I)
 _DER = re.compile(rb"\x30[\x80-\x84]")
 
 
@@ -175,6 +181,17 @@ def _entity(data: bytes, start: int) -> bytes | None:
     if body < 0 or not data[body:].strip():
         return None
     return data[head:]
+
+
+def is_plain(blob: Blob) -> bool:
+    """Whether *blob* is a pasted entity with nothing to decode: text/plain throughout, in character sets in which ASCII is itself.
+
+    So people quote the header fields of a message. Whoever reads them as an entity reads the words that stand in the text anyway.
+    """
+    entity = blob.data
+    if blob.kind != "mime" or blob.path.startswith("-") or _TO_DECODE.search(entity) or _MARK.search(entity):
+        return False
+    return all(_AS_ASCII.fullmatch(match[1]) is not None for match in _CHARSETS.finditer(entity))
 
 
 def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:

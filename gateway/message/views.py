@@ -12,7 +12,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from gateway.config import Limits
-from gateway.message import forwarding
+from gateway.message import forwarding, report_fields
 from gateway.message.encoded import decode_words
 from gateway.message.headers import Fields
 from gateway.message.lenient import lenient
@@ -129,13 +129,16 @@ def disagreements(first: View, second: View) -> tuple[str, ...]:
     for part in first.parts:
         if part.number.endswith((".preamble", ".epilogue", ".header")) or id(part.data) in shared:
             continue
-        if (essence := _essence(part.decoded())) and essence not in theirs:
+        if (essence := _essence(part.decoded())) and essence not in theirs and report_fields.rest(part.media_type, part.decoded()) is None:
             told[f"part {part.number}: another reader does not see it as we do"] = None
     return tuple(told)
 
 
 def _readings(part: Part) -> tuple[bytes, ...]:
-    return (_essence(part.decoded()), *map(_essence, part.others))
+    readings = (part.decoded(), *part.others)
+    if part.media_type in report_fields.TYPES and (behind := report_fields.rest(part.media_type, readings[0])) is not None:
+        readings += (behind,)
+    return tuple(map(_essence, readings))
 
 
 def _essence(data: bytes) -> bytes:
