@@ -267,7 +267,7 @@ def test_the_table_names_every_rule_of_every_pack(every: policy.Policy) -> None:
 def lacking(**changes: Any) -> dict[tuple[str, str], str]:
     config = Config.model_validate({"packs": PACKS, "originators": {"domains": ("it.gujarat.gov.in",)}} | changes)
     found: dict[tuple[str, str], str] = {}
-    for finding in check_rules.needs(config, policy.load(RULES, config)):
+    for finding in check_rules.needs(config, policy.load(config.rules_dir or RULES, config)):
         found[finding.subject, finding.state] = found.get((finding.subject, finding.state), "") + finding.text + "\n"
     return found
 
@@ -280,6 +280,23 @@ def test_check_says_what_rules_in_force_need_and_the_config_lacks() -> None:
     assert found["archive", "warning"].startswith("official-record: ")
     assert not {"senders", "languages"} & {subject for subject, _ in found}
     assert ("languages", "warning") not in lacking(languages=("hi",))
+
+
+def test_check_says_when_rules_ask_for_topics_that_nobody_looks_for(tmp_path: Path) -> None:
+    own = tmp_path / "rules"
+    shutil.copytree(RULES, own)
+    assert not {"topics"} & {subject for subject, _ in lacking(rules_dir=own)}
+    text = (own / "topics.toml").read_text()
+    (own / "topics.toml").write_text(text.replace("tender", "auction"))
+    found = lacking(rules_dir=own)["topics", "wrong"]
+    assert "'tender'" in found
+    assert "cabinet'" not in found
+    assert "auction" in found
+    (own / "topics.toml").unlink()
+    found = lacking(rules_dir=own)["topics", "wrong"]
+    assert str(own / "topics.toml") in found
+    assert all(rule in found for rule in ("tender-papers", "policy-"))
+    assert not {"topics"} & {subject for subject, _ in lacking(rules_dir=own, packs=["jammu-kashmir"])}, "its rules ask for none"
 
 
 def test_check_is_silent_where_nothing_is_lacking() -> None:

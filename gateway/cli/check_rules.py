@@ -7,17 +7,21 @@ Source: contract.md, "Commands"; rules/README.md, "Government packs".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gateway.policy import contacts, rule_loader
-from gateway.verdict import Disposition
+from gateway.verdict import Disposition, Tier
 
 if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.doctor import Finding
     from gateway.policy import Policy
 
+_ASKS_FOR_TOPICS = re.compile(r"""\.kind\s*==\s*["']topic["']|["']topic["']\s*==\s*\w+\.kind""")
+_NAMED = re.compile(r"""\.name\s*==\s*(["'])([^"']+)\1""")
+_OTHER_NAMES = frozenset(("cloud", "messenger", *(tier.value for tier in Tier)))  # of links and addresses
 _RECIPIENT = "a government address"  # of the ordinary note that is tried for each domain
 
 
@@ -36,10 +40,28 @@ def needs(config: Config, policy: Policy) -> Iterator[Finding]:
         yield Finding(
             "archive", "warning", f"{', '.join(asking)}: asks for journal copies, and the config has no [[archive]]: none is made"
         )
+    yield from _topics(config, policy)
     for code in policy.explanations.unverified:
         name = policy.explanations.languages[code].name
         yield Finding("languages", "warning", f"{code} ({name}): no native reader has reviewed these sentences; have them read first")
     yield from _senders(config, policy)
+
+
+def _topics(config: Config, policy: Policy) -> Iterator[Finding]:
+    """Whether topics.toml has what rules in force ask for: a topic that nobody looks for is never found."""
+    from gateway.doctor import Finding
+
+    there = policy.scheme.watch.topics.names
+    file = f"{config.rules_dir}/topics.toml" if config.rules_dir is not None else "the package's topics.toml"
+    asking = [rule for rule in policy.rules.rules if _ASKS_FOR_TOPICS.search(rule.when)]
+    if asking and not there:
+        names = ", ".join(rule.id for rule in asking)
+        text = f"{names}: asks for topics, and there are none in {file}: it never hits; copy that file from the package's rules"
+        yield Finding("topics", "wrong", text)
+        return
+    for rule in asking:
+        for name in sorted({found[2] for found in _NAMED.finditer(rule.when)} - _OTHER_NAMES - set(there)):
+            yield Finding("topics", "wrong", f"{rule.id}: asks for the topic {name!r}, which {file} has not: there are {', '.join(there)}")
 
 
 def _senders(config: Config, policy: Policy) -> Iterator[Finding]:
