@@ -171,6 +171,17 @@ def test_a_rule_with_a_mistake_names_file_line_and_reason(tmp_path: Path, capsys
         assert len(err.splitlines()) == 1
 
 
+def test_a_certificate_that_cannot_be_used_stops_a_start_and_a_reload(tmp_path: Path, capsys: Capture) -> None:
+    config = config_file(tmp_path)
+    config.write_text(config.read_text() + f'\n[tls]\ncertificate = "{tmp_path}/cert.pem"\nkey = "{tmp_path}/cert.pem"\n')
+    for content in (None, "half a certif"):
+        if content is not None:
+            (tmp_path / "cert.pem").write_text(content)
+        assert invoke(["describe", "--config", str(config)]) == 2
+        err = capsys.readouterr().err
+        assert "cert.pem" in err and "tls: " in err and len(err.splitlines()) == 1
+
+
 def test_doctor_finds_what_would_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = tmp_path / "state"
     (state / "keys").mkdir(parents=True, mode=0o700)
@@ -222,6 +233,15 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "'gateway.keeper",
         "'gateway.config",
         "'cel_expr_python",
+        "'structlog",
+        "'msgspec",
+        "'sqlalchemy",
+        "'prometheus_client",
+        "'lxml",
+        "'smtplib",
+        "'ssl'",
+        "'tomllib",
+        "'dns.",
     ):
         assert heavy not in loaded, heavy
 

@@ -9,7 +9,6 @@ Source: contract.md, "Commands".
 from __future__ import annotations
 
 import itertools
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +66,8 @@ def folder() -> FilePath:
 
 def load() -> list[Sample]:
     """The samples in their order."""
+    import tomllib
+
     place = folder()
     entries = tomllib.loads((place / "samples.toml").read_text("utf-8"))["sample"]
     return [Sample(place / one["file"], one["title"], one["from"], tuple(one["to"]), bool(one.get("stranger", False))) for one in entries]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,6 +61,8 @@ def ask(out: Any = None) -> dict[str, str]:
 
 def read(path: FilePath) -> dict[str, str]:
     """The answers of a TOML file with one key a question. Ends the command with file and key when one will not do."""
+    import tomllib
+
     from gateway.cli.setup_questions import QUESTIONS, NoAnswer
 
     try:
