@@ -67,7 +67,7 @@ _TABLE: tuple[Family, ...] = (
     Family("gateway_next_hop_up", "gauge", ("next_hop",), "1 while the next hop takes mail, 0 while it is away."),
     Family("gateway_next_hop_last_success_timestamp_seconds", "gauge", ("next_hop",), "When the next hop last took a message (Unix time)."),
     Family("gateway_next_hop_failures_total", "counter", ("next_hop",), "Attempts that found no connection, or lost it."),
-    Family("gateway_next_hop_tls_bits", "gauge", ("next_hop",), "Key bits of the cipher of the last delivery; 0 without TLS."),
+    Family("gateway_next_hop_tls_strength", "gauge", ("next_hop",), "Key bits of the cipher of the last delivery; 0 without TLS."),
     Family("gateway_next_hop_waiting", "gauge", ("next_hop",), "Deliveries in memory that wait for the next hop."),
     Family("gateway_queue_deliveries", "gauge", ("state",), "Open deliveries by state: scheduled, leased, deferred, on-hold."),
     Family("gateway_queue_limit_deliveries", "gauge", (), "Open deliveries at which new mail gets 452 (limits.queue_messages)."),

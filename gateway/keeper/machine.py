@@ -32,7 +32,7 @@ def next_hops(relay: Relay) -> dict[tuple[str, ...], float]:
         samples[waiting] = samples.get(waiting, 0.0) + sum(len(job.rows) for job in lane.jobs)
         if lane.served:
             samples["gateway_next_hop_last_success_timestamp_seconds", hop.name] = lane.served
-            samples["gateway_next_hop_tls_bits", hop.name] = bits_of(lane.way)
+            samples["gateway_next_hop_tls_strength", hop.name] = bits_of(lane.way)
     return samples
 
 
