@@ -83,11 +83,13 @@ def _status(context: typer.Context, json: Json = False, config: ConfigFile = "")
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """Config and rules of *config* as values that can be compared; every example was run, and the logins were read. Ends the command on a
-    mistake."""
+    """Config and rules of *config* as values that can be compared; every example was run, the logins and the certificate of the doors
+    were read. Ends the command on a mistake."""
     import hashlib
 
     from gateway import policy
+    from gateway.config import ConfigError
+    from gateway.doors import tls
     from gateway.keeper import login_file
 
     try:
@@ -100,6 +102,11 @@ def describe(config: Config) -> dict[str, Any]:
             table = login_file.load(config.submission.logins, config)
         except login_file.LoginFileError as error:
             raise Stop(str(error), 2) from error
+    try:
+        # Else the doors alone would refuse the reload, and go on with the rules of before while everybody believes in the new ones.
+        tls.context(config.tls)
+    except ConfigError as error:
+        raise Stop(str(error), 2) from error
     flat: dict[str, Any] = {}
 
     def flatten(prefix: str, value: Any) -> None:
