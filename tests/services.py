@@ -13,6 +13,7 @@ NEEDED = {
     "swaks": ("swaks", "a second SMTP client"),
     "strace": ("strace", "a disk that is slow on purpose"),
     "Dovecot": ("dovecot", "the checker of passwords behind NIC's server"),
+    "promtool": ("promtool", "Prometheus' own check of the alert rules, in Debian's package prometheus"),
 }
 
 
@@ -24,7 +25,7 @@ def main() -> None:
         if name in missing:
             print(f"service tests skipped: {name} ({purpose}): there is no program {program}; .ci/run installs it as root")
     if not missing:
-        print("service tests: Postfix, swaks, strace and Dovecot are here; make test-service runs the tests that use them")
+        print("service tests: Postfix, swaks, strace, Dovecot and promtool are here; make test-service runs the tests that use them")
 
 
 if __name__ == "__main__":

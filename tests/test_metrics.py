@@ -369,7 +369,8 @@ def test_the_next_hops_and_the_key_bits() -> None:
     relay: Any = SimpleNamespace(routes=SimpleNamespace(hops=[_Hop(used), _Hop(fresh)]), lanes={_Hop(used): lane, _Hop(gone): lane})
     assert machine.next_hops(relay) == {
         ("gateway_next_hop_up", "mail.nic.in:25"): 0.0, ("gateway_next_hop_waiting", "mail.nic.in:25"): 3.0,
-        ("gateway_next_hop_last_success_timestamp_seconds", "mail.nic.in:25"): 9.0, ("gateway_next_hop_tls_strength", "mail.nic.in:25"): 256.0,
+        ("gateway_next_hop_last_success_timestamp_seconds", "mail.nic.in:25"): 9.0,
+        ("gateway_next_hop_tls_strength", "mail.nic.in:25"): 256.0,
     }  # fmt: skip
 
 
