@@ -162,7 +162,7 @@ class Listen(Section):
     address: Annotated[str, AfterValidator(_listening)] = Field(description="host:port, [v6]:port, unix:/path or systemd:NAME.")
     proxy_protocol: bool = Field(False, description="Expect a PROXY protocol header (v1 or v2) on each connection.")
     proxies: Networks = Field((), description="The load balancers whose PROXY header is believed; all other addresses are turned away.")
-    networks: Networks = Field((), description="The only addresses that may connect here; others get 554 5.7.1. Absent: any address.")
+    networks: Networks = Field((), description="Only these addresses may connect here; others get 554 5.7.1 (web: 403). Absent: any.")
 
     @model_validator(mode="after")
     def _proxies_are_named(self) -> Listen:

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway import doctor
-from gateway.cli import invoke, samples
+from gateway.cli import check, invoke, samples
 from gateway.config import Config, Limits
 from tests.faces import config_file
 
@@ -265,3 +265,14 @@ def test_a_fault_is_a_sentence_too(tmp_path: Path, capsys: Capture, monkeypatch:
     err = capsys.readouterr().err
     assert err.startswith("gateway: this should not happen: ZeroDivisionError")
     assert len(err.splitlines()) == 1
+
+
+def test_check_names_what_has_no_effect_on_the_web_door() -> None:
+    more = {"proxy_protocol": True, "proxies": ("10.0.0.2/32",)}
+    listen = [
+        {"door": "web", "address": "unix:/run/page", "networks": ("10.0.0.0/8",)},
+        {"door": "web", "address": "127.0.0.1:8080", "networks": ("10.0.0.0/8",)},
+        {"door": "web", "address": "127.0.0.1:8081", **more},
+    ]
+    found = [(one.state, one.text.partition(":")[0]) for one in check._doors(Config.model_validate({"listen": listen}))]
+    assert found == [("wrong", "networks on unix"), ("warning", "proxy_protocol has no effect on the web door (127.0.0.1")]

@@ -17,7 +17,7 @@ import pytest
 
 from gateway import ipc, requests
 from gateway.config import Config, Web
-from gateway.web import auth, views
+from gateway.web import admission, auth, views
 from tests.faces import HELD, SEALED, TOKEN, FakeKeeper, config_file, keeper_for_web
 
 HEADERS = {
@@ -273,6 +273,69 @@ def test_sessions_end_when_idle_and_after_their_lifetime(monkeypatch: pytest.Mon
         assert sessions.find(token) is not None or now[0] > 1000 + auth.LIFETIME
         now[0] += 600
     assert sessions.find(token) is None
+
+
+def listening(*hosts: str) -> list[socket.socket]:
+    made = []
+    for host in hosts:
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.bind((host, 0))
+        made.append(sock)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("client", "near", "status"),
+    [
+        (("10.1.2.3", 5), 0, 200),
+        (("::ffff:10.1.2.3", 5), 0, 200),
+        (("192.0.2.7", 5), 0, 403),
+        (("2001:db8::1", 5), 0, 403),
+        (("192.0.2.7", 5), 1, 200),  # the other listener is open to all
+        (("10.1.2.3", 5), 2, 200),  # all addresses of this machine
+        (("192.0.2.7", 5), 2, 403),
+        (("10.1.2.3", 5), None, 403),  # a listener that nobody knows
+        (None, 0, 403),
+    ],
+)
+async def test_R5_a_listener_with_networks_is_for_those(client: Any, near: int | None, status: int) -> None:
+    socks = listening("127.0.0.1", "127.0.0.1", "0.0.0.0")  # noqa: S104
+    gate = admission.Admission(zip(socks, (("10.0.0.0/8",), (), ("10.0.0.0/8",)), strict=True))
+    here = ("127.0.0.1", 1) if near is None else ("127.0.0.1", socks[near].getsockname()[1])
+    app = views.application(Config(hostname="gw.dept.gov.in"), keeper_for_web().ask, admission=gate)
+
+    async def placed(scope: Any, receive: Any, send: Any) -> None:
+        await app(dict(scope) | {"server": here, "client": client}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=placed), base_url="http://gw") as web:
+        answer = await web.get("/login", headers={"x-forwarded-for": "10.1.2.3", "forwarded": "for=10.1.2.3"})
+    assert answer.status_code == status
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert ("Sign in" in answer.text) is (status == 200)
+    for sock in socks:
+        sock.close()
+
+
+@pytest.mark.parametrize(("networks", "status"), [('["127.0.0.0/8"]', 200), ('["10.0.0.0/8"]', 403)])
+def test_R5_the_process_asks_the_networks_of_its_listener(tmp_path: Path, networks: str, status: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = config_file(tmp_path, address=f"127.0.0.1:{port}")
+    text = path.read_text()
+    assert 'door = "web"' in text
+    path.write_text(text.replace('door = "web"', f'door = "web"\nnetworks = {networks}'))
+    with subprocess.Popen([sys.executable, "-m", "gateway", "run", "--only", "web", "--config", str(path)]) as process:
+        try:
+            for _ in range(200):
+                try:
+                    answer = httpx.get(f"http://127.0.0.1:{port}/healthz")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.05)
+            assert answer.status_code == status
+        finally:
+            process.kill()
 
 
 def test_the_process_serves_over_a_socket_and_ends_on_sigterm(tmp_path: Path) -> None:

@@ -43,8 +43,12 @@ def _doors(config: Config) -> Iterator[Finding]:
     for lack in lacking:
         yield Finding("listen", "wrong", lack)
     for one in config.listen:
-        if one.door == "web" and (one.proxy_protocol or one.networks):
-            yield Finding("listen", "warning", f"networks and proxy_protocol have no effect on the web door ({one.address})")
+        if one.door == "web" and one.proxy_protocol:
+            yield Finding(
+                "listen", "warning", f"proxy_protocol has no effect on the web door ({one.address}): put a proxy for HTTP before it"
+            )
+        if one.door == "web" and one.networks and one.address.startswith("unix:"):
+            yield Finding("listen", "wrong", f"networks on {one.address}: a unix socket has no addresses, so nobody could use the page")
         elif one.door in ("submission", "smtps") and not lacking:
             by = f", behind {', '.join(one.proxies)}" if one.proxies else ""
             yield Finding("listen", "ok", f"{one.door} on {one.address}{by}: for {', '.join(one.networks) or 'any address'}")

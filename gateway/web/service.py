@@ -22,6 +22,7 @@ import uvicorn
 from gateway import ipc, logs, requests, rights, systemd
 from gateway.config import Config
 from gateway.counting import EVERY, Counts, Report
+from gateway.web.admission import Admission
 from gateway.web.views import application
 
 _PATIENCE = 10.0  # seconds for one answer of the keeper
@@ -54,14 +55,17 @@ class Keeper:
             self._channel.close()
 
 
-def listeners(config: Config) -> list[socket.socket]:
-    """The listening sockets of the web addresses of the config. Raises OSError with the address in its text, or ConfigError."""
-    found: list[socket.socket] = []
+def listeners(config: Config) -> list[tuple[socket.socket, tuple[str, ...]]]:
+    """The listening sockets of the web addresses of the config, each with the networks that may connect there (none: all).
+
+    Raises OSError with the address in its text, or ConfigError.
+    """
+    found: list[tuple[socket.socket, tuple[str, ...]]] = []
     for listen in config.listen:
         if listen.door == "web" and listen.address.startswith("systemd:"):
-            found += systemd.inherited(listen.address.removeprefix("systemd:"))
+            found += [(sock, listen.networks) for sock in systemd.inherited(listen.address.removeprefix("systemd:"))]
         elif listen.door == "web":
-            found.append(_bind(listen.address))
+            found.append((_bind(listen.address), listen.networks))
     return found
 
 
@@ -119,10 +123,11 @@ async def report(keeper: Keeper, counts: Counts, sink: logs.Sink) -> None:
 async def _serve(config: Config, sink: logs.Sink) -> None:
     log = logs.get("web")
     keeper, counts = Keeper(config), Counts()
-    sockets = listeners(config)
+    listening = listeners(config)
+    sockets = [sock for sock, _ in listening]
     server = _Server(
         uvicorn.Config(
-            application(config, keeper.ask, counts),
+            application(config, keeper.ask, counts, Admission(listening)),
             log_config=None,
             access_log=False,
             lifespan="off",

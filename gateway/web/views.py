@@ -23,6 +23,7 @@ from gateway import ipc, logs, requests
 from gateway.config import Config
 from gateway.counting import Counts
 from gateway.web import auth, watching
+from gateway.web.admission import REFUSAL, Admission
 
 OPEN = frozenset({"/login", "/static/{name}"}) | watching.OPEN
 """The routes without a session."""
@@ -97,10 +98,11 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Secured:
-    """The outermost layer: security headers on whatever leaves, and no private word in an error of ours."""
+    """The outermost layer: who may come at all, security headers on whatever leaves, and no private word in an error of ours."""
 
-    def __init__(self, app: Any, *, https: bool, counts: Counts | None = None) -> None:
+    def __init__(self, app: Any, *, https: bool, counts: Counts | None = None, admission: Admission | None = None) -> None:
         self._app = app
+        self._admitted = admission or Admission()
         self._counts = counts or Counts()
         self._log = logs.get("web")
         headers = {
@@ -132,6 +134,10 @@ class Secured:
             await send(message)
 
         try:
+            if not self._admitted(scope):
+                self._log.info("web.turned_away", client=(scope.get("client") or ("",))[0])
+                await PlainTextResponse(REFUSAL, 403, {"connection": "close"})(scope, receive, secured)
+                return
             await self._app(scope, receive, secured)
         except Exception as error:
             self._counts.add("gateway_faults_total", "web")
@@ -140,8 +146,8 @@ class Secured:
                 await PlainTextResponse("The gateway could not do this now. Please try again later.\n", 500)(scope, receive, secured)
 
 
-def application(config: Config, ask: Ask, counts: Counts | None = None) -> Secured:
-    """The ASGI application; *ask* brings a request to the keeper."""
+def application(config: Config, ask: Ask, counts: Counts | None = None, admission: Admission | None = None) -> Secured:
+    """The ASGI application; *ask* brings a request to the keeper, *admission* says who may come (None: everybody)."""
     https = config.web.public_url.startswith("https://")
     cookie = "__Host-gateway" if https else "gateway"
     sessions, brake, log = auth.Sessions(), auth.Brake(), logs.get("web")
@@ -230,4 +236,4 @@ def application(config: Config, ask: Ask, counts: Counts | None = None) -> Secur
         following = str(answer.rows[-1].get("id", "")) if len(rows) == PAGE else ""
         return page("held.html", session=who, rows=rows, following=following, paged=bool(asked))
 
-    return Secured(app, https=https, counts=counts)
+    return Secured(app, https=https, counts=counts, admission=admission)
