@@ -170,9 +170,9 @@ def furnish(root: Path, authority: Path) -> None:
 def booted(root: Path) -> Iterator[int]:
     """Boots *root*; gives the process id of its init, and powers it off at the end."""
     log = (root.parent / "boot.log").open("wb")
+    machine = ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot", "--network-veth", f"--machine={_MACHINE}"]
     process = subprocess.Popen(
-        ["systemd-nspawn", "--register=no", "--keep-unit", "--quiet", "--boot", "--network-veth", f"--machine={_MACHINE}", f"--directory={root}"],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        [*machine, f"--directory={root}"], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + _BOOT
