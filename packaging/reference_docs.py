@@ -23,7 +23,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gateway import cli, options as tables  # noqa: E402
+from gateway import cli  # noqa: E402
+from gateway import options as tables  # noqa: E402
 from gateway.config import Config  # noqa: E402
 from gateway.doors import workers  # noqa: E402
 from gateway.keeper import service as keeper  # noqa: E402
@@ -46,11 +47,11 @@ HEAD_OPTIONS = """\
 Written by `packaging/reference_docs.py` from `gateway/options.py` and `gateway/config.py`; a test holds the two together.
 `gateway check --show` prints the same options with the values of your config.
 
-The file is TOML. An unknown key is an error: the gateway does not start, and names file, line and field. Secrets are never values: an option names a
-file, or a credential of systemd. No environment variable changes the config.
+The file is TOML. An unknown key is an error: the gateway does not start, and names file, line and field. Secrets are never values: an
+option names a file, or a credential of systemd. No environment variable changes the config.
 
-**Sizes** are whole numbers of octets, or text such as `"25MB"`, `"64KiB"`, `"1GB"`. **Times** are numbers of seconds, or text such as `"90s"`,
-`"30m"`, `"4h"`, `"5d"`, `"8y"`. **Servers** are `host:port`, `[v6]:port` or `unix:/path`. **Address ranges** are `10.0.0.0/8` or
+**Sizes** are whole numbers of octets, or text such as `"25MB"`, `"64KiB"`, `"1GB"`. **Times** are numbers of seconds, or text such as
+`"90s"`, `"30m"`, `"4h"`, `"5d"`, `"8y"`. **Servers** are `host:port`, `[v6]:port` or `unix:/path`. **Address ranges** are `10.0.0.0/8` or
 `2001:db8::/32`. A table in double brackets may stand more than once.
 
 **At a change** says what takes it:
@@ -58,15 +59,16 @@ file, or a credential of systemd. No environment variable changes the config.
 | word | under `gateway run` | under the units of systemd |
 |---|---|---|
 | reload | `gateway reload` | `systemctl reload gateway-doors` |
-| reload, keeper restart | `gateway reload` | the same; what the keeper reads of it waits for `systemctl restart gateway-keeper`, and the log says so (`config.needs_restart`) |
+| reload, keeper restart | `gateway reload` | the same, and `systemctl restart gateway-keeper` for what the keeper reads of it |
 | stop and start | stop the gateway and start it again; a reload is refused | `systemctl restart gateway.target` |
 
-The page reads its config at its start: under systemd, `systemctl restart gateway-web` after a change of `[web]`, of `hostname`, or of a `[[listen]]` with
-`door = "web"`. A certificate, a key, a rule file or the logins file that changes in its place needs a reload too.
+Where the keeper waits for a restart, its log names the option (`config.needs_restart`). The page reads its config at its start: under
+systemd, `systemctl restart gateway-web` after a change of `[web]`, of `hostname`, or of a `[[listen]]` with `door = "web"`. A certificate,
+a key, a rule file or the logins file that changes in its place needs a reload too.
 """
 
 NOT_YET = {
-    "listen": "`door = \"milter\"` and `door = \"imap\"`: nothing listens there",
+    "listen": '`door = "milter"` and `door = "imap"`: nothing listens there',
     "store": "`url` of a PostgreSQL server: only `sqlite` is there",
     "archive": "the whole table: no journal copy is made",
 }
@@ -75,7 +77,8 @@ NOT_YET = {
 HEAD_COMMANDS = """\
 # Every command
 
-Written by `packaging/reference_docs.py` from the command line itself; a test holds the two together. `gateway COMMAND --help` prints the same.
+Written by `packaging/reference_docs.py` from the command line itself; a test holds the two together.
+`gateway COMMAND --help` prints the same.
 
 | exit code | meaning |
 |---|---|
@@ -84,9 +87,9 @@ Written by `packaging/reference_docs.py` from the command line itself; a test ho
 | 2 | The call or the config is wrong; one sentence on stderr says what. |
 | 130 | Stopped by Ctrl-C. |
 
-`--config FILE` may stand before or after the command; without it `/etc/gateway/gateway.toml` holds. `--json` prints one record a line (JSON Lines).
-Commands that ask the running gateway need a user who may speak to the keeper: root, the keeper's own user, or, with the units of systemd, a
-member of the group `gateway-admin`.
+`--config FILE` may stand before or after the command; without it `/etc/gateway/gateway.toml` holds. `--json` prints one record a line
+(JSON Lines). Commands that ask the running gateway need a user who may speak to the keeper: root, the gateway's own user, or, with the
+units of systemd, a member of the group `gateway-admin`.
 """
 
 EXIT_ONE = {
@@ -128,9 +131,9 @@ def _kind_of(annotation: Any) -> str:
 
 
 def _unit(kind: str, field: FieldInfo) -> str:
-    bounds = [f"at least {one.ge:g}" for one in field.metadata if isinstance(one, Ge) and one.ge]  # type: ignore[str-format]
-    bounds += [f"above {one.gt:g}" for one in field.metadata if isinstance(one, Gt)]  # type: ignore[str-format]
-    bounds += [f"at most {one.le:g}" for one in field.metadata if isinstance(one, Le)]  # type: ignore[str-format]
+    bounds = [f"at least {one.ge:g}" for one in field.metadata if isinstance(one, Ge) and one.ge]
+    bounds += [f"above {one.gt:g}" for one in field.metadata if isinstance(one, Gt)]
+    bounds += [f"at most {one.le:g}" for one in field.metadata if isinstance(one, Le)]
     return ", ".join([*([_UNITS[kind]] if kind in _UNITS else []), *bounds])
 
 

@@ -17,7 +17,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from gateway import cli, config, policy
+from gateway import cli, config, metrics, policy
 from gateway.keeper import login_file
 from gateway.policy import watching
 
@@ -26,8 +26,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 WRITTEN = {"options.md", "commands.md"}
 NEEDED = {
-    "install.md", "install-rhel.md", "options.md", "commands.md", "rules.md", "officer.md", "officer.hi.md", "reviewer.md", "reviewer.hi.md",
-    "operations.md", "submission.md", "systemd.md", "blind-spots.md",
+    "install.md", "install-rhel.md", "options.md", "commands.md", "rules.md", "officer.md", "officer.hi.md", "reviewer.md",
+    "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md",
 }  # fmt: skip
 RUNBOOK = (
     "queue-not-moving", "next-hop-down", "held-near-deadline", "inspector-dying", "store-degraded", "disk-reserve", "chain-head-stale",
@@ -92,17 +92,14 @@ def of(*kinds: str) -> list[Box]:
     return [box for box in boxes() if box.kind in kinds]
 
 
-def reference_docs() -> ModuleType:
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """The generator of the two written files."""
     spec = importlib.util.spec_from_file_location("reference_docs", ROOT / "packaging" / "reference_docs.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    return reference_docs()
 
 
 # --- what is there ------------------------------------------------------------------------------------------------------
@@ -148,6 +145,12 @@ def test_alerts_lead_into_the_runbook() -> None:
         if file.is_file():
             for name in re.findall(r"operations\.md#([\w-]+)", file.read_text("utf-8", "replace")):
                 assert name in anchors(DOCS / "operations.md"), f"{file.name}: operations.md has no #{name}"
+
+
+def test_metrics_that_are_named_are_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"\bgateway_[a-z_]+\b", page.read_text("utf-8")):
+            assert name in metrics.FAMILIES, f"{page.name}: there is no metric {name}"
 
 
 def test_units_that_are_named_are_there() -> None:
@@ -202,7 +205,7 @@ def calls(text: str) -> Iterator[list[str]]:
     """The words of each call of ``gateway`` in the lines of a shell box; output of a console box has no prompt."""
     joined = re.sub(r"\\\n\s*", " ", re.sub(r"<<'?(\w+)'?\n.*?\n\1\n", "\n", text, flags=re.S))
     for line in joined.splitlines():
-        lexer = shlex.shlex(line.removeprefix("# ").removeprefix("$ ") if line.startswith("$ ") else line, posix=True, punctuation_chars="();<>|&")
+        lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="();<>|&")
         lexer.whitespace_split = True
         words: list[str] = []
         for word in [*lexer, ";"]:
@@ -258,7 +261,8 @@ def test_a_call_that_is_wrong_does_not_parse(words: list[str]) -> None:
 
 
 def test_calls_are_found_in_pipes_and_after_continuations() -> None:
-    text = 'cat x | gateway logins hash > y && gateway check || true\ngateway quarantine release ID \\\n  --reason "a b"\necho gateway nothing\n'
+    text = "cat x | gateway logins hash > y && gateway check || true\n# gateway reload\necho gateway nothing\n"
+    text += 'gateway quarantine release ID \\\n  --reason "a b"\n'
     assert list(calls(text)) == [["logins", "hash"], ["check"], ["quarantine", "release", "ID", "--reason", "a b"]]
 
 
@@ -304,8 +308,8 @@ def test_a_fragment_loads_with_a_base(box: Box) -> None:
     config.Config(**merged(tomllib.loads(BASE), tomllib.loads(box.text)))
 
 
-def test_options_that_the_text_names_exist() -> None:
-    tables = {name: reference_docs()._model(field.annotation)[0] for name, field in config.Config.model_fields.items()}
+def test_options_that_the_text_names_exist(reference: ModuleType) -> None:
+    tables = {name: reference._model(field.annotation)[0] for name, field in config.Config.model_fields.items()}
     for page in PAGES:
         text = without_boxes(page.read_text("utf-8"))
         for table, option in re.findall(r"`\[?\[?(\w+)\]?\]?[. ](\w+)(?:`| = )", text):
