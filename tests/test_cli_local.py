@@ -180,6 +180,17 @@ def test_a_certificate_that_cannot_be_used_stops_a_start_and_a_reload(tmp_path: 
         assert invoke(["describe", "--config", str(config)]) == 2
         err = capsys.readouterr().err
         assert "cert.pem" in err and "tls: " in err and len(err.splitlines()) == 1
+    assert invoke(["describe", "--only", "keeper", "--config", str(config)]) == 0, "the keeper's user may not read the certificate's key"
+    assert invoke(["describe", "--only", "inspector", "--config", str(config)]) == 2
+
+
+def test_the_doors_need_no_right_to_read_the_logins_for_a_reload(tmp_path: Path, capsys: Capture) -> None:
+    config = config_file(tmp_path)
+    config.write_text(config.read_text() + f'\n[submission]\nlogins = "{tmp_path}/not-there.toml"\n')
+    assert invoke(["describe", "--only", "doors", "--config", str(config)]) == 0
+    for words in ((), ("--only", "keeper")):
+        assert invoke(["describe", *words, "--config", str(config)]) == 2
+        assert "not-there.toml" in capsys.readouterr().err
 
 
 def test_doctor_finds_what_would_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

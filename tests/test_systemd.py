@@ -98,6 +98,8 @@ def test_each_kind_is_a_user_of_its_own_and_is_watched(kind: str) -> None:
     assert unit.one("Service", "Restart") == "always"
     assert 0 < int(unit.one("Service", "WatchdogSec")) <= 60
     assert "HUP $MAINPID" in unit.one("Service", "ExecReload")
+    if kind in ("keeper", "doors"):  # each asks only for what its own user may read
+        assert f"gateway describe --only {kind} --config" in unit.one("Service", "ExecReload")
     assert unit.one("Unit", "PartOf") == "gateway.target"
     assert f"gateway-{kind}.service" in Unit(UNITS / "gateway.target").all("Unit", "Wants")
 

@@ -82,9 +82,13 @@ def _status(context: typer.Context, json: Json = False, config: ConfigFile = "")
     output.show(records, json, columns, empty="No process runs.")
 
 
-def describe(config: Config) -> dict[str, Any]:
+def describe(config: Config, only: str = "") -> dict[str, Any]:
     """Config and rules of *config* as values that can be compared; every example was run, the logins and the certificate of the doors
-    were read. Ends the command on a mistake."""
+    were read. Ends the command on a mistake.
+
+    *only*: for one kind of process, whose user may not read what belongs to another: the logins are the keeper's, the certificate is
+    the doors'.
+    """
     import hashlib
 
     from gateway import policy
@@ -97,16 +101,17 @@ def describe(config: Config) -> dict[str, Any]:
     except policy.PolicyError as error:
         raise Stop(str(error), 2) from error
     table = login_file.NO_LOGINS
-    if config.submission.logins is not None:
+    if config.submission.logins is not None and only in ("", "keeper"):
         try:
             table = login_file.load(config.submission.logins, config)
         except login_file.LoginFileError as error:
             raise Stop(str(error), 2) from error
-    try:
-        # Else the doors alone would refuse the reload, and go on with the rules of before while everybody believes in the new ones.
-        tls.context(config.tls)
-    except ConfigError as error:
-        raise Stop(str(error), 2) from error
+    if only in ("", "doors"):
+        try:
+            # Else the doors alone would refuse the reload, and go on with the rules of before while all others have the new ones.
+            tls.context(config.tls)
+        except ConfigError as error:
+            raise Stop(str(error), 2) from error
     flat: dict[str, Any] = {}
 
     def flatten(prefix: str, value: Any) -> None:
@@ -124,9 +129,15 @@ def describe(config: Config) -> dict[str, Any]:
     return {"config": flat, "rule": rules, "login": logins, "version": loaded.version}
 
 
-def _describe(context: typer.Context, config: ConfigFile = "") -> None:
-    """What the supervisor asks before it starts or reloads."""
-    output.write(output.json_line(describe(load_config(config_path(context, config)))))
+def _describe(
+    context: typer.Context,
+    only: Annotated[str, typer.Option("--only", help="What this kind of process reads: keeper or doors.", metavar="KIND")] = "",
+    config: ConfigFile = "",
+) -> None:
+    """What the supervisor, or a unit of systemd, asks before a start or a reload."""
+    if only not in ("", "keeper", "doors"):
+        raise Stop(f"--only: {only!r} is neither keeper nor doors", 2)
+    output.write(output.json_line(describe(load_config(config_path(context, config)), only)))
     sys.stdout.flush()
 
 
