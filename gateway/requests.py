@@ -1,7 +1,8 @@
 """What the four kinds of process may ask each other: every request and every answer, typed.
 
 What it is: msgspec Structs, validated when a frame is decoded. ``DoorRequest``, ``WebRequest`` and ``AdminRequest`` are what
-each kind of peer may ask the keeper; ``Inspect`` is what a door asks the inspector.
+each kind of peer may ask the keeper; ``Inspect`` is what a door asks the inspector. What people ask through web and command line
+stands in ``inquiries`` and is taken from here like the rest.
 Who calls it: both ends of ``ipc``.
 Must never: carry a key; let a peer name a path of the store. No pickle.
 Source: design.md section 2.
@@ -14,8 +15,62 @@ from typing import Any
 import msgspec
 
 from gateway.envelope import Transaction
+from gateway.inquiries import (
+    ActOnQueue,
+    AddException,
+    AddUser,
+    EndProfile,
+    ExpireException,
+    ExportHeld,
+    GetMetrics,
+    KeyEvent,
+    ListExceptions,
+    ListHeld,
+    ListProfiles,
+    ListQueue,
+    ListUsers,
+    MakeBackup,
+    OneTimeLogin,
+    Purge,
+    RefuseHeld,
+    ReleaseHeld,
+    RotateVault,
+    SearchAudit,
+    ShowAudit,
+    ShowDelivery,
+    ShowHeld,
+    StartProfile,
+)
 from gateway.reply import Reply
 from gateway.verdict import Inspection, Verdict
+
+__all__ = [
+    "ActOnQueue",
+    "AddException",
+    "AddUser",
+    "EndProfile",
+    "ExpireException",
+    "ExportHeld",
+    "GetMetrics",
+    "KeyEvent",
+    "ListExceptions",
+    "ListHeld",
+    "ListProfiles",
+    "ListQueue",
+    "ListUsers",
+    "MakeBackup",
+    "OneTimeLogin",
+    "Purge",
+    "RefuseHeld",
+    "ReleaseHeld",
+    "RotateVault",
+    "SearchAudit",
+    "ShowAudit",
+    "ShowDelivery",
+    "ShowHeld",
+    "StartProfile",
+]
+"""Those of ``inquiries``; they are requests like the rest."""
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=False):
@@ -228,7 +283,7 @@ class Inspected(Message, frozen=True):
     inspection: Inspection
 
 
-# --- web and command line -> keeper -----------------------------------------------------------------------------------
+# --- web and command line -> keeper: what people ask stands in inquiries.py -------------------------------------------
 # Records travel as JSON-ready dicts: their fields are those of contract.md, "Details of the commands".
 
 
@@ -238,194 +293,8 @@ class Rows(Message, frozen=True):
     rows: tuple[dict[str, Any], ...]
 
 
-class ListHeld(Message, frozen=True):
-    """Held records, newest last; *after* is an id to page from."""
-
-    all: bool = False
-    limit: int = 1000
-    after: str = ""
-
-
-class ShowHeld(Message, frozen=True):
-    """One held record by id or reference, with its verdict and history."""
-
-    id: str
-
-
-class ReleaseHeld(Message, frozen=True):
-    """Release to all or some recipients as reviewer *user* (empty: the one mapped to the peer's system user)."""
-
-    id: str
-    reason: str
-    recipients: tuple[str, ...] = ()
-    user: str = ""
-
-
-class RefuseHeld(Message, frozen=True):
-    """Refuse a held item: the originator gets a report with *reason*."""
-
-    id: str
-    reason: str
-    user: str = ""
-
-
-class ExportHeld(Message, frozen=True):
-    """The content of a held item as the frame's body; the access is audited."""
-
-    id: str
-    reason: str
-    user: str = ""
-
-
-class ListQueue(Message, frozen=True):
-    """Deliveries of the relay."""
-
-    all: bool = False
-    limit: int = 1000
-    after: str = ""
-
-
-class ShowDelivery(Message, frozen=True):
-    """One delivery by id, or those of a reference."""
-
-    id: str
-
-
-class ActOnQueue(Message, frozen=True):
-    """*action*: retry, bounce, hold or unhold, for the deliveries of *ids* (empty with *all*)."""
-
-    action: str
-    ids: tuple[str, ...] = ()
-    all: bool = False
-    user: str = ""
-
-
-class SearchAudit(Message, frozen=True):
-    """Rows of the decision log. Times in seconds since the epoch; 0 is open."""
-
-    text: str = ""
-    sender: str = ""
-    recipient: str = ""
-    rule: str = ""
-    since: float = 0
-    until: float = 0
-    limit: int = 1000
-    after: int = 0
-
-
-class ShowAudit(Message, frozen=True):
-    """All rows of one reference or one id."""
-
-    id: str
-
-
-class ListExceptions(Message, frozen=True):
-    """The register; *all* includes what has expired."""
-
-    all: bool = False
-    limit: int = 0
-    """At most so many; 0 is all of them, in their order."""
-    after: str = ""
-    """Page on from this id."""
-
-
-class AddException(Message, frozen=True):
-    """A new entry; the approver is not the requester."""
-
-    sender: str
-    recipient: str
-    reason: str
-    requester: str
-    approver: str
-    expires: float
-
-
-class ExpireException(Message, frozen=True):
-    """End an entry now."""
-
-    id: str
-    reason: str = ""
-    user: str = ""
-
-
-class ListProfiles(Message, frozen=True):
-    """The profiles that are on; *all* includes those that have ended."""
-
-    all: bool = False
-
-
-class StartProfile(Message, frozen=True):
-    """Turn a profile on until *expires*; the approver is not the requester."""
-
-    name: str
-    reason: str
-    requester: str
-    approver: str
-    expires: float
-
-
-class EndProfile(Message, frozen=True):
-    """End a profile now."""
-
-    id: str
-    reason: str = ""
-    user: str = ""
-
-
-class RotateVault(Message, frozen=True):
-    """Take the newest vault key for all that is sealed from now on; older keys stay readable."""
-
-    user: str = ""
-
-
-class KeyEvent(Message, frozen=True):
-    """Record what the command line did with a key (its id, never the key): ``key-escrow-printed`` and so on."""
-
-    action: str
-    key: str
-    reason: str = ""
-    user: str = ""
-
-
-class MakeBackup(Message, frozen=True):
-    """Write a consistent copy of the store to the new file *path*, while mail goes on. The row says what is in it."""
-
-    path: str
-    user: str = ""
-
-
-class Purge(Message, frozen=True):
-    """Remove now what is past its retention; the row says how much."""
-
-    user: str = ""
-
-
-class GetMetrics(Message, frozen=True):
-    """All counters of this node in the Prometheus text format, in one row's ``text``."""
-
-
-class ListUsers(Message, frozen=True):
-    """The reviewers."""
-
-
-class AddUser(Message, frozen=True):
-    """A reviewer and the system user mapped to it."""
-
-    name: str
-    system_user: str = ""
-    email: str = ""
-    department: str = ""
-
-
 class Health(Message, frozen=True):
     """How the keeper is: one row of counters and states."""
-
-
-class OneTimeLogin(Message, frozen=True):
-    """Command line: make a one-time login; the answer's row holds ``token``. Web: redeem *token* for a user name."""
-
-    token: str = ""
-    user: str = ""
 
 
 # --- command line -> supervisor ---------------------------------------------------------------------------------------
