@@ -48,6 +48,7 @@ SILENT = 30.0
 """Seconds after its last report at which a process is gone."""
 _PROCESSES = 500  # that are remembered
 _LEVELS: dict[Level | None, str] = {None: "none"} | {level: level.name.lower().replace("_", "-") for level in Level}
+_DISPOSITIONS = {one: one.text for one in Disposition}
 _OWN: dict[str, frozenset[str]] = {
     "doors": frozenset({
         "gateway_messages_total", "gateway_stage_seconds", "gateway_inspections_total", "gateway_leaves_total",
@@ -120,14 +121,14 @@ class Metrics:
             return
         tx, code = request.transaction, answer.reply.code
         whole = None if code < 300 else Disposition.DEFER if answer.reply.temporary else Disposition.REFUSE
-        self._decided(request.verdict, tx.door.value, whole)
+        self._decided(request.verdict, tx.door, whole)
         self._counts.add("gateway_committed_bytes_total", by=tx.size)
 
     def _decided(self, verdict: Verdict, door: str, whole: Disposition | None) -> None:
         level, add = _LEVELS[verdict.classification.level], self._counts.add
         for one in verdict.recipients:
-            disposition = (one.disposition if whole is None else whole).text
-            add("gateway_decisions_total", disposition, door, one.direction.value, level)
+            disposition = _DISPOSITIONS[one.disposition if whole is None else whole]
+            add("gateway_decisions_total", disposition, door, one.direction, level)
             add("gateway_rule_decisions_total", one.rule, disposition)
 
     def deferred(self, request: Deferred) -> None:
