@@ -9,8 +9,10 @@ Source: design.md section 2 (the inspector owns nothing).
 from __future__ import annotations
 
 import codecs
+import encodings
 import importlib
 import io
+import pkgutil
 import zipfile
 
 import pikepdf
@@ -18,6 +20,7 @@ import pikepdf
 from gateway import content
 from gateway.config import Limits
 from gateway.content import authentication, libmagic, text_plain
+from gateway.message import encoded
 from gateway.text.markings import Scheme
 
 _LATE = (
@@ -53,14 +56,25 @@ def up(scheme: Scheme, limits: Limits) -> None:
             importlib.import_module(name)
         except ImportError:
             continue  # another version of the library has it elsewhere, or not at all
-    for codec in text_plain.codecs_in_use():
-        codecs.lookup(codec)
+    _codecs()
     libmagic.load()
     libmagic.vote(bytes(range(256)))
     for sample in _samples():
         content.unpack(sample, sha256="", limits=limits, scheme=scheme)
     signature = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s; h=from; bh=x; b=x\r\n"
     authentication.check(signature + sample, [("DKIM-Signature", signature[16:].decode("ascii"))], {_KEY_NAME: _KEY})
+
+
+def _codecs() -> None:
+    """Every codec there is. Our own readers ask for a few by name; Python's reader of names of files asks for what the mail declares,
+    and for some of its own (raw-unicode-escape), and to ask for one that is not loaded costs a worker its life."""
+    for module in pkgutil.iter_modules(encodings.__path__):
+        try:
+            importlib.import_module(f"encodings.{module.name}")
+        except ImportError:
+            continue  # of another system
+    for codec in (*text_plain.codecs_in_use(), *encoded.codecs_in_use(), "raw-unicode-escape", "punycode", "idna"):
+        codecs.lookup(codec)
 
 
 def _samples() -> list[bytes]:

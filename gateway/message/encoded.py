@@ -35,6 +35,11 @@ def codec_of(charset: str) -> str:
     return _CODECS.get(charset.lower(), "")
 
 
+def codecs_in_use() -> tuple[str, ...]:
+    """Every Python codec that may be asked for, to be loaded before a worker loses its files."""
+    return tuple(dict.fromkeys(_CODECS.values()))
+
+
 def decode_words(value: str) -> str:
     """*value* with its encoded words decoded, control characters as spaces. Words that cannot be decoded stay as they are."""
     if "=?" in value:
