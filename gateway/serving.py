@@ -67,7 +67,7 @@ def serve(kind: str, config: Config, path: FilePath) -> None:
     else:
         from gateway.web import service as web
 
-        web.run(config)
+        web.run(config, path)
 
 
 def sentence(text: str) -> None:

@@ -63,10 +63,11 @@ def test_O17_a_reload_takes_what_it_can_names_the_rest_and_survives_mistakes(tmp
         file.write_text(text.replace("127.0.0.1:25", "nowhere"))
         keeper.send_signal(signal.SIGHUP)
         assert "nowhere" in wait_for("config.reload_failed")["error.message"]
-        file.write_text(text.replace("127.0.0.1:25", "127.0.0.1:26") + "[limits]\nretry_first = 60\n[relay]\nhold_days = 3\n")
+        more = '[contacts]\nnodal = "nodal@dept.gov.in"\n[limits]\nretry_first = 60\n[relay]\nhold_days = 3\n'
+        file.write_text(text.replace("127.0.0.1:25", "127.0.0.1:26") + more)
         keeper.send_signal(signal.SIGHUP)
         wait_for("rules.reloaded")
-        assert wait_for("config.needs_restart")["options"] == ["limits", "relay"]
+        assert wait_for("config.needs_restart")["options"] == ["contacts", "limits", "relay"]
         assert keeper.poll() is None
     finally:
         keeper.terminate()

@@ -357,9 +357,17 @@ def test_the_process_serves_over_a_socket_and_ends_on_sigterm(tmp_path: Path) ->
             process.send_signal(signal.SIGHUP)
             time.sleep(0.2)
             assert httpx.get(f"http://127.0.0.1:{port}/login", params={"token": "secret-token-in-a-query"}).status_code == 200
+            path.write_text(
+                path.read_text().replace('door = "web"', 'door = "web"\nnetworks = ["10.0.0.0/8"]') + "[limits]\nrecipients = 7\n"
+            )
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.2)
             os.kill(process.pid, signal.SIGTERM)
             assert process.wait(5) in (0, -signal.SIGTERM)
-            assert b"secret-token" not in (process.stderr.read() if process.stderr else b"")
+            said = process.stderr.read() if process.stderr else b""
+            assert b"secret-token" not in said
+            assert b"config.needs_restart" in said
+            assert b'["listen"]' in said, "of the rest it takes nothing"
         finally:
             process.kill()
             process.wait()

@@ -1,6 +1,6 @@
 """The web process: uvicorn over sockets of our own, and the line to the keeper.
 
-What it is: ``run(config)``, started by ``gateway run --only web``.
+What it is: ``run``, started by ``gateway run --only web``.
 Who calls it: ``cli.run``.
 Must never: hold a key or a store; open a port that the config does not name; log a query string (a login token may be in it).
 Sources: design.md section 2; hostile-inputs catalogue 4.5.
@@ -15,12 +15,14 @@ import signal
 import socket
 import stat
 import sys
+from pathlib import Path as FilePath
 from typing import Any
 
 import uvicorn
 
+from gateway import config as config_file
 from gateway import ipc, logs, requests, rights, systemd
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.counting import EVERY, Counts, Report
 from gateway.web.admission import Admission
 from gateway.web.views import application
@@ -120,7 +122,23 @@ async def report(keeper: Keeper, counts: Counts, sink: logs.Sink) -> None:
         await asyncio.sleep(EVERY)
 
 
-async def _serve(config: Config, sink: logs.Sink) -> None:
+def _reloaded(config: Config, path: FilePath | None) -> None:
+    """A reload finds nothing to take, since templates and code are all that this process has: it says what waits for a restart."""
+    log = logs.get("web")
+    try:
+        new = config if path is None else config_file.load(path)
+    except ConfigError as error:
+        log.error("config.reload_failed", **{"error.message": str(error)})
+        return
+    waiting = [name for name in ("hostname", "run_dir", "state_dir", "web") if getattr(new, name) != getattr(config, name)]
+    if [one for one in new.listen if one.door == "web"] != [one for one in config.listen if one.door == "web"]:
+        waiting.append("listen")
+    if waiting:
+        log.warning("config.needs_restart", options=sorted(waiting), reason="the page reads these at its start only; restart it")
+    log.info("web.reloaded")
+
+
+async def _serve(config: Config, sink: logs.Sink, path: FilePath | None) -> None:
     log = logs.get("web")
     keeper, counts = Keeper(config), Counts()
     listening = listeners(config)
@@ -141,8 +159,7 @@ async def _serve(config: Config, sink: logs.Sink) -> None:
             ws="none",
         )
     )
-    # Templates and code are all that this process has: a reload finds nothing to do, and must not end it.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.info("web.reloaded"))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reloaded, config, path)
     log.info("web.listening", addresses=[listen.address for listen in config.listen if listen.door == "web"])
     signs, reports = asyncio.create_task(systemd.alive()), asyncio.create_task(report(keeper, counts, sink))
     try:
@@ -155,11 +172,11 @@ async def _serve(config: Config, sink: logs.Sink) -> None:
             sock.close()
 
 
-def run(config: Config) -> None:
-    """Serves the web page until SIGTERM. Exits 2 where an address cannot be taken."""
+def run(config: Config, path: FilePath | None = None) -> None:
+    """Serves the web page until SIGTERM. *path*: the file of *config*. Exits 1 where an address cannot be taken."""
     sink = logs.configure("web")
     try:
-        asyncio.run(_serve(config, sink))
+        asyncio.run(_serve(config, sink, path))
     except KeyboardInterrupt:
         return
     except OSError as error:
