@@ -140,6 +140,23 @@ def test_the_runbook_has_every_anchor() -> None:
     assert not set(RUNBOOK) - anchors(DOCS / "operations.md")
 
 
+@pytest.mark.parametrize("name", RUNBOOK)
+def test_each_part_of_the_runbook_says_all_that_is_needed(name: str) -> None:
+    parts = re.split(r"^## (.+)$", (DOCS / "operations.md").read_text("utf-8"), flags=re.M)
+    text = next(body for heading, body in zip(parts[1::2], parts[2::2], strict=True) if anchor(heading) == name)
+    for words in (f"Alert: `{name}`.", "**You notice:**", "**For mail:**", "**Do", "**Over when**"):
+        assert words in text, f"{name}: says nothing of {words}"
+
+
+@pytest.mark.parametrize("name", ["officer", "reviewer"])
+def test_the_hindi_pages_have_the_parts_of_the_english_ones(name: str) -> None:
+    counts = [
+        [len(re.findall(mark, without_boxes((DOCS / f"{name}{language}.md").read_text("utf-8")), re.M)) for mark in (r"^## ", r"^### ")]
+        for language in ("", ".hi")
+    ]
+    assert counts[0] == counts[1]
+
+
 def test_alerts_lead_into_the_runbook() -> None:
     for file in sorted((ROOT / "watch").rglob("*")) if (ROOT / "watch").is_dir() else []:
         if file.is_file():
