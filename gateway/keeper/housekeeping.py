@@ -39,8 +39,8 @@ PURGE_AT_ONCE = 60.0
 """Seconds that a removal which a person asked for may take; the loop does the rest."""
 SUMMARIES_EVERY = 60.0
 GRACE = 86400.0
-"""Seconds during which nothing held expires, and nothing is removed for its age, after the clock has jumped ahead: time for a person
-to see it."""
+"""Seconds during which nothing held expires, and nothing is removed for its age, after the clock has jumped ahead, or at a start has
+been ahead of the decision log by as much: time for a person to see it."""
 _ROWS = 2000
 _AT_ONCE = 50
 _log = logs.get("housekeeping")
@@ -89,6 +89,14 @@ class Housekeeping:
         if self._after >= 0:
             self._copied = self._after
         return 0 if self._copied < 0 else max(0, self._chain.head[0] - self._copied)
+
+    def hold_clock_against(self, last: float) -> None:
+        """At the start: *last* is when the decision log was last written (seconds since the epoch). A clock that is more than a day
+        ahead of it may have been wrong since the machine started, which no step shows."""
+        ahead = self._clock.time() - last
+        if ahead > GRACE:
+            _log.warning("the decision log was last written long ago; nothing is removed for its age for a day", seconds=round(ahead))
+            self._patience_until = self._clock.monotonic() + GRACE
 
     def start(self) -> None:
         """Starts the loops."""
@@ -198,7 +206,10 @@ class Housekeeping:
     async def purge(self, user: str = "") -> dict[str, Any]:
         """Removes what is past its retention, for *user* or by the clock. Returns how much. Raises Wrong, StoreError, OSError."""
         if not self._clock_is_trusted():
-            raise Wrong("the clock has jumped ahead less than a day ago; nothing is removed for its age until somebody could see it", 1)
+            raise Wrong(
+                "the clock has jumped ahead, or was far ahead of the decision log at the start, less than a day ago; nothing is removed"
+                " for its age until somebody could see it", 1,
+            )  # fmt: skip
         if self._purging.locked():
             raise Wrong("old records are being removed already; look again in a while", 1)
         async with self._purging:

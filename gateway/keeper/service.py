@@ -97,6 +97,7 @@ class Keeper:
             seal = sealing.load(config.sealed.certificate) if config.sealed.certificate is not None else None
             counts = Counts()
             chain, head_signer = await self._open_store()
+            last = await self._store.audit_head(chain.id)  # before anything of this start is written
             self._store.observe(counts.timing("gateway_store_commit_seconds"), counts.timing("gateway_store_group_batches"))
             self._signer = signer = Signer(config, time.time)
             unfit = next(contacts.wrong(config, self.policy), "")
@@ -131,6 +132,7 @@ class Keeper:
         self._backups = Backups(config, self._store, time.time)
         self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)
         self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time, notifier, self._relay)
+        self._housekeeping.hold_clock_against(last.created if last is not None else time.time())
         self._readiness = Readiness(config, self._store, lambda: self._stopping)
         watched = Parts(
             self._store, chain, self._relay, register, self._housekeeping, self._sign_ins, self._backups, lambda: self.policy,
