@@ -16,8 +16,9 @@ import pytest
 from gateway import address, content, policy
 from gateway.config import Config, Contacts, Originators, Route
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id
+from gateway.keeper.signing import Signer
 from gateway.message.edits import apply
-from gateway.options import Application
+from gateway.options import Application, Dkim
 from gateway.pipeline import Pipeline
 from gateway.policy import Policy, decide
 from gateway.reply import Reply
@@ -247,6 +248,19 @@ async def test_the_dkim_signature_of_a_stranger_stays_valid(name: str, key: Any,
 
     assert verifies(out)
     assert not verifies(out.replace(b"Subject: ", b"Subject: [marked] ", 1))
+
+
+async def test_the_signature_of_one_gateway_holds_behind_the_next(key: Any, rules: tuple[str, Policy, Config], tmp_path: Path) -> None:
+    """Between two departments: the second writes its own reference in the place of the first one's."""
+    _, loaded, config = rules
+    (tmp_path / "key.pem").write_bytes(pem(key))
+    signer = Signer(Config(dkim=[Dkim(domain="example.org", selector="s1", key_file=tmp_path / "key.pem")]), lambda: 1_795_000_000.0)
+    octets = (FOLDER / "gmail-android.eml").read_bytes()
+    first = signer.sign(b"X-Gateway-Reference: 01CX5B00000G00G00000000001\r\n" + octets, "a@example.org")
+    verdict = await judged(transaction(first, "a@example.org", (OFFICER,), STRANGER), first, loaded, config)
+    second = apply(verdict.recipients[0].edits, first)
+    assert b"01CX5B00000G00G00000000001" not in second
+    assert dkim.verify(second, dnsfunc=lambda *_, **__: record(key).encode())
 
 
 @pytest.fixture(scope="module")

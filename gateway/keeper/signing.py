@@ -37,9 +37,9 @@ _ONCE = frozenset(
         b"content-disposition", b"content-id", b"content-description", b"content-language", b"resent-date", b"resent-from",
         b"resent-sender", b"resent-to", b"resent-cc", b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe",
         b"list-subscribe", b"list-post", b"list-owner", b"list-archive", b"auto-submitted", b"sensitivity", b"sio-label-history",
-        b"x-gateway-reference",
     )
 )  # fmt: skip
+# X-Gateway-Reference is not signed: the gateway of the next department writes its own in its place, and the signature must live.
 _SIGNED = frozenset(ALWAYS) | _IF_PRESENT | _ONCE
 _FROM_DOMAIN = re.compile(rb"@([A-Za-z0-9.\-]{1,255})")
 _POLICY = CanonicalizationPolicy.from_c_value(b"relaxed/relaxed")
