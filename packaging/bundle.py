@@ -83,7 +83,7 @@ def fill(folder: Path, platforms: list[str], version: str) -> Path:
     shutil.copy2(ROOT / "packaging" / "install.sh", folder / "install.sh")
     for name in ("README.md", "LICENSE", "CHANGELOG.md"):
         shutil.copy2(ROOT / name, folder / name)
-    for name in ("systemd", "docs", "samples"):
+    for name in ("systemd", "docs", "samples", "watch"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -41,7 +41,7 @@ printf '%s\n' '#!/bin/sh' "exec $prefix/bin/python -P -m gateway \"\$@\"" > "$ne
 chmod 755 "$new/bin/gateway"
 find "$new/bin" "$new/pyvenv.cfg" -type f -exec sed -i "s|$new|$prefix|g" {} +
 mkdir -p "$new/share"
-for part in systemd docs samples; do
+for part in systemd docs samples watch; do
   if [ -d "$here/$part" ]; then cp -R "$here/$part" "$new/share/"; fi
 done
 if [ -e "$prefix" ]; then rm -rf "$prefix.old"; mv "$prefix" "$prefix.old"; fi

@@ -195,7 +195,7 @@ def test_the_subject_is_folded_and_reads_back_in_hindi() -> None:
 def test_text_says_what_why_and_next_in_both_languages_english_first() -> None:
     text = text_of(parsed(CASES["held-attachment"]()))
     for words in (
-        "'note.docx' is CONFIDENTIAL but is not encrypted", "7-Zip", "Word 2016", "LibreOffice", "Sandesh",
+        "'note.docx' is CONFIDENTIAL but is not encrypted", "7-Zip", "Word 2016", "Sandesh",
         "Rule: classified-attachment-unencrypted", "J&K Circular 26-JK(GAD)", "https://gateway.dept.gov.in/officer/01M7",
         "3 December 2026, 16:36 IST",
         "postmaster@dept.gov.in", "संलग्नक AES-256 से", "संदर्भ संख्या: 01M7",

@@ -354,6 +354,9 @@ def test_the_officers_key_is_encrypted_and_stays_off_the_gateway(home: Path, cap
     ).stdout
     assert shown.strip().rpartition("=")[2] in out
     assert [row["event"]["action"] for row in sqlite(home)][-1] == "officer-certificate-made"
+    # The store that this made can be used: its vault key was made with it.
+    assert run(home, "keys", "init") == 0
+    capsys.readouterr()
 
     from gateway.keeper import sealing
 

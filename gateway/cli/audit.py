@@ -178,7 +178,7 @@ def _purge(
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
-    """Remove now what is past its retention ([retention] of the config); the gateway does so by itself every six hours."""
+    """Remove now what is past its retention (the table retention of the config); the gateway does so by itself every six hours."""
     from gateway import requests
     from gateway.cli.link import rows
 

@@ -37,9 +37,7 @@ def needs(config: Config, policy: Policy) -> Iterator[Finding]:
         yield Finding("contacts", "warning", sentence)
     asking = [rule.id for rule in policy.rules.rules if rule.mode == "enforce" and rule.archive]
     if asking and not config.archive:
-        yield Finding(
-            "archive", "warning", f"{', '.join(asking)}: asks for journal copies, and the config has no [[archive]]: none is made"
-        )
+        yield Finding("archive", "warning", f"{', '.join(asking)}: asks for journal copies, which this version does not make yet")
     yield from _topics(config, policy)
     for code in policy.explanations.unverified:
         name = policy.explanations.languages[code].name

@@ -49,6 +49,7 @@ def write_event(config: Config, action: str, reason: str, **more: Any) -> None:
     async def write() -> None:
         import time
 
+        vault.load(config)  # a store without a vault key could never be used: where there is neither, both are made
         store = SqliteStore(config.state_dir / "gateway.db")
         await store.open(audit.load(config)[0])
         try:

@@ -46,14 +46,26 @@ def ask(
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM):
             raise Stop(f"This user may not speak with the {who} at {place}: run the command as root or as the gateway's user.") from error
-        if isinstance(cause, OSError) and who == "supervisor" and rights.place(config.run_dir, "keeper-admin.sock").is_socket():
-            raise Stop("The gateway runs as units of systemd; run: systemctl reload 'gateway-*.service' (or status).")
+        if isinstance(cause, OSError) and who == "supervisor" and _listens(rights.place(config.run_dir, "keeper-admin.sock")):
+            raise Stop("The gateway runs as units of systemd; run: systemctl reload gateway-doors (or: systemctl status 'gateway-*').")
         if isinstance(cause, OSError):
             raise Stop(f"The gateway is not running (no {who} at {place}). Start it with: gateway run --config {path}") from error
         raise Stop(f"The {who} gave no answer ({error}): this user may not ask it, or it has just stopped.") from error
     if isinstance(answer, requests.Failed):
         raise Stop(answer.message, 2 if answer.code == 2 else 1)
     return answer, body
+
+
+def _listens(path: FilePath) -> bool:
+    """Whether somebody takes connections on the socket *path*; one that was left behind does not."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def rows(config: Config, path: FilePath, request: Any, **options: Any) -> tuple[dict[str, Any], ...]:
