@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 
+from gateway.audit import ntp
 from gateway.doctor import Finding
-from gateway.keeper import ntp
 
 SUGGESTED = ("samay1.nic.in", "samay2.nic.in")
 """NIC's time servers, as CERT-In names them; a suggestion, since other ways to the same time are allowed."""

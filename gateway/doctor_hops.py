@@ -15,11 +15,11 @@ from collections.abc import Iterator
 
 from gateway.config import Config
 from gateway.doctor import Finding
-from gateway.keeper.hop_auth import named_hop
-from gateway.keeper.hop_open import Opener
-from gateway.keeper.hop_protocol import Conversation, Fault, HopError
-from gateway.keeper.hop_tls import Contexts, Trust, is_aes_256
-from gateway.keeper.routes import NextHop, OwnAddresses, Resolver, RouteError, Routes
+from gateway.relay.hop_open import Opener
+from gateway.relay.hop_protocol import Conversation, Fault, HopError
+from gateway.relay.hop_tls import Contexts, Trust, is_aes_256
+from gateway.relay.routes import NextHop, OwnAddresses, Resolver, RouteError, Routes
+from gateway.signin.hop_auth import named_hop
 
 _PATIENCE = 10.0  # seconds for each step
 _SOON = 21  # days

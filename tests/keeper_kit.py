@@ -14,20 +14,18 @@ from msgspec.structs import replace
 
 from gateway import policy
 from gateway.address import Path
+from gateway.audit.audit import AuditChain
 from gateway.config import Config, Contacts, Limits, Originators
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id, reference_of
 from gateway.keeper.act import Actor
-from gateway.keeper.audit import AuditChain
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
-from gateway.keeper.reports import Reports
-from gateway.keeper.sealing import Seal
-from gateway.keeper.vault import Vault
 from gateway.levels import Level
 from gateway.policy import Policy
+from gateway.relay.reports import Reports
 from gateway.requests import Commit
 from gateway.stores.base import (
     AuditEvent,
@@ -41,6 +39,8 @@ from gateway.stores.base import (
     MessageRow,
 )
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault.sealing import Seal
+from gateway.vault.vault import Vault
 from gateway.verdict import (
     Classification,
     Confidence,

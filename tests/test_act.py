@@ -12,15 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
+from gateway.audit.audit import verify
 from gateway.config import Relay
 from gateway.envelope import Recipient
-from gateway.keeper import sealing
-from gateway.keeper.audit import verify
 from gateway.levels import Level
 from gateway.policy import decide
 from gateway.reply import Reply
 from gateway.requests import AddException, Committed, Deferred, Failed, Refused, Stale
 from gateway.stores.base import DeliveryState, StoreError
+from gateway.vault import sealing
 from gateway.verdict import Confidence, Disposition, Headers, RuleTrace
 from tests.keeper_kit import CONTENT, Room, inspection, recipient, transaction, verdict
 

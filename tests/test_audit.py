@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway.audit import audit
+from gateway.audit.audit import FIRST, AuditChain, Signer, verify
+from gateway.audit.export import Follower
 from gateway.config import Config
-from gateway.keeper import audit
-from gateway.keeper.audit import FIRST, AuditChain, Signer, verify
-from gateway.keeper.export import Follower
 from gateway.stores.base import Batch
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import NOW, event

@@ -17,15 +17,17 @@ import pytest
 from msgspec.structs import replace
 
 from gateway import requests
+from gateway.audit import audit
 from gateway.cli import invoke, keys_officer
 from gateway.config import Config
-from gateway.keeper import audit, backup, sealed_file, vault
+from gateway.keeper import backup
 from gateway.keeper.exceptions import Wrong
-from gateway.keeper.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
 from gateway.levels import Level
 from gateway.stores import schema
 from gateway.stores.base import Batch, DeliveryState
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault import sealed_file, vault
+from gateway.vault.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
 from tests.keeper_kit import CONTENT, delivery, event, hold, inspection, message, transaction, whole
 from tests.test_keeper_service import Running, Sink, rows, send
 

@@ -18,8 +18,8 @@ from gateway import requests
 from gateway.cli import invoke, logins
 from gateway.cli.options import Stop
 from gateway.config import Config, load
-from gateway.keeper import passwords
 from gateway.reply import Reply
+from gateway.signin import passwords
 from tests.faces import FakeKeeper, config_file
 from tests.test_hop_auth import AuthHop, certificates, server_context
 from tests.test_logins import FILE, HASH, LOGIN, SECRET, write

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
 from gateway.config import Config, Contacts, Route
-from gateway.keeper.notices import Notices
 from gateway.keeper.notify import AN_HOUR, HOUR
-from gateway.keeper.outcomes import Attempt, Outcomes
 from gateway.policy import Policy, contacts
 from gateway.policy.rules import Rule, RuleSet
+from gateway.relay.notices import Notices
+from gateway.relay.outcomes import Attempt, Outcomes
 from gateway.reply import Reply
 from gateway.requests import AddException, Committed, Stale
 from gateway.stores.base import DeliveryRow, StoreError, UserRow

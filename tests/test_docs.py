@@ -18,8 +18,8 @@ import typer
 from typer.main import get_command
 
 from gateway import cli, config, metrics, policy
-from gateway.keeper import login_file
 from gateway.policy import watching
+from gateway.signin import login_file
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from gateway import doctor_clock, doctor_dkim, doctor_hops, doctor_libraries, doctor_postfix
+from gateway.audit.ntp import KernelClock
 from gateway.config import Config
 from gateway.doctor import Finding
-from gateway.keeper.ntp import KernelClock
 from tests.hostile_hop import Hop
 from tests.test_smtp_client import certificates, server_context
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import uvloop
 
+from gateway.audit import events
 from gateway.config import Tls
 from gateway.doors import tls
 from gateway.envelope import Peer
-from gateway.keeper import events
 from gateway.policy import decide
 
 from .smtp_door import OURS, Client, Running, any_context, make_certificate, make_config, running

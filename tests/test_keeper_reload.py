@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, Dkim, Route
-from gateway.keeper.routes import Routes
-from gateway.keeper.signing import Signer
+from gateway.relay.routes import Routes
+from gateway.relay.signing import Signer
 
 ROOT = Path(__file__).resolve().parents[1]
 

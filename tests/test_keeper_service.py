@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from gateway import requests
+from gateway.audit import audit
 from gateway.ipc import Channel, ChannelError
-from gateway.keeper import accounts, audit
+from gateway.keeper import accounts
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.exceptions import Wrong
 from gateway.levels import Level

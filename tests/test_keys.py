@@ -18,15 +18,15 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
+from gateway.audit.audit import AuditChain, verify
 from gateway.cli import invoke, keys, keys_dkim, keys_vault
 from gateway.config import Config
-from gateway.keeper import escrow, vault
-from gateway.keeper.audit import AuditChain, verify
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
-from gateway.keeper.vault import Vault, VaultError
 from gateway.stores.base import Batch
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault import escrow, vault
+from gateway.vault.vault import Vault, VaultError
 from tests.keeper_kit import CONTENT, event, hold, message
 
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -358,7 +358,7 @@ def test_the_officers_key_is_encrypted_and_stays_off_the_gateway(home: Path, cap
     assert run(home, "keys", "init") == 0
     capsys.readouterr()
 
-    from gateway.keeper import sealing
+    from gateway.vault import sealing
 
     sealed = sealing.load(home / "officer.pem").seal("a", CONTENT, SHA, 1.0)
     (home / "m.der").write_bytes(sealed.ciphertext)

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Config
-from gateway.keeper import login_file, login_names, passwords
-from gateway.keeper.hop_tls import Contexts
-from gateway.keeper.login_file import LoginFileError
-from gateway.keeper.login_limits import Window, network_of
-from gateway.keeper.login_names import LoginNameError
-from gateway.keeper.login_record import LoginRecord
-from gateway.keeper.logins import SignIns
-from gateway.keeper.passwords import Checker, WeakHash, cost_of
-from gateway.keeper.routes import OwnAddresses, Resolver, Routes
+from gateway.relay.hop_tls import Contexts
+from gateway.relay.routes import OwnAddresses, Resolver, Routes
 from gateway.requests import Authenticate, Authenticated
+from gateway.signin import login_file, login_names, passwords
+from gateway.signin.login_file import LoginFileError
+from gateway.signin.login_limits import Window, network_of
+from gateway.signin.login_names import LoginNameError
+from gateway.signin.login_record import LoginRecord
+from gateway.signin.logins import SignIns
+from gateway.signin.passwords import Checker, WeakHash, cost_of
 from gateway.stores.base import Batch, StoreError
 
 SECRET = "कमल-Lotus 7"

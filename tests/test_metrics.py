@@ -14,11 +14,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import metrics, requests
+from gateway.audit.audit import AuditChain
 from gateway.config import Config, Limits, Tls, Web
 from gateway.counting import SERIES, Counts, Report
 from gateway.doors import reporting, tls
 from gateway.keeper import exposition, machine
-from gateway.keeper.audit import AuditChain
 from gateway.keeper.metrics import SILENT, Metrics, Parts
 from gateway.keeper.readiness import Readiness
 from gateway.levels import Level

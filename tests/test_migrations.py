@@ -15,16 +15,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from gateway.audit import audit
 from gateway.cli import invoke
 from gateway.config import Config
-from gateway.keeper import audit, vault
-from gateway.keeper.notices import Notices
-from gateway.keeper.queue_actions import QueueActions
-from gateway.keeper.relay import Relay
-from gateway.keeper.signing import Signer
+from gateway.relay.notices import Notices
+from gateway.relay.queue_actions import QueueActions
+from gateway.relay.relay import Relay
+from gateway.relay.signing import Signer
 from gateway.stores import connection, schema, upgrade
 from gateway.stores.base import Batch, DeliveryState, StoreError
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault import vault
 from tests.keeper_kit import PlainChain, event
 from tests.test_keeper_service import Sink
 
@@ -219,7 +220,7 @@ def test_copies_go_after_a_week(tmp_path: Path) -> None:
 def test_alembic_is_not_imported_where_nothing_is_to_do(tmp_path: Path) -> None:
     script = """
 import asyncio, pathlib, sys
-from gateway.keeper.audit import AuditChain
+from gateway.audit.audit import AuditChain
 from gateway.stores.sqlite import SqliteStore
 async def main():
     for _ in range(2):

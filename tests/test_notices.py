@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from gateway.config import Config
-from gateway.keeper.notices import Notices, is_automatic, make_report, may_tell, postmaster_hold
-from gateway.keeper.outcomes import DELAYED, EXPIRED, REFUSED, RELAYED, UNPROTECTED
-from gateway.keeper.vault import Vault
 from gateway.policy import shipped_rules
 from gateway.policy.explanations import Explanations, load
+from gateway.relay.notices import Notices, is_automatic, make_report, may_tell, postmaster_hold
+from gateway.relay.outcomes import DELAYED, EXPIRED, REFUSED, RELAYED, UNPROTECTED
 from gateway.reply import Reply
 from gateway.stores.base import DeliveryRow, DeliveryState, HoldState
+from gateway.vault.vault import Vault
 
 HEADER = b"From: =?utf-8?q?S=C3=A9ction?= <a@dept.gov.in>\r\nSubject: =?utf-8?q?Tour?=\r\n  programme\r\nMessage-ID: <1@dept.gov.in>\r\n"
 NOW = 1_780_000_000.0

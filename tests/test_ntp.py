@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from gateway.keeper import ntp
-from gateway.keeper.audit import AuditChain
-from gateway.keeper.ntp import KernelClock, Watch
+from gateway.audit import ntp
+from gateway.audit.audit import AuditChain
+from gateway.audit.ntp import KernelClock, Watch
 from tests.keeper_kit import event
 
 

@@ -16,11 +16,11 @@ import pytest
 from gateway import address, content, policy
 from gateway.config import Config, Contacts, Originators, Route
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id
-from gateway.keeper.signing import Signer
 from gateway.message.edits import apply
 from gateway.options import Application, Dkim
 from gateway.pipeline import Pipeline
 from gateway.policy import Policy, decide
+from gateway.relay.signing import Signer
 from gateway.reply import Reply
 from gateway.requests import Committed, ExceptionRow, Exceptions
 from gateway.verdict import Disposition, Inspection, Verdict

@@ -13,8 +13,8 @@ import pytest
 from msgspec import structs
 from msgspec.structs import replace
 
+from gateway.audit.audit import verify
 from gateway.config import Relay
-from gateway.keeper.audit import verify
 from gateway.keeper.exceptions import Wrong
 from gateway.levels import Level
 from gateway.policy import decide

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.keeper import callout
-from gateway.keeper.callout import Callout
-from gateway.keeper.queue_actions import QueueActions
+from gateway.relay import callout
+from gateway.relay.callout import Callout
+from gateway.relay.queue_actions import QueueActions
 from gateway.stores.base import DeliveryState as S
 from tests.hostile_hop import CLOSE, SILENT, Hop, per_recipient
 from tests.test_relay import Told, World, told  # noqa: F401

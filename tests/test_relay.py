@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.audit.audit import AuditChain, verify
 from gateway.config import Config
 from gateway.envelope import new_id, reference_of
-from gateway.keeper import jobs
-from gateway.keeper.audit import AuditChain, verify
-from gateway.keeper.notices import Notices
-from gateway.keeper.relay import Relay
-from gateway.keeper.signing import Signer
-from gateway.keeper.vault import Vault
 from gateway.policy import bounce
+from gateway.relay import jobs
+from gateway.relay.notices import Notices
+from gateway.relay.relay import Relay
+from gateway.relay.signing import Signer
 from gateway.stores.base import Batch, DeliveryRow, DeliveryState, DeliveryUpdate, HoldState, MessageRow
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault.vault import Vault
 from gateway.verdict import Edit
 from tests.hostile_hop import CLOSE, SILENT, Hop, Slow, per_recipient
 from tests.memory_store import MemoryStore
@@ -215,7 +215,7 @@ async def test_memory_is_given_back(world: World) -> None:
 
 
 async def test_too_much_in_memory_goes_back_to_the_schedule_and_still_arrives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.keeper.relay.QUEUE", 1)
+    monkeypatch.setattr("gateway.relay.relay.QUEUE", 1)
     await world.settled(await world.accept("a@nic.in", "b@nic.in", "c@nic.in"), S.SCHEDULED)
     world.relay.wake()
     await world.store.until(lambda: all(r.state is S.DELIVERED for r in world.store.delivery_rows.values()))
@@ -320,7 +320,7 @@ async def test_a_kept_connection_that_died_costs_no_attempt(world: World) -> Non
 async def test_O04_a_dead_hop_is_not_tried_for_each_delivery_and_mail_goes_when_it_is_back(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.keeper.lanes.Breaker._FIRST", 0.05)
+    monkeypatch.setattr("gateway.relay.lanes.Breaker._FIRST", 0.05)
     hop = Hop()
     await hop.start()
     await hop.stop()
@@ -351,7 +351,7 @@ async def test_a_fault_of_ours_is_a_deferral(world: World, monkeypatch: pytest.M
     def broken(*_: Any) -> Any:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr("gateway.keeper.relay.prepare", broken)
+    monkeypatch.setattr("gateway.relay.relay.prepare", broken)
     row = (await world.settled(await world.accept()))[0]
     assert row.state is S.DEFERRED
     assert "bug" not in row.last_reply
@@ -361,7 +361,7 @@ async def test_a_fault_of_ours_is_a_deferral(world: World, monkeypatch: pytest.M
 
 
 async def test_results_wait_for_the_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.keeper.recorder._AGAIN", 0.02)
+    monkeypatch.setattr("gateway.relay.recorder._AGAIN", 0.02)
     rows = world.rows()
     await world.commit(rows)
     world.store.fail_writes = 5
@@ -394,7 +394,7 @@ async def test_O12_what_a_dead_keeper_had_leased_is_delivered_by_the_next(world:
 
 
 async def test_O12_what_was_committed_and_never_offered_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.keeper.relay._SWEEP", 0.02)
+    monkeypatch.setattr("gateway.relay.relay._SWEEP", 0.02)
     rows = world.rows()
     await world.commit(rows)  # and the task that would have offered it died
     while world.store.delivery_rows[rows[0].id].state is S.LEASED:
@@ -406,7 +406,7 @@ async def test_O12_what_was_committed_and_never_offered_is_found(world: World, m
 
 
 async def test_O12_what_is_on_its_way_is_not_taken_for_forgotten(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.keeper.relay._SWEEP", 0.02)
+    monkeypatch.setattr("gateway.relay.relay._SWEEP", 0.02)
     async with Hop(replies={"DOT": Slow(b"250 ok\r\n", 0.05)}) as hop:
         world = World(hop)
         await world.relay.start()

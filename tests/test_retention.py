@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.audit import audit, export
 from gateway.cli import invoke
 from gateway.config import Retention as Ages
-from gateway.keeper import audit, export, retention
+from gateway.keeper import retention
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.housekeeping import GRACE, Housekeeping
 from gateway.requests import AddException

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Config
-from gateway.keeper.routes import OwnAddresses, Resolver, RouteError, Routes, domain_of, parse_next_hop
+from gateway.relay.routes import OwnAddresses, Resolver, RouteError, Routes, domain_of, parse_next_hop
 
 
 def config(*routes: dict[str, Any], **more: Any) -> Config:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from dkim.canonicalization import Relaxed
 
 from gateway.config import Config
-from gateway.keeper.signing import Signer, SigningError, relaxed_body
+from gateway.relay.signing import Signer, SigningError, relaxed_body
 
 NOW = 1_760_000_000.0
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from gateway.config import Config
-from gateway.keeper.hop_protocol import Fault, HopError
-from gateway.keeper.hop_tls import Contexts, Trust, is_aes_256
-from gateway.keeper.lanes import Breaker
-from gateway.keeper.pool import Pool
-from gateway.keeper.routes import OwnAddresses, Resolver, Routes
-from gateway.keeper.smtp_client import Outgoing, OutgoingRecipient, Sent
+from gateway.relay.hop_protocol import Fault, HopError
+from gateway.relay.hop_tls import Contexts, Trust, is_aes_256
+from gateway.relay.lanes import Breaker
+from gateway.relay.pool import Pool
+from gateway.relay.routes import OwnAddresses, Resolver, Routes
+from gateway.relay.smtp_client import Outgoing, OutgoingRecipient, Sent
 from gateway.wire.smtp_client import (
     LINE_MAX,
     Capabilities,
@@ -216,7 +216,7 @@ async def test_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_connections_are_bounded_and_idle_ones_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.keeper.pool.IDLE", 0.05)
+    monkeypatch.setattr("gateway.relay.pool.IDLE", 0.05)
     async with Hop(replies={"DOT": Slow(b"250 2.0.0 ok\r\n", 0.001)}) as hop:
         pool = pool_for(hop, size=3)
         await asyncio.gather(*[once(pool, outgoing()) for _ in range(20)])

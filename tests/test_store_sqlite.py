@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keeper.audit import AuditChain, verify
+from gateway.audit.audit import AuditChain, verify
 from gateway.stores import connection, writer
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, StoreError, StoreFull
 from gateway.stores.sqlite import SqliteStore
@@ -84,7 +84,7 @@ def test_O01_a_limit_on_the_file_size_answers_an_error_and_loses_nothing(tmp_pat
         f"""
         import asyncio, os, resource, pathlib, sys
         sys.path[:0] = {sys.path!r}
-        from gateway.keeper.audit import AuditChain, verify
+        from gateway.audit.audit import AuditChain, verify
         from gateway.stores.base import Batch, StoreError
         from gateway.stores.sqlite import SqliteStore
         from tests.keeper_kit import body, event, message, whole
@@ -313,7 +313,7 @@ async def test_a_reader_of_a_running_store_needs_no_lock(tmp_path: Path) -> None
 _VICTIM = """
 import asyncio, os, pathlib, sys
 sys.path[:0] = {path!r}
-from gateway.keeper.audit import AuditChain
+from gateway.audit.audit import AuditChain
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import whole
 

@@ -138,9 +138,10 @@ def _verify(
     import asyncio
     from dataclasses import asdict
 
-    from gateway.keeper import audit, vault
+    from gateway.audit import audit
     from gateway.stores.base import StoreError
     from gateway.stores.sqlite import SqliteStore
+    from gateway.vault import vault
 
     folder = None
     if store and has_config(context, config):
@@ -214,7 +215,7 @@ def _public_keys(file: FilePath) -> list[Ed25519PublicKey]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     if not file.exists():
         return []

@@ -22,7 +22,7 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 
 if TYPE_CHECKING:
     from gateway.config import Config
-    from gateway.keeper.sealed_file import Opener
+    from gateway.vault.sealed_file import Opener
 
 _PATIENCE = 6 * 3600.0  # seconds for the keeper's copy
 ENDING = ".gwbackup"
@@ -75,8 +75,10 @@ def _thin(folder: FilePath, hostname: str, keep: int) -> list[str]:
 
 def make(config: Config, path: FilePath, target: FilePath, certificate: str, passphrase_file: str) -> dict[str, Any]:
     """Writes the backup *target* and reads it again. Ends the command when it is not good to its end."""
-    from gateway.keeper import audit, backup_set, sealed_file, vault
+    from gateway.audit import audit
+    from gateway.keeper import backup_set
     from gateway.stores.base import StoreError
+    from gateway.vault import sealed_file, vault
 
     if target.exists():
         raise Stop(f"{target} is there already; nothing was written")
@@ -120,7 +122,7 @@ def _seal(config: Config, certificate: str, passphrase_file: str, data_key: byte
     from cryptography import x509
 
     from gateway.cli import keys_officer
-    from gateway.keeper import sealed_file
+    from gateway.vault import sealed_file
 
     if certificate and passphrase_file:
         raise Stop("--certificate and --passphrase-file: one of them", 2)
@@ -194,7 +196,7 @@ def _sync_folder(folder: FilePath) -> None:
 
 def opener(key: str, passphrase_file: str) -> Opener | None:
     """What opens a backup; None where neither was named. Ends the command when a file cannot be read."""
-    from gateway.keeper import sealed_file, vault
+    from gateway.vault import sealed_file, vault
 
     if key:
         try:
@@ -211,7 +213,8 @@ def opener(key: str, passphrase_file: str) -> Opener | None:
 
 
 def _read(file: FilePath, key: Opener) -> tuple[dict[str, Any], str]:
-    from gateway.keeper import backup_set, sealed_file
+    from gateway.keeper import backup_set
+    from gateway.vault import sealed_file
 
     stream, reader = sealed_file.open_file(file, key)
     with stream:
@@ -220,7 +223,7 @@ def _read(file: FilePath, key: Opener) -> tuple[dict[str, Any], str]:
 
 def check(file: FilePath, key: str, passphrase_file: str) -> dict[str, Any]:
     """Reads the backup *file* to its end: with its key every tag, hash and signature; without, its shape and its hash."""
-    from gateway.keeper import sealed_file
+    from gateway.vault import sealed_file
 
     opened = opener(key, passphrase_file)
     try:

@@ -82,7 +82,7 @@ def _rules(config: Config) -> Iterator[Finding]:
 def _keys(config: Config) -> Iterator[Finding]:
     from gateway.cli.keys import dns_record
     from gateway.doctor import Finding
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     own = config.state_dir / "keys" / "vault.key"
     if config.vault.key_file is None and not config.vault.credential:

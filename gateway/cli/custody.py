@@ -41,10 +41,11 @@ def write_event(config: Config, action: str, reason: str, **more: Any) -> None:
     import asyncio
 
     from gateway import supervisor
-    from gateway.keeper import audit, events, vault
+    from gateway.audit import audit, events
     from gateway.keeper.accounts import system_name
     from gateway.stores.base import Batch, StoreError
     from gateway.stores.sqlite import SqliteStore
+    from gateway.vault import vault
 
     async def write() -> None:
         import time
@@ -83,7 +84,7 @@ def give_to_owner(folder: FilePath) -> None:
 def passphrase(file: str, *, twice: bool, what: str) -> bytes:
     """A passphrase from *file*, else from the terminal (asked *twice* for a new one). Ends the command when it is none."""
     if file:
-        from gateway.keeper import vault
+        from gateway.vault import vault
 
         try:
             text = vault.read_secret(FilePath(file)).rstrip(b"\r\n")

@@ -31,7 +31,7 @@ def signed_in(user: str, client_ip: str, config: Config) -> tuple[str, tuple[str
 
     Ends the command where the file of logins says that nobody signs in by that name.
     """
-    from gateway.keeper import login_file, login_names
+    from gateway.signin import login_file, login_names
 
     submission = config.submission
     if not submission.logins and submission.check == "file":

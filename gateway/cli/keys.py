@@ -37,7 +37,8 @@ COLUMNS = [
 def make(config: Config) -> list[dict[str, Any]]:
     """Makes the keys that *config* names and that are not there; one row each, with DNS records for DKIM."""
     from gateway import supervisor
-    from gateway.keeper import audit, vault
+    from gateway.audit import audit
+    from gateway.vault import vault
 
     supervisor.prepare(config)
     rows: list[dict[str, Any]] = []
@@ -79,8 +80,8 @@ def _init(
 ) -> None:
     """Make the vault key, the keys of the decision log and the DKIM keys where they are missing; print the DNS records."""
     from gateway.cli import custody
-    from gateway.keeper import vault
     from gateway.supervisor import CannotRun
+    from gateway.vault import vault
 
     path = config_path(context, config)
     loaded = load_config(path)
@@ -113,7 +114,8 @@ def _init(
 
 def listed(config: Config) -> list[dict[str, Any]]:
     """One row a key: kind, id, purpose, age in days, mode, place, and what is to say about it. Never the key."""
-    from gateway.keeper import audit, vault
+    from gateway.audit import audit
+    from gateway.vault import vault
 
     rows: list[dict[str, Any]] = []
     printed = keys_vault.printed(config)

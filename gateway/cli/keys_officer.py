@@ -30,7 +30,7 @@ def examine(path: FilePath) -> dict[str, Any]:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from gateway.keeper import sealing
+    from gateway.vault import sealing
 
     try:
         seal = sealing.load(path)
@@ -68,7 +68,7 @@ def make(key_file: FilePath, certificate_file: FilePath, name: str, phrase: byte
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     key = rsa.generate_private_key(65537, _BITS)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])

@@ -50,7 +50,7 @@ def _rotate(
     config: ConfigFile = "",
 ) -> None:
     """Make a new vault key; old mail stays readable, and a running gateway uses the new key at once."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     path = config_path(context, config)
     loaded = load_config(path)
@@ -80,7 +80,7 @@ def _rotate(
 
 def _put_new(config: Config, place: FilePath, lost: bool) -> tuple[str, str]:
     """Puts a new key in *place*; the ids of the old one (empty: lost) and of the new one. Raises VaultError, OSError."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     text = vault.new_key_text()
     new = vault.key_id(bytes.fromhex(text.decode("ascii")))
@@ -121,7 +121,7 @@ def _credential_steps(name: str) -> list[str]:
 
 def _generate() -> None:
     """A new vault key on stdout, for a pipe into systemd-creds; never to a terminal."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     if sys.stdout.isatty():
         raise Stop("a key is not shown on a terminal; pipe it: gateway keys generate | systemd-creds encrypt --name=vault-key - FILE", 2)
@@ -137,7 +137,7 @@ def _retire(
     config: ConfigFile = "",
 ) -> None:
     """Remove an older vault key that nothing in the store needs any more."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     path = config_path(context, config)
     loaded = load_config(path)
@@ -164,7 +164,7 @@ def _retire(
 
 
 def _id_of(file: FilePath) -> str:
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     try:
         return vault.key_id(vault.read_key(file))
@@ -175,9 +175,9 @@ def _id_of(file: FilePath) -> str:
 def _needing(config: Config, id: str) -> tuple[int, int]:
     import asyncio
 
-    from gateway.keeper import vault
     from gateway.stores.base import StoreError
     from gateway.stores.sqlite import SqliteStore
+    from gateway.vault import vault
 
     async def count() -> tuple[int, int]:
         store = SqliteStore(config.state_dir / "gateway.db", read_only=True)
@@ -217,8 +217,9 @@ def print_escrow(config: Config, path: FilePath, key: bytes, *, again: bool = Fa
     import json
     import os
 
-    from gateway.keeper import escrow, export, vault
+    from gateway.audit import export
     from gateway.keeper.accounts import system_name
+    from gateway.vault import escrow, vault
 
     id = vault.key_id(key)
     before = printed(config).get(id, [])
@@ -249,7 +250,7 @@ def _escrow(
     config: ConfigFile = "",
 ) -> None:
     """Print the vault key for paper, once: groups with check characters, and the key's id."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     path = config_path(context, config)
     loaded = load_config(path)
@@ -292,7 +293,7 @@ def _recover(
     config: ConfigFile = "",
 ) -> None:
     """Put a key back that was printed for escrow: 13 groups, of which a wrong one is named."""
-    from gateway.keeper import escrow, vault
+    from gateway.vault import escrow, vault
 
     path = config_path(context, config)
     loaded = load_config(path)

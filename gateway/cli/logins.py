@@ -20,7 +20,7 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config,
 if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.doctor import Finding
-    from gateway.keeper.login_file import LoginTable
+    from gateway.signin.login_file import LoginTable
 
 COLUMNS = [
     ("login", "login"), ("senders", "may send as"), ("mailboxes", "mailboxes"), ("applications", "applications"),
@@ -33,7 +33,7 @@ def password(*, twice: bool) -> str:
     """The password from the terminal without echo (*twice*: and once more), or the first line of stdin where that is no terminal."""
     from getpass import getpass
 
-    from gateway.keeper import login_names
+    from gateway.signin import login_names
 
     if sys.stdin.isatty():
         given = getpass("Password: ")
@@ -52,7 +52,7 @@ def password(*, twice: bool) -> str:
 
 def _hash(json: Json = False, _: ConfigFile = "") -> None:
     """Make the argon2id hash of a password for the logins file: from the terminal, asked twice, or from the first line of stdin."""
-    from gateway.keeper import passwords
+    from gateway.signin import passwords
 
     made = passwords.make(password(twice=True).encode("utf-8"))
     output.write(output.json_line({"password": made}) if json else made)
@@ -60,7 +60,7 @@ def _hash(json: Json = False, _: ConfigFile = "") -> None:
 
 def table_of(config: Config, file: str) -> tuple[FilePath, LoginTable]:
     """The logins of *file*, or of the config's. Ends the command with file, line and reason."""
-    from gateway.keeper import login_file
+    from gateway.signin import login_file
 
     path = FilePath(file).absolute() if file else config.submission.logins
     if path is None:
@@ -73,7 +73,7 @@ def table_of(config: Config, file: str) -> tuple[FilePath, LoginTable]:
 
 def records(config: Config, table: LoginTable) -> list[dict[str, Any]]:
     """One record a login; those that only a mailbox names are there too, where the next hop checks passwords."""
-    from gateway.keeper import login_file, login_names
+    from gateway.signin import login_file, login_names
 
     rows = []
     for name in sorted({*table.logins, *(user for users in table.mailboxes.values() for user in users)}):
@@ -92,7 +92,7 @@ def records(config: Config, table: LoginTable) -> list[dict[str, Any]]:
 def doubts(config: Config, table: LoginTable) -> Iterator[str]:
     """What the file says and the config makes void."""
     from gateway.address import matches
-    from gateway.keeper import login_file
+    from gateway.signin import login_file
 
     for row in records(config, table):
         for sender in row["senders"]:
@@ -173,7 +173,7 @@ def _test(
 def findings(config: Config, *, offline: bool) -> Iterator[Finding]:
     """Whether sign-in can work: the file, and what the next hop offers."""
     from gateway.doctor import Finding
-    from gateway.keeper import login_file
+    from gateway.signin import login_file
 
     wanted = config.submission
     doors = [listen for listen in config.listen if listen.door in ("submission", "smtps")]
@@ -203,10 +203,10 @@ def _offers(config: Config) -> Iterator[Finding]:
     import time
 
     from gateway.doctor import Finding
-    from gateway.keeper.hop_auth import HopAuth
-    from gateway.keeper.hop_protocol import HopError
-    from gateway.keeper.hop_tls import Contexts
-    from gateway.keeper.routes import OwnAddresses, Resolver, RouteError, Routes
+    from gateway.relay.hop_protocol import HopError
+    from gateway.relay.hop_tls import Contexts
+    from gateway.relay.routes import OwnAddresses, Resolver, RouteError, Routes
+    from gateway.signin.hop_auth import HopAuth
 
     async def look() -> list[Finding]:
         routes = Routes(config)

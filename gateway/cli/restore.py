@@ -39,8 +39,8 @@ def _restore(
     config: ConfigFile = "",
 ) -> None:
     """Restore a backup into an empty state folder: verified, with a new chain, and deliveries on hold."""
-    from gateway.keeper import sealed_file, vault
     from gateway.stores.base import StoreError
+    from gateway.vault import sealed_file, vault
 
     opened = backup.opener(key, passphrase_file)
     if opened is None:
@@ -81,8 +81,9 @@ def _away(folder: FilePath, existed: bool) -> None:
 
 
 def _into(folder: FilePath, reader: Any, resume: bool, accept_bad_log: bool) -> dict[str, Any]:
-    from gateway.keeper import backup_set, vault
+    from gateway.keeper import backup_set
     from gateway.stores import copying, restoring
+    from gateway.vault import vault
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -155,7 +156,7 @@ def _verify(folder: FilePath, store: FilePath) -> str | None:
     """Why the decision log does not verify; None when it does."""
     import asyncio
 
-    from gateway.keeper import audit
+    from gateway.audit import audit
     from gateway.stores.sqlite import SqliteStore
 
     async def verify() -> str | None:
@@ -174,7 +175,7 @@ def _verify(folder: FilePath, store: FilePath) -> str | None:
 
 def _current_key(folder: FilePath, described: dict[str, Any]) -> None:
     """A vault key that lay elsewhere comes into the state folder too, so that the store can be read wherever the config points."""
-    from gateway.keeper import vault
+    from gateway.vault import vault
 
     place = described["vault_key_file"]
     entry = next((one["name"] for one in described["files"] if place and one["path"] == place), "")

@@ -94,7 +94,7 @@ def describe(config: Config, only: str = "") -> dict[str, Any]:
     from gateway import policy
     from gateway.config import ConfigError
     from gateway.doors import tls
-    from gateway.keeper import login_file
+    from gateway.signin import login_file
 
     try:
         loaded = policy.load(config.rules_dir, config, messages=True)

@@ -204,8 +204,8 @@ def _setup(
     """A guided first configuration: writes gateway.toml, makes keys, looks at DNS and next hops, prints Postfix's settings."""
     from gateway import rights
     from gateway.cli import check, keys, setup_files
-    from gateway.keeper import vault
     from gateway.supervisor import CannotRun
+    from gateway.vault import vault
 
     path = config_path(context, config)
     if path.exists():

@@ -15,8 +15,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from gateway.audit import events
 from gateway.ipc import Credentials
-from gateway.keeper import events
 from gateway.keeper.exceptions import Wrong
 from gateway.requests import AddUser
 from gateway.stores.base import Batch, Store, UserRow

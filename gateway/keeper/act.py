@@ -18,18 +18,17 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from gateway.audit import events
 from gateway.config import Config
 from gateway.envelope import new_id
-from gateway.keeper import events, recorded
+from gateway.keeper import recorded
 from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
-from gateway.keeper.notices import Report
 from gateway.keeper.notify import Notifier, Told
-from gateway.keeper.reports import About, Reports
-from gateway.keeper.sealing import Seal
-from gateway.keeper.vault import Vault, content_hash
 from gateway.policy import Policy
+from gateway.relay.notices import Report
+from gateway.relay.reports import About, Reports
 from gateway.reply import OUR_FAULT, Reply
 from gateway.requests import Commit, Committed, Deferred, Failed, Refused, Stale
 from gateway.stores.base import (
@@ -44,6 +43,8 @@ from gateway.stores.base import (
     MessageRow,
     Store,
 )
+from gateway.vault.sealing import Seal
+from gateway.vault.vault import Vault, content_hash
 from gateway.verdict import Disposition, RecipientVerdict, Verdict
 
 _DAY = 86400.0

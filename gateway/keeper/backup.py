@@ -17,8 +17,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import logs
+from gateway.audit import events
 from gateway.config import Config
-from gateway.keeper import events
 from gateway.keeper.exceptions import Wrong
 from gateway.stores import copying
 from gateway.stores.base import Batch, Store

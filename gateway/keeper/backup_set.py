@@ -26,10 +26,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway import __version__
+from gateway.audit import audit
 from gateway.config import Config
-from gateway.keeper import audit, vault
-from gateway.keeper.sealed_file import Reader, SealedFileError, Writer
 from gateway.stores.copying import digest_of
+from gateway.vault import vault
+from gateway.vault.sealed_file import Reader, SealedFileError, Writer
 
 FORMAT = 1
 _MANIFEST, _SIGNATURE = "manifest.json", "manifest.sig"

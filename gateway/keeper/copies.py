@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from gateway import logs
+from gateway.audit import events
 from gateway.config import Config
 from gateway.envelope import new_id
-from gateway.keeper import events
 from gateway.policy import Policy, contacts
 from gateway.stores.base import AuditEvent, DeliveryRow
 from gateway.verdict import Direction, Edit, RuleTrace

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.keeper.vault import Vault
 from gateway.policy import Policy
 from gateway.stores.base import CorrespondentRow, Store
+from gateway.vault.vault import Vault
 
 FACTS = ("recipient.first_time", "message.first_time_recipients")
 """The facts that rest on this table."""

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 
 from gateway import requests
+from gateway.audit import events
 from gateway.ipc import Credentials
-from gateway.keeper import events
 from gateway.keeper.accounts import Accounts
 from gateway.keeper.backup import Backups
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
-from gateway.keeper.vault import VaultError
 from gateway.requests import Done, Rows
 from gateway.stores.base import Batch, Store
+from gateway.vault.vault import VaultError
 
 KEY_ACTS = frozenset({"key-escrow-printed", "key-retired", "key-recovered", "key-lost", "dkim-key-made", "officer-certificate-made"})
 _LONG = 1000

@@ -17,9 +17,9 @@ from gateway.keeper import records
 from gateway.keeper.accounts import Accounts, Logins, system_name
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.quarantine import Quarantine
-from gateway.keeper.vault import Vault, VaultError
 from gateway.requests import Done, Rows
 from gateway.stores.base import HoldRow, Store
+from gateway.vault.vault import Vault, VaultError
 
 _LIMIT = 5000
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from gateway import logs
+from gateway.audit import events
 from gateway.envelope import new_id
-from gateway.keeper import events
 from gateway.policy.register import PROFILES
 from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, ProfileRow, StartProfile
 from gateway.stores.base import Batch, Store, register_version

@@ -16,17 +16,17 @@ from typing import Any
 import msgspec
 
 from gateway import logs
+from gateway.audit import audit
+from gateway.audit.export import Follower, append_synced
 from gateway.config import Config
-from gateway.keeper import audit
 from gateway.keeper.act import Deliverer
 from gateway.keeper.exceptions import Register, Wrong
-from gateway.keeper.export import Follower, append_synced
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.retention import Retention
-from gateway.keeper.schedule import Clock, StepDetector
-from gateway.keeper.vault import VaultError
+from gateway.relay.schedule import Clock, StepDetector
 from gateway.stores.base import Batch, Conflict, Store, StoreError
+from gateway.vault.vault import VaultError
 
 HEAD_EVERY = 60.0
 EXPORT_EVERY = 0.5

@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 from cryptography import x509
 
 from gateway.config import Config
-from gateway.keeper.relay import Relay
+from gateway.relay.relay import Relay
 
 _AGAIN = 300.0  # seconds between two readings of the certificates
 

@@ -22,22 +22,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway import __version__, logs, requests
+from gateway.audit.audit import AuditChain
+from gateway.audit.ntp import Watch
 from gateway.config import Config
 from gateway.counting import Counts
 from gateway.keeper import exposition, machine
 from gateway.keeper.act import free_octets
-from gateway.keeper.audit import AuditChain
 from gateway.keeper.backup import Backups
 from gateway.keeper.exceptions import Register
 from gateway.keeper.housekeeping import Housekeeping
-from gateway.keeper.logins import SignIns
-from gateway.keeper.ntp import Watch
 from gateway.keeper.readiness import Readiness, full_at
-from gateway.keeper.relay import Relay
 from gateway.levels import Level
 from gateway.metrics import FAMILIES, OTHER
 from gateway.policy import Policy
+from gateway.relay.relay import Relay
 from gateway.requests import Commit, Committed, Deferred, Refused
+from gateway.signin.logins import SignIns
 from gateway.stores.base import Store, StoreError
 from gateway.stores.figures import Figures
 from gateway.verdict import Disposition, Verdict

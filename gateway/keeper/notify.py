@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway import logs
+from gateway.audit import events
 from gateway.config import Config
 from gateway.envelope import Transaction
-from gateway.keeper import events
-from gateway.keeper.notices import Report, Sealer, make_message
 from gateway.policy import Policy, contacts, notice
 from gateway.policy.rules import Rule
+from gateway.relay.notices import Report, Sealer, make_message
 from gateway.stores.base import AuditEvent
 from gateway.verdict import Disposition, RecipientVerdict, Verdict
 

@@ -15,19 +15,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway import logs
+from gateway.audit import events
 from gateway.config import Config
 from gateway.envelope import new_id
-from gateway.keeper import events, recorded
+from gateway.keeper import recorded
 from gateway.keeper.act import Deliverer
 from gateway.keeper.copies import Asked, Copied, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register, Wrong
-from gateway.keeper.notices import Report, may_tell
 from gateway.keeper.recorded import Details, Kept, KeptRecipient
-from gateway.keeper.reports import About, Reports
-from gateway.keeper.vault import Vault, VaultError
 from gateway.levels import Level
 from gateway.policy import Policy, decide
+from gateway.relay.notices import Report, may_tell
+from gateway.relay.reports import About, Reports
 from gateway.stores.base import (
     ApprovalRow,
     AuditEvent,
@@ -42,6 +42,7 @@ from gateway.stores.base import (
     Store,
     UserRow,
 )
+from gateway.vault.vault import Vault, VaultError
 from gateway.verdict import Disposition, RuleTrace
 
 OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.audit import events
 from gateway.envelope import Transaction
-from gateway.keeper import events
-from gateway.keeper.vault import Vault
 from gateway.stores.base import MessageRow
+from gateway.vault.vault import Vault
 from gateway.verdict import Edit, Leaf, RuleTrace, Verdict
 
 

@@ -15,10 +15,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import logs
+from gateway.audit import audit, events, export
 from gateway.config import Config
-from gateway.keeper import audit, events, export
 from gateway.keeper.correspondents import DAY
-from gateway.keeper.schedule import Clock
+from gateway.relay.schedule import Clock
 from gateway.stores.base import Batch, Store
 
 AUDIT_STEP = 250

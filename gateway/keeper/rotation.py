@@ -17,11 +17,12 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from gateway import logs
+from gateway.audit import events
 from gateway.config import Config
-from gateway.keeper import events, vault
-from gateway.keeper.vault import Vault, VaultError
 from gateway.stores.base import Batch, StoreError
 from gateway.stores.resealing import Resealed, SealedBody, SealedFields
+from gateway.vault import vault
+from gateway.vault.vault import Vault, VaultError
 
 _PAGE = 100
 _PAUSE = 0.05

@@ -20,37 +20,38 @@ import uvloop
 
 from gateway import config as config_file
 from gateway import ipc, logs, policy, requests, rights, systemd
+from gateway.audit import audit
 from gateway.config import Config, ConfigError
 from gateway.counting import Counts
-from gateway.keeper import audit, sealing, vault
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.act import Actor
 from gateway.keeper.backup import Backups
-from gateway.keeper.callout import Callout
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.custody import Custody
 from gateway.keeper.desk import Desk
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.housekeeping import Housekeeping
-from gateway.keeper.login_file import LoginFileError
-from gateway.keeper.login_record import LoginRecord
-from gateway.keeper.logins import SignIns
 from gateway.keeper.metrics import Metrics, Parts
-from gateway.keeper.notices import Notices
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
-from gateway.keeper.queue_actions import QueueActions
 from gateway.keeper.readiness import Readiness
-from gateway.keeper.relay import Relay
-from gateway.keeper.reports import Reports
 from gateway.keeper.rotation import Rotation
-from gateway.keeper.routes import RouteError, Routes
-from gateway.keeper.signing import Signer, SigningError
 from gateway.policy import Policy, PolicyError, contacts
+from gateway.relay.callout import Callout
+from gateway.relay.notices import Notices
+from gateway.relay.queue_actions import QueueActions
+from gateway.relay.relay import Relay
+from gateway.relay.reports import Reports
+from gateway.relay.routes import RouteError, Routes
+from gateway.relay.signing import Signer, SigningError
 from gateway.requests import Done, Failed, Rows
+from gateway.signin.login_file import LoginFileError
+from gateway.signin.login_record import LoginRecord
+from gateway.signin.logins import SignIns
 from gateway.stores.base import StoreError, StoreFull
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault import sealing, vault
 
 _FULL = 4
 _RENEWED = ("rules_dir", "packs", "dkim", "route", "workers", "tls", "listen", "submission", "application")

@@ -14,9 +14,9 @@ import uvloop
 
 from gateway.config import Config
 from gateway.envelope import new_id, reference_of
-from gateway.keeper.notices import Notices
-from gateway.keeper.relay import Relay
-from gateway.keeper.signing import Signer
+from gateway.relay.notices import Notices
+from gateway.relay.relay import Relay
+from gateway.relay.signing import Signer
 from gateway.stores.base import DeliveryRow, DeliveryState
 from tests.memory_store import MemoryStore
 

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.config import Config
-from gateway.keeper import login_file
-from gateway.keeper.hop_auth import Answer, HopAuth
-from gateway.keeper.login_limits import Window
-from gateway.keeper.routes import NextHop
+from gateway.relay.routes import NextHop
+from gateway.signin import login_file
+from gateway.signin.hop_auth import Answer, HopAuth
+from gateway.signin.login_limits import Window
 
 QUARTER = 900.0
 NO_FIRST, NO_LONGEST = 3600.0, 86400.0

@@ -12,11 +12,11 @@ import asyncio
 from collections import OrderedDict
 
 from gateway.config import Config
-from gateway.keeper.hop_protocol import Fault, HopError
-from gateway.keeper.hop_tls import Contexts
-from gateway.keeper.lanes import Breaker
-from gateway.keeper.pool import Pool
-from gateway.keeper.routes import NextHop, Resolver, Routes, domain_of
+from gateway.relay.hop_protocol import Fault, HopError
+from gateway.relay.hop_tls import Contexts
+from gateway.relay.lanes import Breaker
+from gateway.relay.pool import Pool
+from gateway.relay.routes import NextHop, Resolver, Routes, domain_of
 from gateway.reply import Reply
 from gateway.wire.smtp_client import UnsafeCommand
 

@@ -32,8 +32,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from gateway.config import Application, Config, Section
-from gateway.keeper import login_names, passwords
-from gateway.keeper.login_names import LoginNameError
+from gateway.signin import login_names, passwords
+from gateway.signin.login_names import LoginNameError
 
 _FILE_MAX = 32_000_000  # octets
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

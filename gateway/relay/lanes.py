@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from gateway import logs
-from gateway.keeper.hop_protocol import Fault, HopError
-from gateway.keeper.jobs import Job
-from gateway.keeper.pool import Pool
+from gateway.relay.hop_protocol import Fault, HopError
+from gateway.relay.jobs import Job
+from gateway.relay.pool import Pool
 from gateway.stores.base import DeliveryRow
 
 _PARKED = 10_000  # deliveries of one hop that are brought forward when it is back

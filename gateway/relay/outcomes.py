@@ -20,9 +20,9 @@ import msgspec
 
 from gateway import logs
 from gateway.config import Config
-from gateway.keeper.hop_protocol import Fault
-from gateway.keeper.notices import Notices, Report, is_automatic, may_tell, postmaster_hold
-from gateway.keeper.schedule import Clock, Schedules
+from gateway.relay.hop_protocol import Fault
+from gateway.relay.notices import Notices, Report, is_automatic, may_tell, postmaster_hold
+from gateway.relay.schedule import Clock, Schedules
 from gateway.reply import Reply
 from gateway.stores.base import AuditEvent, DeliveryRow, DeliveryState, DeliveryUpdate, HoldRow
 

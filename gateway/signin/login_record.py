@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import logs
-from gateway.keeper import events
-from gateway.keeper.login_limits import network_of
-from gateway.keeper.schedule import Clock
+from gateway.audit import events
+from gateway.relay.schedule import Clock
+from gateway.signin.login_limits import network_of
 from gateway.stores.base import AuditEvent, Batch, StoreError
 
 ROWS = 60

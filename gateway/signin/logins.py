@@ -27,18 +27,18 @@ import argon2
 from gateway import logs
 from gateway.address import matches
 from gateway.config import Config
-from gateway.keeper import login_file, login_names, passwords
-from gateway.keeper.hop_auth import HopAuth
-from gateway.keeper.hop_tls import Contexts
-from gateway.keeper.login_asking import Asking
-from gateway.keeper.login_file import Login, LoginFileError, LoginTable
-from gateway.keeper.login_limits import Failures
-from gateway.keeper.login_names import LoginNameError
-from gateway.keeper.login_record import ACCEPTED, DEFERRED, REFUSED, Attempt, LoginRecord
-from gateway.keeper.routes import Resolver, RouteError, Routes
-from gateway.keeper.schedule import Clock
+from gateway.relay.hop_tls import Contexts
+from gateway.relay.routes import Resolver, RouteError, Routes
+from gateway.relay.schedule import Clock
 from gateway.reply import Reply
 from gateway.requests import Authenticate, Authenticated
+from gateway.signin import login_file, login_names, passwords
+from gateway.signin.hop_auth import HopAuth
+from gateway.signin.login_asking import Asking
+from gateway.signin.login_file import Login, LoginFileError, LoginTable
+from gateway.signin.login_limits import Failures
+from gateway.signin.login_names import LoginNameError
+from gateway.signin.login_record import ACCEPTED, DEFERRED, REFUSED, Attempt, LoginRecord
 from gateway.stores.base import StoreError
 
 _log = logs.get("logins")

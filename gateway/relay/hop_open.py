@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from gateway.config import Limits
-from gateway.keeper.hop_protocol import Conversation, Fault, HopError, temporary
-from gateway.keeper.hop_tls import Contexts, Trust
-from gateway.keeper.routes import NextHop, Resolver, RouteError
+from gateway.relay.hop_protocol import Conversation, Fault, HopError, temporary
+from gateway.relay.hop_tls import Contexts, Trust
+from gateway.relay.routes import NextHop, Resolver, RouteError
 from gateway.reply import Reply
 
 C = TypeVar("C", bound=Conversation)

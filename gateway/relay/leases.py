@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 
 from gateway import logs
-from gateway.keeper.schedule import Clock
+from gateway.relay.schedule import Clock
 from gateway.stores.base import Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store
 
 _OPEN = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)

@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 import msgspec
 
 from gateway import logs, systemd
-from gateway.keeper import audit
+from gateway.audit import audit
 from gateway.stores.base import AuditRow, HeadRow
 
 IDENTIFIER = "gateway-decision"

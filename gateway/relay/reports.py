@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.config import Config
-from gateway.keeper.jobs import header_of
-from gateway.keeper.notices import Report, make_report
-from gateway.keeper.vault import Vault
 from gateway.levels import Level
 from gateway.policy import bounce
 from gateway.policy.bounce import RecipientReport
 from gateway.policy.explanations import Explanations
+from gateway.relay.jobs import header_of
+from gateway.relay.notices import Report, make_report
 from gateway.stores.base import DeliveryRow
+from gateway.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,21 @@ from gateway import logs
 from gateway.config import Config
 from gateway.counting import Counts
 from gateway.envelope import new_id
-from gateway.keeper.hop_protocol import Fault, HopError, temporary
-from gateway.keeper.hop_tls import Contexts
-from gateway.keeper.jobs import Contents, Damaged, Job, Prepared, grouped, header_of, prepare
-from gateway.keeper.lanes import Lane
-from gateway.keeper.leases import Leases
-from gateway.keeper.notices import Notices, Report
-from gateway.keeper.outcomes import Attempt, Outcomes, Record
-from gateway.keeper.pool import Pool
-from gateway.keeper.recorder import Recorder
-from gateway.keeper.routes import NextHop, OwnAddresses, Resolver, Routes
-from gateway.keeper.schedule import Clock, StepDetector
-from gateway.keeper.signing import Signer
-from gateway.keeper.vault import VaultError
+from gateway.relay.hop_protocol import Fault, HopError, temporary
+from gateway.relay.hop_tls import Contexts
+from gateway.relay.jobs import Contents, Damaged, Job, Prepared, grouped, header_of, prepare
+from gateway.relay.lanes import Lane
+from gateway.relay.leases import Leases
+from gateway.relay.notices import Notices, Report
+from gateway.relay.outcomes import Attempt, Outcomes, Record
+from gateway.relay.pool import Pool
+from gateway.relay.recorder import Recorder
+from gateway.relay.routes import NextHop, OwnAddresses, Resolver, Routes
+from gateway.relay.schedule import Clock, StepDetector
+from gateway.relay.signing import Signer
 from gateway.reply import Reply
 from gateway.stores.base import BodyRow, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
+from gateway.vault.vault import VaultError
 from gateway.wire.smtp_client import UnsafeCommand
 
 QUEUE = 20_000

@@ -23,11 +23,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
+from gateway.audit.ntp import Watch
 from gateway.config import Config
 from gateway.envelope import new_id
-from gateway.keeper import vault
-from gateway.keeper.ntp import Watch
 from gateway.stores.base import AuditEvent, AuditRow, HeadRow
+from gateway.vault import vault
 
 FIRST = "sha256:" + "0" * 64
 """What the first row of a chain names as the hash before it."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway import logs
-from gateway.keeper.notices import Report
-from gateway.keeper.outcomes import Record
+from gateway.relay.notices import Report
+from gateway.relay.outcomes import Record
 from gateway.stores.base import Batch, Conflict, StoreError
 
 _LINGER = 0.03  # seconds in which results that belong together may gather

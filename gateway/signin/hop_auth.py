@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from gateway import logs
 from gateway.config import Config, Route
-from gateway.keeper.hop_open import Opener
-from gateway.keeper.hop_protocol import Conversation, Fault, HopError, temporary
-from gateway.keeper.hop_tls import Contexts, Trust
-from gateway.keeper.lanes import Breaker
-from gateway.keeper.login_names import address_of
-from gateway.keeper.routes import NextHop, Resolver, Routes, domain_of, parse_next_hop
+from gateway.relay.hop_open import Opener
+from gateway.relay.hop_protocol import Conversation, Fault, HopError, temporary
+from gateway.relay.hop_tls import Contexts, Trust
+from gateway.relay.lanes import Breaker
+from gateway.relay.routes import NextHop, Resolver, Routes, domain_of, parse_next_hop
+from gateway.signin.login_names import address_of
 from gateway.wire.smtp_client import HopReply, UnsafeCommand, auth_login, auth_plain
 
 AT_ONCE = 8

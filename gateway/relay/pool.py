@@ -15,11 +15,11 @@ import ssl
 
 from gateway import logs
 from gateway.config import Config
-from gateway.keeper.hop_open import Opener
-from gateway.keeper.hop_protocol import Fault, HopError, temporary
-from gateway.keeper.hop_tls import Contexts, Trust, is_aes_256
-from gateway.keeper.routes import NextHop, Resolver
-from gateway.keeper.smtp_client import Connection
+from gateway.relay.hop_open import Opener
+from gateway.relay.hop_protocol import Fault, HopError, temporary
+from gateway.relay.hop_tls import Contexts, Trust, is_aes_256
+from gateway.relay.routes import NextHop, Resolver
+from gateway.relay.smtp_client import Connection
 
 IDLE = 15.0
 """Seconds for which an unused connection is kept."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.keeper.routes import NextHop, Routes, domain_of
-from gateway.keeper.signing import Signer
-from gateway.keeper.smtp_client import Outgoing, OutgoingRecipient
-from gateway.keeper.vault import content_hash
 from gateway.message import edits
+from gateway.relay.routes import NextHop, Routes, domain_of
+from gateway.relay.signing import Signer
+from gateway.relay.smtp_client import Outgoing, OutgoingRecipient
 from gateway.reply import Reply
 from gateway.stores.base import DeliveryRow
+from gateway.vault.vault import content_hash
 from gateway.verdict import Direction
 from gateway.wire.smtp_client import stuff
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from gateway.keeper.jobs import Damaged, header_of
-from gateway.keeper.relay import Relay
+from gateway.relay.jobs import Damaged, header_of
+from gateway.relay.relay import Relay
 from gateway.reply import Reply
 from gateway.stores.base import AuditEvent, Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.keeper.hop_protocol import BLOCK, BROKEN, CLOSED, TIMED_OUT, Conversation, Fault, HopError, temporary
+from gateway.relay.hop_protocol import BLOCK, BROKEN, CLOSED, TIMED_OUT, Conversation, Fault, HopError, temporary
 from gateway.reply import Reply
 from gateway.wire.smtp_client import HopReply, mail_command, rcpt_command
 

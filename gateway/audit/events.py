@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.audit.audit import timestamp
 from gateway.envelope import Transaction
-from gateway.keeper.audit import timestamp
 from gateway.levels import Level, highest
 from gateway.protection import ProtectionState
 from gateway.requests import Refused

@@ -1,0 +1,1 @@
+"""Delivery to the next hop: queue, connections, protection of the hop, DKIM signatures, reports. Runs in the keeper process."""
