@@ -112,8 +112,30 @@ def test_R14_a_From_that_is_not_the_logins_is_refused() -> None:
     resent = replace(seen, headers=replace(seen.headers, resent=True, resent_by=("officer@dept.gov.in",)))
     (one,) = decide.decide(tx, resent, POLICY, NONE, CONFIG).recipients
     assert (one.disposition, one.tags) == (Disposition.DELIVER, ("resent-by-login",))
-    application = CONFIG.model_copy(update={"application": (Application(name="e-office", logins=("officer",)),)})
-    assert decide.decide(tx, seen, POLICY, NONE, application).recipients[0].disposition is Disposition.DELIVER
+
+
+@pytest.mark.parametrize(
+    ("more", "author", "own"),
+    [
+        ({"senders": ("@dept.gov.in",)}, "minister@dept.gov.in", True),
+        ({"senders": ("otp@dept.gov.in",)}, "Minister@DEPT.gov.in", True),
+        ({"senders": ("dept.gov.in",)}, "minister@dept.gov.in", True),
+        ({"senders": ("dept.gov.in",)}, "minister@sub.dept.gov.in", False),
+        ({"senders": ("dept.gov.in",)}, "minister@ministry.gov.in", False),
+        ({"senders": ("dept.gov.in",)}, "", False),
+        ({}, "minister@dept.gov.in", False),
+        ({"senders": ("dept.gov.in",), "networks": ("192.0.2.0/24",)}, "minister@dept.gov.in", False),
+        ({"senders": ("dept.gov.in",), "logins": ("somebody-else",)}, "minister@dept.gov.in", False),
+    ],
+)
+def test_R14_an_application_writes_for_the_domains_of_its_senders_only(more: dict[str, Any], author: str, own: bool) -> None:
+    peer = replace(SIGNED_IN, senders=("officer@dept.gov.in",))
+    seen = replace(inspection(), headers=Headers(from_addresses=(author,)))
+    config = CONFIG.model_copy(update={"application": (Application(**{"name": "e-office", "logins": ("officer",)} | more),)})
+    found = decide.decide(transaction("desk@ministry.gov.in", peer=peer), seen, POLICY, NONE, config)
+    assert found.message_facts["message.from_owned"] is own
+    (one,) = found.recipients
+    assert (one.disposition, one.rule) == ((Disposition.DELIVER, "ordinary-mail") if own else (Disposition.REFUSE, "from-not-owned"))
 
 
 # --- profiles, observations, self-forwarding ------------------------------------------------------------------------------

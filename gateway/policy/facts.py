@@ -60,7 +60,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.from_private", "bool", False, "An address of From is of a private provider."),
     ("message.from_ambiguous", "bool", False, "There is not exactly one From field with exactly one plain address: it is nobody's."),
     ("message.from_spoofed", "bool", False, "The display name of From shows an address, or a listed domain, that is not its address's."),
-    ("message.from_owned", "bool", True, "The login may use the address of From (true without login, and where From has none)."),
+    ("message.from_owned", "bool", True, "From is the login's, or of an application's domains (true without login or From)."),
     ("message.from_forged", "bool", False, "From is an address of ours in a stranger's mail, and no DKIM signature of its domain holds."),
     ("message.sender_official", "bool", True, "Every address of Sender is inside government (true where there is none)."),
     ("message.reply_to_official", "bool", True, "Every address of Reply-To is inside government (true where there is none)."),

@@ -42,7 +42,9 @@ def header_facts(
         "message.from_private": _private(authors, domains),
         "message.from_ambiguous": len(authors) != 1,
         "message.from_spoofed": bool(headers.from_display) and _spoofed(headers, domains),
-        "message.from_owned": not peer.user or not shown_authors(headers) or _all_owned(peer, shown_authors(headers)),
+        "message.from_owned": not peer.user
+        or not shown_authors(headers)
+        or _all_owned(peer, shown_authors(headers), application_domains(peer, config)),
         "message.from_forged": stranger and any(one in ours and not _authenticated(one, authentication) for one in authors),
         "message.sender_official": True,
         "message.reply_to_official": True,
@@ -73,9 +75,23 @@ def owned(peer: Peer, sender: Path) -> bool:
     return any(register.matches(pattern, sender) for pattern in peer.senders)
 
 
-def _all_owned(peer: Peer, mailboxes: Sequence[str]) -> bool:
-    """Whether there are mailboxes, and all of them are plain addresses that the login of *peer* may use."""
-    return bool(mailboxes) and all(mailbox and owned(peer, path(mailbox)) for mailbox in mailboxes)
+def _all_owned(peer: Peer, mailboxes: Sequence[str], domains: frozenset[str] = frozenset()) -> bool:
+    """Whether there are mailboxes, and all of them are plain addresses that the login of *peer* may use, or of one of *domains*."""
+    return bool(mailboxes) and all(mailbox and (domain(mailbox) in domains or owned(peer, path(mailbox))) for mailbox in mailboxes)
+
+
+def application_domains(peer: Peer, config: Config) -> frozenset[str]:
+    """The domains of the senders of each ``[[application]]`` whose login *peer* has: it writes for the people there; empty for people."""
+    lowered = peer.user.lower()
+    if not lowered:
+        return frozenset()
+    return frozenset(
+        name
+        for one in config.application
+        if any(login.lower() == lowered for login in one.logins) and (not one.networks or _within(peer.ip, one.networks))
+        for sender in one.senders
+        if (name := domain(sender))
+    )
 
 
 def application(peer: Peer, sender: Path, config: Config) -> str:
