@@ -133,6 +133,11 @@ def test_A24_without_From_it_leaves_government_only_after_a_look() -> None:
     assert (inside.disposition, ours.disposition) == (Disposition.DELIVER, Disposition.DELIVER)
     null = transaction("incident@cert-in.org.in", sender="")
     assert decide.decide(null, seen, POLICY, NONE, CONFIG).recipients[0].disposition is Disposition.DELIVER, "a report may have none"
+    peer = Peer("10.1.2.3", 40000, user="clerk@dept.gov.in", listed=True, senders=("clerk@dept.gov.in",))
+    login = transaction("incident@cert-in.org.in", sender="", peer=peer)
+    assert decide.decide(login, seen, POLICY, NONE, CONFIG).recipients[0].rule == "from-ambiguous", "a null sender is not a way round it"
+    for reports in (replace(seen.headers, is_report=True), replace(seen.headers, auto_submitted="auto-replied")):
+        assert decide.decide(login, replace(seen, headers=reports), POLICY, NONE, CONFIG).recipients[0].disposition is Disposition.DELIVER
 
 
 @pytest.mark.parametrize(
