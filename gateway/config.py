@@ -123,6 +123,8 @@ def load(path: FilePath) -> Config:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if text.startswith("\ufeff"):
+        raise ConfigError(f"{path}:1: starts with a byte-order mark; save it as UTF-8 without BOM")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -49,6 +49,7 @@ MISTAKES = [
     ("too few workers", "state_dir", "workers = 0\nstate_dir", 2, "greater than or equal to 1"),
     ("an option that is needed", "[originators]", '[[dkim]]\ndomain = "a.gov.in"\nkey_file = "/k.pem"\n\n[originators]', 4, "selector"),
     ("a relative folder", '"/var/lib/gateway"', '"gateway"', 2, "absolute path"),
+    ("a byte-order mark", "hostname =", "\ufeffhostname =", 1, "byte-order mark; save it as UTF-8 without BOM"),
     ("logs that go too early", "[originators]", '[retention]\naudit = "30d"\n\n[originators]', 5, "180d"),
     ("a balancer that nobody named", "[originators]",
      '[[listen]]\ndoor = "smtp"\naddress = "0.0.0.0:25"\nproxy_protocol = true\n\n[originators]', 4, "proxies ="),

@@ -281,6 +281,10 @@ def test_a_file_that_everybody_may_read_is_not_read(tmp_path: Path) -> None:
         login_file.load(tmp_path / "nowhere", config_for(path))
     with pytest.raises(LoginFileError, match="is not a file"):
         login_file.load(tmp_path, config_for(path))
+    path.write_bytes(b"\xef\xbb\xbf" + FILE.encode())
+    path.chmod(0o600)
+    with pytest.raises(LoginFileError, match=r"toml:1: starts with a byte-order mark; save it as UTF-8 without BOM"):
+        login_file.load(path, config_for(path))
     path.write_bytes(b"\n\xff")
     path.chmod(0o600)
     with pytest.raises(LoginFileError, match=r"toml:2: is not UTF-8"):

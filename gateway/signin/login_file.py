@@ -19,6 +19,7 @@ Source: the form of the file stands in docs and in ``gateway logins --help``; RF
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import os
 import re
@@ -194,6 +195,8 @@ def _read(path: FilePath) -> str:
         raise LoginFileError(f"{path}:1: cannot be read: {error.strerror or error}") from None
     if len(octets) > _FILE_MAX:
         raise LoginFileError(f"{path}:1: is larger than {_FILE_MAX} octets")
+    if octets.startswith(codecs.BOM_UTF8):
+        raise LoginFileError(f"{path}:1: starts with a byte-order mark; save it as UTF-8 without BOM")
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
