@@ -352,7 +352,7 @@ class Limits(Section):
     junk_commands: int = Field(100, description="NOOP, RSET, VRFY … of a session before they count as errors.")
     auth_failures: int = Field(3, description="Failed logins of a session before 421.")
     auth_failures_per_login: int = Field(10, description="Wrong passwords of one login from one address an hour; then 454 unasked.")
-    auth_failures_per_ip: int = Field(30, description="Failed logins of one address an hour before all its logins get 454.")
+    auth_failures_per_ip: int = Field(30, description="Different wrong logins of one address an hour before new ones get 454.")
     auth_asked_per_login: int = Field(3, description="Wrong passwords of one login in 15 minutes that next_hop gets to see.")
     proxy_header: Seconds = Field(5.0, description="A PROXY protocol header.")
     relay_connect: Seconds = Field(30.0, description="Connecting to the next hop.")

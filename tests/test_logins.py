@@ -385,23 +385,52 @@ async def test_S37_wrong_passwords_of_a_login_at_one_address(room: Room) -> None
     assert await room.code() == 235
 
 
+ELSEWHERE = "198.51.100.7"  # the config names it nowhere
+
+
 async def test_S37_a_success_forgives_the_login_but_not_the_address(room: Room) -> None:
     for turn in range(3):
         for number in range(9):
-            assert await room.code(password=f"{turn} {number}") == 535
-        assert await room.code() == 235
+            assert await room.code(password=f"{turn} {number}", ip=ELSEWHERE) == 535
+        assert await room.code(ip=ELSEWHERE) == 235
     for number in range(3):
-        assert await room.code("desk@dept.gov.in", f"more {number}") == 535
-    assert await room.code() == 454, "thirty in the hour"
+        assert await room.code("desk@dept.gov.in", f"more {number}", ip=ELSEWHERE) == 535
+    assert await room.code("desk@dept.gov.in", "yet another", ip=ELSEWHERE) == 454, "thirty in the hour"
 
 
 async def test_S37_spraying_over_many_logins_from_one_address(room: Room) -> None:
-    codes = [await room.code(f"user{number}@dept.gov.in", "Winter2026") for number in range(40)]
+    codes = [await room.code(f"user{number}@dept.gov.in", "Winter2026", ip=ELSEWHERE) for number in range(40)]
     assert codes == [535] * 30 + [454] * 10
     assert len(room.counted.calls) == 30
-    assert await room.code() == 454
-    assert await room.code(ip="10.1.2.4") == 235
-    assert "Too many failed sign-ins from your address" in (await room.ask()).reply.text
+    assert await room.code(ip=ELSEWHERE) == 454
+    assert await room.code(ip="198.51.100.8") == 235
+    assert "Too many failed sign-ins from your address" in (await room.ask("user9@dept.gov.in", ip=ELSEWHERE)).reply.text
+
+
+async def test_S37_who_has_signed_in_from_behind_the_same_NAT_is_not_shut_out_with_the_others(room: Room) -> None:
+    assert await room.code(ip="198.51.100.99") == 235, "the same /24"
+    assert await room.code(ip="2001:db8:9::1") == 235
+    for number in range(40):
+        for ip in (ELSEWHERE, "2001:db8:9::2"):
+            await room.code(f"user{number}@dept.gov.in", "Winter2026", ip=ip)
+    for ip in (ELSEWHERE, "2001:db8:9::2"):
+        assert await room.code("user1@dept.gov.in", "new", ip=ip) == 454
+        assert [await room.code(password=f"wrong {number}", ip=ip) for number in range(11)] == [535] * 10 + [454], "its own limit holds"
+    room.time.advance(3601)
+    assert await room.code(ip=ELSEWHERE) == 235
+    room.time.advance(30 * 86400 + 1)
+    for number in range(30):
+        await room.code(f"user{number}@dept.gov.in", "Winter2026", ip=ELSEWHERE)
+    assert await room.code(ip=ELSEWHERE) == 454, "it was here long ago"
+
+
+async def test_S37_addresses_that_the_config_names_may_fail_ten_times_as_often(tmp_path: Path) -> None:
+    vpn = {"vpn": ("10.0.0.0/8", "203.0.113.0/24")}
+    room = Room(config_for(write(tmp_path, FILE), submission=vpn, limits={"auth_failures_per_ip": 4}))
+    for ip in ("10.1.2.3", "203.0.113.1"):
+        codes = [await room.code(f"user{number}@dept.gov.in", "Winter2026", ip=ip) for number in range(41)]
+        assert codes == [535] * 40 + [454]
+    await room.sign_ins.stop()
 
 
 async def test_S37_one_phone_with_an_old_password_does_not_shut_its_office_out(room: Room) -> None:

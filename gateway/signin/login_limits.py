@@ -21,6 +21,9 @@ from collections.abc import Callable, Hashable
 from gateway.config import Limits
 
 HOUR = 3600.0
+_AT_HOME = 30 * 86400.0  # seconds that a sign-in makes a login known where it came from
+_NAMED = 10
+"""How much oftener an address that the config names may fail."""
 _KEYS = 20_000
 """Keys of one window in memory. The least recently used goes first."""
 
@@ -36,6 +39,15 @@ def network_of(ip: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
     return str(address)
+
+
+def neighbourhood_of(ip: str) -> str:
+    """Where a login is at home: the /24 of an IPv4 address, the /64 of an IPv6 one; anything else as it is."""
+    network = network_of(ip)
+    try:
+        return str(ipaddress.ip_network(f"{network}/24", strict=False)) if "/" not in network else network
+    except ValueError:
+        return network
 
 
 class Window:
@@ -92,17 +104,20 @@ class Window:
 
 
 class Failures:
-    """The limits of failed sign-ins. *now* is a clock in seconds that never steps."""
+    """The limits of failed sign-ins. *now* is a clock in seconds that never steps; *named* says whether the config names an address."""
 
-    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, now: Callable[[], float], named: Callable[[str], bool]) -> None:
         self._of_login = Window(limits.auth_failures_per_login, HOUR, now)
         self._of_address = Window(limits.auth_failures_per_ip, HOUR, now)
+        self._of_named = Window(limits.auth_failures_per_ip * _NAMED, HOUR, now)
         self._seen = Window(1, HOUR, now)
+        self._at_home = Window(1, _AT_HOME, now)
+        self._named = named
 
     def blocked(self, login: str, ip: str) -> str:
         """Why *login* may not be tried from *ip* now, ``address`` or ``login``; empty when it may."""
         network = network_of(ip)
-        if self._of_address.full(network):
+        if self._window(ip).full(network) and not self._at_home.count((login, neighbourhood_of(ip))):
             return "address"
         return "login" if self._of_login.full((login, network)) else ""
 
@@ -112,8 +127,12 @@ class Failures:
         self._of_login.note((login, network))
         if not self._seen.count((network, fingerprint)):
             self._seen.note((network, fingerprint))
-            self._of_address.note(network)
+            self._window(ip).note(network)
 
     def succeeded(self, login: str, ip: str) -> None:
-        """Forgets the failures of *login* at this address; those of the address stay."""
+        """Forgets the failures of *login* at this address, where it is at home from now on; those of the address stay."""
         self._of_login.forget((login, network_of(ip)))
+        self._at_home.note((login, neighbourhood_of(ip)))
+
+    def _window(self, ip: str) -> Window:
+        return self._of_named if self._named(ip) else self._of_address

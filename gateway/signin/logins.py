@@ -79,7 +79,7 @@ class SignIns:
         self._hops = hops
         self._clock = clock
         self._checker = checker or passwords.Checker()
-        self._failures = Failures(config.limits, clock.monotonic)
+        self._failures = Failures(config.limits, clock.monotonic, lambda ip: login_file.contains(self._named, ip))
         self._key = os.urandom(32)
         self._asking: Asking | None = None
         self.counters = {ACCEPTED: 0, REFUSED: 0, DEFERRED: 0}
@@ -98,6 +98,7 @@ class SignIns:
         self._config, self._wanted = config, config.submission
         self._table, self._costs = table, _costs(table)
         self._vpn = login_file.networks_of(self._wanted.vpn)
+        self._named = login_file.networks_of((*config.originators.networks, *config.submission.vpn))
 
     @property
     def lost_records(self) -> int:
