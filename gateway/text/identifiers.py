@@ -32,7 +32,7 @@ _GAP = r"[ \-.‒-―]"  # what stands between the groups of a number; a no-brea
 # More digits behind a point, a slash, a colon or a dash are of one number with these. Behind a comma they are another column of a
 # table: amounts have at most three digits together behind a comma (12,34,56,789), never four or twelve.
 _ALONE, _ENDS = r"(?<![\w+])(?<!\d[./:\-‒-―])", r"(?!\w)(?![./:\-‒-―]\d)"
-_AADHAAR = re.compile(rf"{_ALONE}[2-9]\d{{3}}(?P<gap>{_GAP}?)\d{{4}}(?P=gap)\d{{4}}{_ENDS}")
+_AADHAAR = re.compile(rf"{_ALONE}([2-9]\d{{3}})(?P<gap>{_GAP}?)(\d{{4}})(?P=gap)(\d{{4}}){_ENDS}")
 _VID = re.compile(rf"{_ALONE}\d{{4}}(?P<gap>{_GAP}?)\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}{_ENDS}")
 _FOUR_BEFORE = re.compile(rf"(?<!\d)\d{{4}}{_GAP}\Z")
 _FOUR_BEHIND = re.compile(rf"{_GAP}\d{{4}}(?!\d)")
@@ -49,6 +49,7 @@ _BEFORE, _BEHIND = 80, 24  # characters to each side in which the word for a num
 
 _CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
 _SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
+_ROOM = 40  # characters around four digits: more than a number with its gaps and what may stand at its ends
 _FOUR, _TWELVE, _FORM = b"9" * 4, b"9" * 12, b"aaaaa9999a"
 _GAPS = b" -.\xe2\x80\x92\x93\x94\x95"  # also the octets of the dashes
 # The ten digits of each script in which Indian languages are written, and the Arabic ones that Urdu uses.
@@ -78,6 +79,25 @@ def checks(number: str) -> bool:
     return value == 0
 
 
+def _stretches(text: str) -> Iterator[tuple[int, int]]:
+    """The stretches of *text* that hold four digits together, each with room to both sides; the rest needs no closer look."""
+    if not text.isascii():
+        yield 0, len(text)
+        return
+    dense = text.encode("ascii").translate(_SAME)
+    low = high = 0
+    at = dense.find(_FOUR)
+    while at >= 0:
+        if at - _ROOM > high:
+            if high:
+                yield low, high
+            low = max(0, at - _ROOM)
+        high = min(len(text), at + _ROOM)
+        at = dense.find(_FOUR, at + 4)
+    if high:
+        yield low, high
+
+
 class Personal:
     """The candidates of one text, until they are weighed."""
 
@@ -85,17 +105,23 @@ class Personal:
         self._near: dict[str, int] = {}
         self._loose: tuple[dict[str, int], dict[str, int]] = ({}, {})
         """Candidates without the word by them: written in one, and in groups of four. The value is where each stands."""
-        self._named = False
+        self._text = ""
 
     def look(self, text: str) -> None:
         """Takes the candidates for Aadhaar numbers from the folded *text* (digits as ASCII)."""
-        self._named = self._named or _AADHAAR_WORD.search(text) is not None
-        for match in itertools.islice(_AADHAAR.finditer(text), _LOOKS):
+        self._text = text
+        for low, high in _stretches(text):
+            self._look_at(text, low, high)
+        if "vid" in text or "virtual" in text:
+            self._virtual(text)
+
+    def _look_at(self, text: str, low: int, high: int) -> None:
+        for match in itertools.islice(_AADHAAR.finditer(text, low, high), _LOOKS):
             if len(self._near) + len(self._loose[0]) + len(self._loose[1]) >= MOST:
                 return
             start, end = match.span()
-            groups = match[0].replace(match["gap"], "") if match["gap"] else match[0]
-            if match["gap"] and (_FOUR_BEFORE.search(text, max(0, start - 6), start) or _FOUR_BEHIND.match(text, end)):
+            groups = match[1] + match[3] + match[4] if match["gap"] else match[0]
+            if match["gap"] and (_FOUR_BEFORE.search(text, max(0, start - 10), start) or _FOUR_BEHIND.match(text, end)):
                 continue  # a longer number, or a table of numbers of four digits
             if match["gap"] and all(_YEAR.fullmatch(groups, at, at + 4) for at in (0, 4, 8)):
                 continue
@@ -104,6 +130,8 @@ class Personal:
                     self._near.setdefault(groups, start)
             elif not _OTHER_WORD.search(text, max(0, start - _BEHIND), start):
                 self._loose[bool(match["gap"])].setdefault(groups, start)
+
+    def _virtual(self, text: str) -> None:
         for match in itertools.islice(_VID.finditer(text), _LOOKS) if _VID_WORD.search(text) else ():
             number = match[0].replace(match["gap"], "") if match["gap"] else match[0]
             if len(self._near) < MOST and _is_named(text, *match.span(), _VID_WORD) and checks(number):
@@ -118,7 +146,7 @@ class Personal:
                 continue
             share = len(passing) / len(candidates)
             is_list = len(candidates) >= 6 and share >= 0.8
-            if is_list or (share > 0.5 and (grouped or self._named)):
+            if is_list or (share > 0.5 and (grouped or _AADHAAR_WORD.search(self._text))):
                 yield from passing.items()
 
 

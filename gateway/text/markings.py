@@ -85,11 +85,12 @@ def scan(
         else:
             normal = normalise(segment.text)
             hits = scheme.matcher.search(normal)
-            if hits:
-                found.extend(_judge(segment, Context(normal, Layout(normal.text, scheme), scheme), hits, base))
+            layout = Layout(normal.text, scheme) if hits else None
+            if layout is not None:
+                found.extend(_judge(segment, Context(normal, layout, scheme), hits, base))
             findings.extend(_short_forms(segment, path, scheme, base))
             if observer is not None:
-                observer.look(normal, segment.zone, path, attached=attached)
+                observer.look(normal, segment.zone, path, attached=attached, layout=layout)
         base += len(segment.text) + 1
     if found:
         findings[:0] = _findings(found, path)

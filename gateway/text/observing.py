@@ -17,7 +17,8 @@ from gateway.text import file_numbers, identifiers, links
 from gateway.text.normalise import Normal, encode, normalise
 from gateway.text.regions import Regions
 from gateway.text.scheme import Scheme
-from gateway.text.topics import FILE, LINK, NEEDED, TERM, Term, points
+from gateway.text.topics import FILE, LINK, NEEDED, TERM, Term, may_be_enough, points
+from gateway.text.zones import Layout
 from gateway.verdict import Observation, Zone
 
 MOST = 50
@@ -45,15 +46,15 @@ class Observer:
         self._counted: dict[tuple[str, str, str], int] = {}
         self._subject: set[Term] = set()
 
-    def look(self, normal: Normal, zone: Zone, path: str, *, attached: bool) -> None:
-        """Looks through one text of the leaf *path*."""
+    def look(self, normal: Normal, zone: Zone, path: str, *, attached: bool, layout: Layout | None = None) -> None:
+        """Looks through one text of the leaf *path*; *layout* is its layout where somebody has it already."""
         text = normal.text
         if len(text) < _SHORT:
             return
         data = encode(text)
         flat = text if len(data) == len(text) else identifiers.digits(text)
         octets = data if flat is text else encode(flat)
-        places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"))
+        places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"), layout)
         may_be_aadhaar, may_be_pan = identifiers.candidates(octets)
         if may_be_aadhaar:
             self._aadhaar(flat, path, places)
@@ -110,9 +111,13 @@ class Observer:
     def _hits(self, hits: list[tuple[int, int, Term | None]], text: str, path: str, places: Regions) -> None:
         terms: dict[str, set[Term]] = {}
         followed = 0
+        # Where each term stands is dear to know, and most texts hold too little of any topic for it to matter.
+        enough = may_be_enough({term for _, _, term in hits if term is not None} | self._subject)
         for kind, place, term in hits:
             if kind == TERM and term is not None:
-                terms.setdefault(_own(places.of(place)), set()).add(term)
+                # What the writer says himself counts; where else the same term stands adds nothing that a rule would ask.
+                if (enough or places.fixed) and term not in terms.get("body", ()):
+                    terms.setdefault(_own(places.of(place)), set()).add(term)
             elif kind == FILE:
                 if number := file_numbers.number(text, place):
                     self._add("file-number", "", _own(places.of(place)), number, path)

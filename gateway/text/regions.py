@@ -27,16 +27,22 @@ _LONGEST_LINE = 4000  # characters to each side that are looked at for the ends 
 class Regions:
     """Questions about places in one text. Everywhere *fixed*, where that is not empty."""
 
-    __slots__ = ("_fixed", "_layout", "_line", "_line_place", "_own_end", "_scheme", "_signature", "_text")
+    __slots__ = ("_fixed", "_found", "_layout", "_line", "_line_place", "_own_end", "_scheme", "_signature", "_text")
 
-    def __init__(self, text: str, scheme: Scheme, fixed: str = "") -> None:
+    def __init__(self, text: str, scheme: Scheme, fixed: str = "", layout: Layout | None = None) -> None:
         self._text = text
         self._scheme = scheme
         self._fixed = fixed
-        self._layout: Layout | None = None
+        self._layout = layout
+        self._found = False
         self._line = (0, 0)
         self._line_place = ""
         self._own_end = self._signature = 0
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the whole text is one place."""
+        return bool(self._fixed)
 
     def of(self, place: int) -> str:
         """body, quoted or signature, or the fixed name."""
@@ -44,6 +50,8 @@ class Regions:
             return self._fixed
         if self._layout is None:
             self._layout = Layout(self._text, self._scheme)
+        if not self._found:
+            self._found = True
             self._own_end, self._signature = self._find(self._layout)
         start, end = self._line
         if not start <= place < end:

@@ -122,6 +122,16 @@ class Topics:
         return hits
 
 
+def may_be_enough(terms: Iterable[Term]) -> bool:
+    """Whether any topic could be there if all the different *terms* stood in one place and nothing showed it to be public."""
+    totals: dict[str, int] = {}
+    for term in terms:
+        totals[term.topic] = totals.get(term.topic, 0) + term.points
+        if totals[term.topic] >= NEEDED:
+            return True
+    return False
+
+
 def points(terms: Iterable[Term]) -> dict[str, tuple[int, int]]:
     """Topic to points and number of the different *terms* that speak for it.
 
