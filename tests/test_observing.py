@@ -189,6 +189,21 @@ class TestAadhaar:
         assert kinds(door(text), "aadhaar") == [("", "body", 40)]
         assert kinds(unpacked(mail(text.encode(), "list.csv", "text/csv")), "aadhaar") == [("", "attachment", 40)]
 
+    @pytest.mark.parametrize(
+        "row",
+        [
+            "{a}  {b}  {c}", "{a} - {b} - {c}", "{a}-{b} {c}", "{n}.{a} {b} {c}", "{n}. {solid}", "{a} {b} {c}/1980", "{solid}-12/05/1980",
+            "{solid} (M)", "AADHAAR{solid}", "Aadhaar No. {a}  {b}  {c}", "UID{a} {b} {c}", "{a} {b} {c}/{solid}",
+        ],
+    )  # fmt: skip
+    def test_lists_as_offices_write_them(self, row: str) -> None:
+        rows = []
+        for seed in range(20):
+            solid = aadhaar(seed)
+            rows.append(row.format(n=seed + 1, solid=solid, a=solid[:4], b=solid[4:8], c=solid[8:]))
+        text = "Beneficiaries\n" + "\n".join(rows) + "\n"
+        assert kinds(door(text), "aadhaar") == [("", "body", 20)]
+
     @pytest.mark.parametrize("text", [
         "Rs 12,34,56,789 of 98,76,54,321", "Rs 123,456,789,012", "2,345,678,901.25", "1,23,456 7890 1234 and 12,3456",
         "5,2345 6789 0123 4567", "1.{solid}", "0.{solid},5", "12/{solid}", "{solid}:25", "1\u2013{solid}", "2019,2020,2021", "2,{wrong},3",

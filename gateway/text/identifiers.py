@@ -28,12 +28,20 @@ MOST = 3000
 """Different candidates of one text that are weighed; the counts are cut off at 1,000 long before that."""
 _LOOKS = 10_000  # candidates of one text, also equal ones, that are looked at
 
-_GAP = r"[ \-.‒-―]"  # what stands between the groups of a number; a no-break space is folded to a space before this
-# More digits behind a point, a slash, a colon or a dash are of one number with these. Behind a comma they are another column of a
-# table: amounts have at most three digits together behind a comma (12,34,56,789), never four or twelve.
-_ALONE, _ENDS = r"(?<![\w+])(?<!\d[./:\-‒-―])", r"(?!\w)(?![./:\-‒-―]\d)"
-_AADHAAR = re.compile(rf"{_ALONE}([2-9]\d{{3}})(?P<gap>{_GAP}?)(\d{{4}})(?P=gap)(\d{{4}}){_ENDS}")
-_VID = re.compile(rf"{_ALONE}\d{{4}}(?P<gap>{_GAP}?)\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}{_ENDS}")
+# What stands between the groups of a number: blanks (a no-break space is folded to one before this), a dash or a point.
+_GAP = r"(?: {1,3}| ?[\-.‒-―] ?)"
+# More digits behind a point, a slash, a colon or a dash are of one number with these, but for a date, a year, or the next number of
+# a list. Behind a comma they are another column of a table: amounts have at most three digits together behind a comma
+# (12,34,56,789), never four or twelve.
+_ALONE = r"(?:(?<![\w+])|(?<=aadhaar)|(?<=aadhar)|(?<=uid))(?<!\d[:\-‒-―])"
+_ENDS = (
+    r"(?!\w)(?:(?![./:\-‒-―]\d)|(?=[/\-](?:\d{1,2}[/.\-]\d{1,2}[/.\-])?(?:19|20)\d\d(?!\d))"
+    rf"|(?=/[2-9]\d{{3}}{_GAP}?\d{{4}}{_GAP}?\d{{4}}(?!\d)))"
+)
+_AADHAAR = re.compile(rf"{_ALONE}([2-9]\d{{3}})(?:(\d{{4}})(\d{{4}})|(?P<gap>{_GAP})(\d{{4}}){_GAP}(\d{{4}})){_ENDS}")
+_BEHIND_DIGIT = re.compile(rf"(?:(?:^|[\s,;|(])\d{{1,4}}\.|(?:\d{{12}}|\d{{4}}{_GAP}\d{{4}}{_GAP}\d{{4}})/)\Z")
+"""What may stand before a number although a digit is in it: its place in a list (``17.``), or another number and a slash."""
+_VID = re.compile(rf"(?<![\w+])(?<!\d[./:\-‒-―])\d{{4}}(?P<gap>(?:{_GAP})?)\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}(?!\w)(?![./:\-‒-―]\d)")
 _FOUR_BEFORE = re.compile(rf"(?<!\d)\d{{4}}{_GAP}\Z")
 _FOUR_BEHIND = re.compile(rf"{_GAP}\d{{4}}(?!\d)")
 _YEAR = re.compile(r"(?:19|20)\d\d")
@@ -120,7 +128,12 @@ class Personal:
             if len(self._near) + len(self._loose[0]) + len(self._loose[1]) >= MOST:
                 return
             start, end = match.span()
-            groups = match[1] + match[3] + match[4] if match["gap"] else match[0]
+            groups = "".join(filter(None, (match[1], match[2], match[3], match[5], match[6])))
+            behind_digit = start > 1 and text[start - 1] in "./" and text[start - 2].isdigit()
+            if behind_digit and not (match["gap"] or text[start - 1] == "/"):
+                continue  # the end of a longer number or of an amount
+            if behind_digit and not _BEHIND_DIGIT.search(text, max(0, start - 24), start):
+                continue
             if match["gap"] and (_FOUR_BEFORE.search(text, max(0, start - 10), start) or _FOUR_BEHIND.match(text, end)):
                 continue  # a longer number, or a table of numbers of four digits
             if match["gap"] and all(_YEAR.fullmatch(groups, at, at + 4) for at in (0, 4, 8)):
