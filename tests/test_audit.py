@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.audit import audit
 from gateway.audit.audit import FIRST, AuditChain, Signer, verify
 from gateway.audit.export import Follower
+from gateway.cli import audit as cli_audit
 from gateway.config import Config
 from gateway.stores.base import Batch
 from gateway.stores.sqlite import SqliteStore
@@ -306,6 +307,37 @@ def test_O18_a_sink_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest
     assert follower.start() == 5
     follower.copy(every[5:])
     assert exported(tmp_path) == list(range(1, 21))
+
+
+async def test_L06_a_lost_signing_key_is_an_alarm_and_begins_a_new_chain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(state_dir=tmp_path)
+    first, signer = audit.load(config)
+    assert capsys.readouterr().out == "", "the very first start makes them"
+    store = SqliteStore(tmp_path / "gateway.db")
+    await store.open(first)
+    await store.write(Batch(audit=[event("R1", created=NOW)]))
+    await store.write(Batch(heads=[signer.head(first.id, *first.head, NOW)]))
+    await store.close()
+    assert audit.load(config)[0].id == first.id
+    assert capsys.readouterr().out == ""
+    key = tmp_path / "keys" / "audit-signing.pem"
+    kept = key.read_bytes()
+    key.unlink()
+    reader = SqliteStore(tmp_path / "gateway.db", read_only=True)
+    await reader.open()
+    assert (await verify(reader)).text == "ok: 1 rows in 1 chain; signatures not checked: the signing key is not there"
+    second, anew = audit.load(config)
+    said = capsys.readouterr().out
+    assert said.count("[critical ]") == 1 and "put it back from your backup" in said
+    assert second.id != first.id
+    assert anew.key_id != signer.key_id
+    found = await verify(reader, [anew.public])
+    assert found.bad is not None and "unknown key" in found.bad.why
+    key.with_name("audit-signing-old.pem").write_bytes(kept)
+    key.with_name("audit-signing-old.pem").chmod(0o600)
+    found = await verify(reader, cli_audit._public_keys(tmp_path / "keys"))
+    assert found.text == "ok: 1 rows in 1 chain"
+    await reader.close()
 
 
 def test_a_new_chain_begins_a_new_count_in_the_same_file(tmp_path: Path) -> None:

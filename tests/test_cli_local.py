@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_a_lost_vault_key_is_not_replaced(tmp_path: Path, capsys: Capture) -> No
     assert invoke(["keys", "init", "--config", str(config)]) == 1
     assert "put the key back from your backup" in capsys.readouterr().err
     assert not (tmp_path / "vault.key").exists()
+
+
+def test_check_says_which_key_is_lost_and_how_it_comes_back(tmp_path: Path, capsys: Capture) -> None:
+    for more in ("", f'[vault]\nkey_file = "{tmp_path}/vault.key"'):
+        config = config_file(tmp_path, more)
+        assert invoke(["check", "--offline", "--config", str(config)]) in (0, 1)
+        first = capsys.readouterr().out
+        assert "gateway keys recover" not in first and "WRONG  audit" not in first, "before the first start nothing is lost"
+        (tmp_path / "state" / "gateway.db").write_bytes(b"")
+        assert invoke(["check", "--offline", "--config", str(config)]) == 1
+        out = capsys.readouterr().out
+        assert re.search(r"^WRONG  vault .*vault\.key is missing and there is a store .*gateway keys recover", out, re.M)
+        assert re.search(r"^WRONG  audit .*audit-signing\.pem is missing .*put it back from your backup", out, re.M)
+        assert "will be made" not in out
+        (tmp_path / "state" / "gateway.db").unlink()
 
 
 def test_the_shipped_rules_are_listed_and_their_examples_hold(capsys: Capture) -> None:

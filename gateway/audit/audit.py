@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
+from gateway.audit import chain_keys
 from gateway.audit.ntp import Watch
 from gateway.config import Config
 from gateway.envelope import new_id
@@ -33,6 +34,7 @@ FIRST = "sha256:" + "0" * 64
 """What the first row of a chain names as the hash before it."""
 CUT = 1000
 """Characters of one value."""
+_UNCHECKED = "; signatures not checked: the signing key is not there"
 
 _sorted = msgspec.json.Encoder(order="sorted")
 _careful = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -190,7 +192,10 @@ def _head_text(row: HeadRow, kind: str = _HEAD) -> bytes:
 
 
 def load(config: Config) -> tuple[AuditChain, Signer]:
-    """The chain and the signing key of *config*'s state_dir; both are made at the first start. Raises vault.VaultError."""
+    """The chain and the signing key of *config*'s state_dir; both are made at the first start, and anew, with an alarm, where the key
+    is lost. Raises vault.VaultError."""
+    if chain_keys.key_lost(config):
+        chain_keys.begin_anew(config)
     name = config.state_dir / "keys" / "audit-chain"
     if not name.exists():
         vault.make_key_file(name, new_id().encode() + b"\n")
@@ -200,7 +205,7 @@ def load(config: Config) -> tuple[AuditChain, Signer]:
 
 def signer(config: Config) -> Signer:
     """The signing key; made when it is not there. Raises vault.VaultError."""
-    path = config.state_dir / "keys" / "audit-signing.pem"
+    path = chain_keys.key_file(config)
     if not path.exists():
         made = Ed25519PrivateKey.generate()
         vault.make_key_file(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -220,8 +225,7 @@ def read_signer(path: FilePath) -> Signer:
 
 def new_chain(config: Config) -> AuditChain:
     """A chain with a new name, for a store that was put back to an earlier state: numbers are never given twice."""
-    name = config.state_dir / "keys" / "audit-chain"
-    name.rename(name.with_name(f"audit-chain.{name.stat().st_mtime_ns}"))
+    chain_keys.set_aside(config)
     return load(config)[0]
 
 
@@ -275,6 +279,8 @@ class Result:
     chains: int
     bad: Bad | None = None
     beginnings: tuple[Beginning, ...] = ()
+    unchecked: bool = False
+    """There are signed heads, and no key to check them with."""
 
     @property
     def text(self) -> str:
@@ -285,7 +291,7 @@ class Result:
                 f" {timestamp(one.removed)[:10]}"
                 for one in self.beginnings
             )
-            return f"ok: {self.rows} rows in {self.chains} chain{'s' * (self.chains != 1)}{begun}"
+            return f"ok: {self.rows} rows in {self.chains} chain{'s' * (self.chains != 1)}{begun}{_UNCHECKED * self.unchecked}"
         return f"bad: chain {self.bad.chain} row {self.bad.seq}: {self.bad.why}"
 
 
@@ -295,7 +301,7 @@ async def verify(store: Reader, public_keys: Iterable[Ed25519PublicKey] = (), ke
     keys = {key_id(key): key for key in public_keys}
     kept = list(kept_heads)
     chains = sorted({*await store.audit_chains(), *(head.chain for head in kept)})
-    rows = 0
+    rows, unchecked = 0, False
     beginnings: list[Beginning] = []
     for chain in chains:
         heads: dict[int, list[HeadRow]] = {}
@@ -306,8 +312,10 @@ async def verify(store: Reader, public_keys: Iterable[Ed25519PublicKey] = (), ke
                 return Result(rows, len(chains), Bad(chain, closing.seq, why))
             seq, before = closing.seq, closing.hash
             beginnings.append(Beginning(chain, seq + 1, closing.created))
+            unchecked |= not keys
         for head in (*await store.signed_heads(chain), *(head for head in kept if head.chain == chain)):
             why = _bad_signature(head, keys)
+            unchecked |= not keys
             if why:
                 return Result(rows, len(chains), Bad(chain, head.seq, why))
             if head.seq > seq:
@@ -322,7 +330,7 @@ async def verify(store: Reader, public_keys: Iterable[Ed25519PublicKey] = (), ke
         if heads:
             why = f"the chain ends here, but a head was signed for row {max(heads)}: rows were cut off, or an old file was put back"
             return Result(rows, len(chains), Bad(chain, seq + 1, why))
-    return Result(rows, len(chains), beginnings=tuple(beginnings))
+    return Result(rows, len(chains), beginnings=tuple(beginnings), unchecked=unchecked)
 
 
 async def _rows(store: Reader, chain: str) -> AsyncIterator[AuditRow]:

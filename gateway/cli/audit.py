@@ -154,9 +154,7 @@ def _verify(
         reader = SqliteStore(file, read_only=True)
         await reader.open()
         try:
-            return await audit.verify(
-                reader, _public_keys(keys_of / "keys" / "audit-signing.pem"), audit.heads_in(keys_of / "log" / "audit-heads.jsonl")
-            )
+            return await audit.verify(reader, _public_keys(keys_of / "keys"), audit.heads_in(keys_of / "log" / "audit-heads.jsonl"))
         finally:
             await reader.close()
 
@@ -210,17 +208,12 @@ def _purge(
             output.write("there is more; the gateway goes on by itself, or run the command again")
 
 
-def _public_keys(file: FilePath) -> list[Ed25519PublicKey]:
-    """The key that heads are signed with; none where the store lies without its keys: then only the hashes are checked."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+def _public_keys(folder: FilePath) -> list[Ed25519PublicKey]:
+    """The keys in *folder* that heads are signed with: the present one, and older ones that were put back as audit-signing-NAME.pem. None
+    where the store lies without its keys: then only the hashes are checked, and the answer says so."""
+    from gateway.audit import audit
 
-    from gateway.vault import vault
-
-    if not file.exists():
-        return []
-    key = load_pem_private_key(vault.read_secret(file), None)
-    return [key.public_key()] if isinstance(key, Ed25519PrivateKey) else []
+    return [audit.read_signer(file).public for file in sorted(folder.glob("audit-signing*.pem"))]
 
 
 def _store_file(url: str) -> FilePath:

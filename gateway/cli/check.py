@@ -80,26 +80,36 @@ def _rules(config: Config) -> Iterator[Finding]:
 
 
 def _keys(config: Config) -> Iterator[Finding]:
+    from gateway.audit import chain_keys
     from gateway.cli.keys import dns_record
     from gateway.doctor import Finding
     from gateway.vault import vault
 
     own = config.state_dir / "keys" / "vault.key"
+    has_store = (config.state_dir / "gateway.db").exists()
     if config.vault.key_file is None and not config.vault.credential:
-        if own.exists():
+        if has_store and not own.exists():
+            yield Finding("vault", "wrong", vault.LOST.format(place=own))
+            text = ""
+        elif own.exists():
             text = f"the vault key lies beside the store ({own}): whoever gets the disk gets both; name vault.key_file or vault.credential"
         else:
             text = f"a vault key will be made at {own}; better name vault.key_file or vault.credential"
-        yield Finding("vault", "warning", text)
+        if text:
+            yield Finding("vault", "warning", text)
     elif config.vault.key_file is not None:
         try:
             vault.read_secret(config.vault.key_file)
         except vault.VaultError as error:
-            yield Finding("vault", "wrong", f"{error}; gateway keys init makes one where there is none")
+            lost = has_store and not config.vault.key_file.exists()
+            text = vault.LOST.format(place=config.vault.key_file) if lost else f"{error}; gateway keys init makes one where there is none"
+            yield Finding("vault", "wrong", text)
         else:
             yield Finding("vault", "ok", f"vault key {config.vault.key_file}")
     else:
         yield Finding("vault", "ok", f"vault key from the systemd credential {config.vault.credential}")
+    if chain_keys.key_lost(config):
+        yield Finding("audit", "wrong", chain_keys.LOST.format(path=chain_keys.key_file(config)))
     for entry in config.dkim:
         try:
             dns_record(entry.key_file)

@@ -32,6 +32,12 @@ EVIDENCE = "evidence.key"
 """Name of the file in state_dir/keys that keeps the key of the hash of marked words over rotations."""
 
 
+LOST = (
+    "{place} is missing and there is a store that needs it; put the key back from your backup or from paper ('gateway keys recover'),"
+    " or go on without what it sealed: gateway keys rotate-vault --lost"
+)
+
+
 class VaultError(Exception):
     """A sealed thing cannot be opened, or there is no key. The text is one plain sentence."""
 
@@ -218,10 +224,7 @@ def load(config: Config) -> tuple[Vault, bool]:
     place, made = current_place(config), False
     if config.vault.key_file is None and not config.vault.credential and not place.exists():
         if (config.state_dir / "gateway.db").exists():
-            raise VaultError(
-                f"{place} is missing and there is a store that needs it; put the key back from your backup or from paper ('gateway keys"
-                " recover'), or go on without what it sealed: gateway keys rotate-vault --lost"
-            )
+            raise VaultError(LOST.format(place=place))
         make_key_file(place, new_key_text())
         made = True
     current = read_key(place)
