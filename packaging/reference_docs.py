@@ -38,6 +38,8 @@ _UNITS = {"size": "octets", "time": "seconds"}
 _STEPS = ((31_536_000, "y"), (604_800, "w"), (86_400, "d"), (3600, "h"), (60, "m"))
 STOP_AND_START = {*workers._FIXED, "store"}
 """What no process takes while it runs: the doors' list, and the store, which the supervisor refuses to change."""
+READ_BY_THE_PAGE = {"web.metrics_networks"}
+"""What only the web process reads, at its start."""
 RENEWED = set(keeper._RENEWED)
 """What the keeper takes at a reload, or does not read."""
 
@@ -60,6 +62,7 @@ option names a file, or a credential of systemd. No environment variable changes
 |---|---|---|
 | reload | `gateway reload` | `systemctl reload gateway-doors` |
 | reload, keeper restart | `gateway reload` | the same, and `systemctl restart gateway-keeper` for what the keeper reads of it |
+| reload, web restart | `gateway reload` | `systemctl restart gateway-web` |
 | stop and start | stop the gateway and start it again; a reload is refused | `systemctl restart gateway.target` |
 
 Where the keeper waits for a restart, its log names the option (`config.needs_restart`). The page reads its config at its start: under
@@ -180,12 +183,13 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _table(fields: dict[str, FieldInfo], change: str = "") -> Iterator[str]:
+def _table(fields: dict[str, FieldInfo], change: str = "", table: str = "") -> Iterator[str]:
     yield "| option | type | unit, bounds | default | what it is | at a change |"
     yield "|---|---|---|---|---|---|"
     for name, field in fields.items():
         kind = _kind(field)
-        cells = [f"`{name}`", kind, _unit(kind, field), _default(kind, field), field.description or "", change or _at_a_change(name)]
+        cells = [f"`{name}`", kind, _unit(kind, field), _default(kind, field), field.description or ""]
+        cells.append("reload, web restart" if f"{table}.{name}" in READ_BY_THE_PAGE else change or _at_a_change(name))
         yield "| " + " | ".join(_cell(one) for one in cells) + " |"
 
 
@@ -212,7 +216,7 @@ def options() -> str:
         lines += ["", f"## `[[{name}]]`" if many else f"## `[{name}]`", "", " ".join((model.__doc__ or "").split()), ""]
         if name == "listen":
             lines += [_without(Config.model_fields[name].default), ""]
-        lines += _table(model.model_fields, _at_a_change(name))
+        lines += _table(model.model_fields, _at_a_change(name), name)
     return "\n".join(lines) + "\n"
 
 

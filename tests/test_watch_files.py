@@ -26,6 +26,7 @@ WANTED = {
     "chain head stale": "chain-head-stale", "clock not synced": "clock-not-synced", "certificate expires": "certificate-expires",
     "keeper away": "keeper-away", "lost records": "lost-records", "rules reload failed": "reload-failed",
     "unprotected mail waiting": "unprotected-waiting", "auth failures spray": "sign-in-failures",
+    "backup old": "backup-old", "not ready": "not-ready", "faults of the program": "faults",
 }  # fmt: skip
 
 
