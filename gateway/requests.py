@@ -85,6 +85,8 @@ class Commit(Message, frozen=True):
 
     transaction: Transaction
     verdict: Verdict
+    until: float = 0.0
+    """When it is too late to begin, in seconds of the machine's monotonic clock: the client is about to be told 4xx. 0: never."""
 
 
 class Deferred(Message, frozen=True):

@@ -371,6 +371,37 @@ async def test_O17_a_bad_rule_folder_or_key_ends_the_start_with_a_sentence(tmp_p
         assert "Traceback" not in done.stderr
 
 
+async def test_O13_a_keeper_that_stood_still_begins_no_commit_that_its_client_has_given_up(
+    keeper: Running, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway import config
+    from gateway.doors import peers
+    from gateway.reply import ReplyError
+
+    monkeypatch.setattr(peers, "_COMMIT", 0.5)
+    monkeypatch.setattr(peers, "_SETTLE", 0.2)
+    link = peers.KeeperLink(config.load(keeper.file))
+    await link.start()
+    tx = transaction("desk@finance.nic.in")
+    made = decide.decide(tx, inspection(), shipped_policy(), link.exceptions, config.load(keeper.file))
+    keeper.process.send_signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(ReplyError, match="did not answer within"):
+                await link.commit(tx, made, CONTENT)
+    finally:
+        keeper.process.send_signal(signal.SIGCONT)
+    again = await link.commit(tx, made, CONTENT)
+    assert isinstance(again, Committed)
+    async with asyncio.timeout(10):
+        while not sink.messages:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)
+    assert len(sink.messages) == 1, "the client that came again has it delivered once"
+    assert "a commit came too late" in keeper.words()
+    await link.close()
+
+
 async def test_L07_a_store_put_back_gets_a_new_chain_and_an_alarm(keeper: Running, sink: Sink) -> None:
     import shutil
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 
 from gateway import logs, rights
 from gateway.config import Config
@@ -49,6 +50,9 @@ _FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
 _RECORDS = 10_000  # refusals under way at once; more are counted, not kept
 _LOGIN = 45.0  # seconds that the keeper, and the next hop behind it, get to judge a login; clients wait for 60 and more
 _NO_LOGIN = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
+_COMMIT = 30.0  # seconds in which the keeper may begin a commit; a store that is slow needs some
+_SETTLE = 10.0  # seconds more for its answer: what it has begun in time is mostly finished then
+_ANSWER = 30.0  # seconds for questions that wait for nobody else
 _REPORT = 4.0  # seconds for the answer to a report
 _FULL = 4  # Failed.code of a store without room
 _log = logs.get("gateway.doors")
@@ -102,11 +106,15 @@ class KeeperLink:
                 self._tried.set()
             await asyncio.sleep(_RECONNECT[min(tries, len(_RECONNECT) - 1)])
 
-    async def _ask(self, request: object, body: bytes = b"") -> object:
+    async def _ask(self, request: object, body: bytes = b"", within: float | None = None) -> object:
+        """The answer. Raises ReplyError (4xx): no keeper, its own word, or *within* seconds are over."""
         if self._channel is None or not self._channel.open:
             raise ReplyError(OUR_FAULT, "the keeper is away")
         try:
-            answer, _ = await self._channel.call(request, body)
+            async with asyncio.timeout(within):
+                answer, _ = await self._channel.call(request, body)
+        except TimeoutError as error:
+            raise ReplyError(OUR_FAULT, f"the keeper did not answer within {within:.0f} s") from error
         except ChannelError as error:
             raise ReplyError(OUR_FAULT, str(error)) from error
         if isinstance(answer, Failed):
@@ -122,14 +130,18 @@ class KeeperLink:
 
     async def refresh_exceptions(self) -> None:
         """Fetches the register. Raises ReplyError (4xx)."""
-        answer = await self._ask(GetExceptions())
+        answer = await self._ask(GetExceptions(), within=_ANSWER)
         if not isinstance(answer, Exceptions):
             raise ReplyError(OUR_FAULT, "no register came back")
         self._exceptions = answer
 
     async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
-        """Asks for the commit. Raises ReplyError (4xx) when it is not known to have happened."""
-        answer = await self._ask(Commit(tx, verdict), content)
+        """Asks for the commit. Raises ReplyError (4xx) when it is not known to have happened.
+
+        A keeper that stands still begins nothing when it goes on after the client was told 4xx and may have come again: what it did
+        begin before is the window in which a message can be delivered twice.
+        """
+        answer = await self._ask(Commit(tx, verdict, time.monotonic() + _COMMIT), content, _COMMIT + _SETTLE)
         if isinstance(answer, (Committed, Stale)):
             return answer
         raise ReplyError(OUR_FAULT, "the commit was answered by something else")
@@ -144,7 +156,7 @@ class KeeperLink:
 
     async def first_times(self, sender: str, recipients: tuple[str, ...]) -> frozenset[str]:
         """Those of *recipients* that *sender* never wrote to before. Raises ReplyError (4xx) when it cannot be known."""
-        answer = await self._ask(FirstTimes(sender, recipients))
+        answer = await self._ask(FirstTimes(sender, recipients), within=_ANSWER)
         if isinstance(answer, FirstTime):
             return frozenset(answer.recipients)
         raise ReplyError(OUR_FAULT, "the question for first times was answered by something else")

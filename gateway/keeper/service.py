@@ -257,7 +257,13 @@ class Keeper:
     async def _door(self, request: Any, body: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         match request:
             case requests.Commit():
-                answer = Failed("the keeper is stopping", 3) if self._stopping else await self._actor.commit(request, body)
+                if self._stopping:
+                    answer: Any = Failed("the keeper is stopping", 3)
+                elif request.until and time.monotonic() > request.until:
+                    answer = Failed("the commit came too late: its client has been told to come again", 3)
+                    _log.warning("a commit came too late and was not begun; this process, or the store, stood still")
+                else:
+                    answer = await self._actor.commit(request, body)
                 self._metrics.committed(request, answer)
                 return answer, b""
             case requests.GetExceptions():
