@@ -18,12 +18,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 from typing import Any
 
 from gateway import config as config_file
-from gateway import ipc, logs, requests, rights, systemd
+from gateway import ipc, logs, reloading, requests, rights, systemd
 from gateway.config import Config, ConfigError
 from gateway.processes import Child, command, environment, has_terminal, listens, store_in_use
 from gateway.systemd import notify
@@ -35,6 +35,7 @@ _START_PATIENCE = 40.0  # seconds for the keeper's first answer: a keeper of a k
 _STOP_WEB = 5.0
 _STOP_KEEPER = 20.0
 _HASTE = 1.0
+_TAKEN = 40.0  # seconds for a process to take a reload; the doors give theirs up after 30
 
 
 class CannotRun(Exception):
@@ -54,29 +55,6 @@ def prepare(config: Config) -> None:
         raise CannotRun(f"{error.filename}: cannot be made: {error.strerror}", 2) from error
     if not os.access(config.run_dir, os.W_OK | os.X_OK):
         raise CannotRun(f"{config.run_dir}: this user may not write there", 2)
-
-
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
-    """What changed between two descriptions: one row each with what (config, rule, login, domains …), name and change."""
-    rows: list[dict[str, Any]] = []
-    for what in ("config", "rule", "login"):
-        old, new = before.get(what, {}), after.get(what, {})
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) == new.get(name) and (name in old) == (name in new):
-                continue
-            row = {
-                "what": what,
-                "name": name,
-                "change": "changed" if name in old and name in new else "added" if name in new else "removed",
-            }
-            if what == "config":
-                row |= {"before": old.get(name), "after": new.get(name)}
-            rows.append(row)
-    if before.get("version") != after.get("version"):
-        rows.append(
-            {"what": "rules_version", "name": "", "change": "changed", "before": before.get("version"), "after": after.get("version")}
-        )
-    return rows
 
 
 class Supervisor:
@@ -291,17 +269,17 @@ class Supervisor:
                 if getattr(config, name) != getattr(self._config, name):
                     raise CannotRun(f"{self._path}: {name}: cannot change while the gateway runs; stop it and start it again", 2)
             described = await self._describe()
-            changes = differences(self._described, described)
-            config_changed = any(change["what"] == "config" for change in changes)
-            self._described, self._config = described, config
-            if config_changed:
-                await self._renew()
-            else:
-                # Without any difference too: certificates and keys are read again.
-                for child in self._children:
-                    if child.alive and child.process is not None:
-                        with contextlib.suppress(ProcessLookupError):
-                            child.process.send_signal(signal.SIGHUP)
+            changes = reloading.differences(self._described, described)
+            before, self._described, self._config = self._described, described, config
+            try:
+                if any(change["what"] == "config" for change in changes):
+                    await self._renew()
+                else:
+                    # Without any difference too: certificates and keys are read again.
+                    await self._hang_up(*self._children)
+            except CannotRun:
+                self._described = before  # the next reload names these changes again
+                raise
             self._log.info("gateway.reloaded", changes=len(changes), rules_version=described.get("version", ""))
             return changes
 
@@ -314,9 +292,7 @@ class Supervisor:
                 return
             if child.kind == "doors":
                 # They take the config themselves: their sockets stay open, and what waits in the queues of those is not lost.
-                if child.alive and child.process is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        child.process.send_signal(signal.SIGHUP)
+                await self._hang_up(child)
                 continue
             await self._end([child], _STOP_KEEPER)
             if self._stop.is_set():
@@ -326,6 +302,27 @@ class Supervisor:
                 await self._until_listening(self._add(child.kind))
         if has_web and not any(child.kind == "web" for child in self._children):
             self._add("web")
+
+    async def _hang_up(self, *children: Child) -> None:
+        """Tells *children* to reload, and waits for what doors and keeper say. Raises CannotRun with what was not taken."""
+        told = []
+        for child in children:
+            if child.alive and child.process is not None:
+                if child.kind in ("doors", "keeper"):
+                    reloading.ask(self._config.run_dir, child.kind)
+                    told.append(child)
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.send_signal(signal.SIGHUP)
+
+        def lives(child: Child) -> Callable[[], bool]:
+            return lambda: child.alive and not self._stop.is_set()
+
+        waits = (reloading.heard(self._config.run_dir, child.kind, _TAKEN, lives(child)) for child in told)
+        for child, problem in zip(told, await asyncio.gather(*waits), strict=True):
+            if problem is None:
+                raise CannotRun(f"{child.kind}: did not say within {_TAKEN:.0f} s that the reload was taken; the log says more", 2)
+            if problem:
+                raise CannotRun(f"{child.kind}: the reload was not taken here, the other processes have it: {problem}", 2)
 
     async def _until_listening(self, *children: Child) -> None:
         """Waits at most 15 s for *children* to listen; says which do not."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config as config_file
-from gateway import ipc, processes, requests, supervisor
+from gateway import ipc, processes, reloading, requests, supervisor
 
 
 def note(folder: Path, *words: object) -> None:
@@ -60,7 +60,13 @@ def child(words: list[str]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: note(folder, "int", kind))
-        loop.add_signal_handler(signal.SIGHUP, lambda: note(folder, "hup", kind))
+
+        def hang_up() -> None:
+            note(folder, "hup", kind)
+            problem = folder / f"{kind}-takes-nothing"
+            reloading.tell(folder / "state/run", kind, problem.read_text() if problem.exists() else "")
+
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         await stop.wait()
         note(folder, "term", kind)
         slow = folder / f"{kind}-is-slow"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gateway import processes, supervisor
+from gateway import processes, reloading
 from gateway.cli.link import ask
 from gateway.cli.options import Stop
 from gateway.config import load
@@ -285,6 +285,22 @@ def test_O17_a_reload_that_fails_changes_nothing_and_says_where(running: Running
     assert len(running.events("start")) == 4
 
 
+@pytest.mark.parametrize("kind", ["doors", "keeper"])
+def test_O17_a_reload_ends_with_what_doors_and_keeper_say(running: Running, kind: str) -> None:
+    running.start()
+    running.ready()
+    running.describe({"config": {"workers": 2}, "rule": {"a": "2"}, "version": "sha256:2"})
+    (running.folder / f"{kind}-takes-nothing").write_text("127.0.0.1:25: address already in use")
+    for _ in range(2):
+        with pytest.raises(Stop) as failed:
+            running.ask(Reload())
+        assert failed.value.code == 2
+        assert f"{kind}: the reload was not taken here" in str(failed.value) and "address already in use" in str(failed.value)
+    (running.folder / f"{kind}-takes-nothing").unlink()
+    assert ("rule", "a", "changed") in [(row["what"], row["name"], row["change"]) for row in running.ask(Reload()).rows]
+    assert not list((running.folder / "state/run").glob("*reload-*"))
+
+
 def test_O17_the_state_folder_cannot_move_under_a_running_gateway(running: Running) -> None:
     running.start()
     running.ready()
@@ -345,6 +361,6 @@ def test_python_with_o_is_refused() -> None:
 
 
 def test_differences_name_every_change() -> None:
-    assert supervisor.differences(DESCRIBED, DESCRIBED) == []
-    changed = supervisor.differences({"config": {"a": 1, "b": None}}, {"config": {"b": None, "c": None}})
+    assert reloading.differences(DESCRIBED, DESCRIBED) == []
+    changed = reloading.differences({"config": {"a": 1, "b": None}}, {"config": {"b": None, "c": None}})
     assert [(row["name"], row["change"]) for row in changed] == [("a", "removed"), ("c", "added")]

@@ -107,6 +107,21 @@ def test_O17_a_rule_with_a_mistake_is_refused_and_the_old_rules_stay(gateway: Ga
     assert send(gateway)
 
 
+def test_O17_a_port_that_is_taken_is_said_by_the_reload(gateway: Gateway) -> None:
+    config = gateway.config.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        gateway.config.write_text(f'{config}\n[[listen]]\ndoor = "smtp"\naddress = "127.0.0.1:{port}"\n')
+        try:
+            done = gateway.cli("reload", check=False)
+        finally:
+            gateway.config.write_text(config)
+    assert done.returncode == 2
+    assert "doors: the reload was not taken here" in done.stderr and str(port) in done.stderr
+    assert send(gateway)
+    assert gateway.cli("reload").returncode == 0
+
+
 def test_a_change_of_the_config_closes_the_port_at_no_time(gateway: Gateway) -> None:
     assert gateway.process is not None
     supervisor = gateway.process.pid

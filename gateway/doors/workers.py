@@ -24,7 +24,7 @@ from pathlib import Path as FilePath
 from typing import NoReturn
 
 from gateway import config as config_file
-from gateway import logs, policy, systemd
+from gateway import logs, policy, reloading, systemd
 from gateway.config import Config, ConfigError
 from gateway.doors import listen, service, tls
 from gateway.policy import Policy, PolicyError
@@ -347,10 +347,10 @@ class _Parent:
             self._next = self._generation(config)
         except (ConfigError, PolicyError) as error:
             _log.error(event, **{"error.message": str(error)})
-            systemd.ready(f"The reload failed, everything is as before: {error}")
+            self._reloaded(str(error))
         except Exception as error:
             _log.exception(event, **{"error.message": str(error)})
-            systemd.ready("The reload failed, everything is as before; the log says why.")
+            self._reloaded("a fault of the program; the log says which")
         else:
             _share()
 
@@ -366,7 +366,13 @@ class _Parent:
             worker.draining = True
         self._tell(crowd, signal.SIGTERM)
         _log.info("rules.reloaded", rules_version=self._now.rules.version, workers=len(self._now.workers), retiring=len(self._old))
-        systemd.ready("Config, rules and certificate are new.")
+        self._reloaded()
+
+    def _reloaded(self, problem: str = "") -> None:
+        """Says how a reload has ended; another that was asked for meanwhile has the last word."""
+        systemd.ready(f"The reload failed, everything is as before: {problem}" if problem else "Config, rules and certificate are new.")
+        if not self._again:
+            reloading.tell(self._now.config.run_dir, "doors", problem)
 
     def _give_up(self, reason: str) -> None:
         """Back to the generation that is there."""
@@ -375,7 +381,7 @@ class _Parent:
         self._kill(failed.living)
         self._listeners.remove(failed.opened)
         _log.error("rules.reload_failed", **{"error.message": reason})
-        systemd.ready(f"The reload failed, everything is as before: {reason}")
+        self._reloaded(reason)
 
     def _tell_systemd(self) -> None:
         """READY once all workers listen; then a sign of life while each of them gives its own."""

@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from gateway import config as config_file
-from gateway import ipc, logs, policy, requests, rights, systemd
+from gateway import ipc, logs, policy, reloading, requests, rights, systemd
 from gateway.audit import audit
 from gateway.config import Config, ConfigError
 from gateway.counting import Counts
@@ -217,6 +217,7 @@ class Keeper:
             _log.error(event, **{"error.message": str(error)})
             systemd.ready(f"The reload failed, everything is as before: {error}")
             self._metrics.reloaded(well=False)
+            reloading.tell(self._config.run_dir, "keeper", str(error))
             return
         self._policy = loaded
         self._signer.take(signer)
@@ -228,7 +229,8 @@ class Keeper:
             _log.warning("config.needs_restart", options=waiting, reason="the keeper reads these at its start only; restart it")
         self._metrics.reloaded(well=True)
         _log.info("rules.reloaded", **{"gateway.rules_version": loaded.version})
-        self._signing_in = asyncio.get_running_loop().create_task(self._sign_ins.reload(config))
+        taken = await self._sign_ins.reload(config)
+        reloading.tell(self._config.run_dir, "keeper", "" if taken else "the logins could not be taken; its log says why")
         systemd.ready(f"Waits for a restart to take: {', '.join(waiting)}." if waiting else "Rules, signing keys and routes are new.")
 
     # --- requests -----------------------------------------------------------------------------------------------------
