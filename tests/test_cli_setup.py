@@ -53,6 +53,12 @@ def test_an_answer_takes_its_final_form(key: str, text: str, answer: str) -> Non
         ("domains", "", "at least one"),
         ("networks", "10.0.0.1/8", "10.20.0.0/16"),
         ("networks", "0.0.0.0/0", "whole internet"),
+        ("networks", "0.0.0.0/1, 128.0.0.0/1", "large part of the internet"),
+        ("networks", "10.0.0.0/7", "none wider than /8"),
+        ("networks", "2000::/3", "none wider than /19"),
+        ("networks", "::ffff:10.0.0.0/104", "write it as IPv4"),
+        ("domains", "dept.gov.in, Gmail.com", "gmail.com is a private mail provider"),
+        ("domains", "yahoo.co.in", "private mail provider"),
         ("next_hop", "relay.nic.in:smtp", "port is a number"),
         ("next_hop", "relay", "full host name"),
         ("postmaster", "postmaster", "not an address"),
@@ -66,6 +72,36 @@ def test_an_answer_takes_its_final_form(key: str, text: str, answer: str) -> Non
 def test_a_refusal_says_what_to_write(key: str, text: str, says: str) -> None:
     with pytest.raises(NoAnswer, match=says):
         question(key).check(text)
+
+
+@pytest.mark.parametrize(
+    ("listen", "hop", "own"),
+    [
+        ("0.0.0.0:25", "127.0.0.1:25", True), ("0.0.0.0:25", "gw1.dept.gov.in:25", True), ("10.1.1.1:25", "10.1.1.1:25", True),
+        ("[::]:25", "localhost:25", True), ("0.0.0.0:25", "127.0.0.1:10026", False), ("10.1.1.1:25", "127.0.0.1:25", False),
+        ("0.0.0.0:25", "mail.dept.gov.in:25", False), ("0.0.0.0:25", "unix:/run/lmtp", False),
+    ],
+)  # fmt: skip
+def test_the_next_server_is_not_the_gateway_itself(listen: str, hop: str, own: bool) -> None:
+    answers = {"hostname": "gw1.dept.gov.in", "listen": listen}
+    for key in ("local_hop", "next_hop"):
+        if own:
+            with pytest.raises(NoAnswer, match="round in a circle"):
+                question(key).taken(hop, answers)
+        else:
+            assert question(key).taken(hop, answers) == hop
+
+
+def test_a_certificate_that_is_no_PEM_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "gw.pem"
+    setup.pem("certificate", str(file))  # it may come later
+    file.write_bytes(b"\x30\x82\x01\x00")
+    for key in ("certificate", "key"):
+        with pytest.raises(NoAnswer, match="in PEM form"):
+            setup.pem(key, str(file))
+    file.write_text("-----BEGIN CERTIFICATE-----\nx\n-----BEGIN EC PRIVATE KEY-----\n")
+    setup.pem("certificate", str(file))
+    setup.pem("key", str(file))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def ask(out: Any = None) -> dict[str, str]:
                 output.write("      An answer is needed here.", stream)
                 continue
             try:
-                answers[question.key] = question.check(text) if text else ""
+                answers[question.key] = question.taken(text, answers)
+                pem(question.key, answers[question.key])
             except NoAnswer as error:
                 output.write(f"      {error}", stream)
                 continue
@@ -86,10 +87,30 @@ def read(path: FilePath) -> dict[str, str]:
         if not text.strip() and not question.optional:
             raise Stop(f"{path}: {question.key}: an answer is needed: {question.text}. {question.hint}", 2)
         try:
-            answers[question.key] = question.check(text) if text.strip() else ""
+            answers[question.key] = question.taken(text, answers)
+            pem(question.key, answers[question.key])
         except NoAnswer as error:
             raise Stop(f"{path}: {question.key}: {error}", 2) from error
     return answers
+
+
+def pem(key: str, answer: str) -> None:
+    """Raises NoAnswer where *answer* is a file of the question *key* that is there and is no PEM. One that comes later is for check."""
+    from gateway.cli.setup_questions import NoAnswer
+
+    wanted = {"certificate": b"-----BEGIN CERTIFICATE-----", "key": b"PRIVATE KEY-----"}.get(key)
+    if wanted is None or not answer:
+        return
+    try:
+        with open(answer, "rb") as file:
+            text = file.read(1_000_000)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NoAnswer(f"{answer}: cannot be read: {error.strerror}") from None
+    if wanted not in text:
+        what = "certificate" if key == "certificate" else "private key"
+        raise NoAnswer(f"{answer} holds no {what} in PEM form (a text with -----BEGIN ...); convert it with openssl, or name another file")
 
 
 def put(path: FilePath, text: str) -> Config:

@@ -17,6 +17,12 @@ from gateway import address
 from gateway.config import is_loopback
 
 PACKS = ("jammu-kashmir", "gujarat", "maharashtra", "rajasthan")
+_WIDEST = {4: 8, 6: 19}
+"""The shortest prefix of a range that one department can have."""
+_PRIVATE = frozenset({
+    "gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "rediffmail.com", "rediff.com", "icloud.com",
+    "me.com", "aol.com", "proton.me", "protonmail.com", "zohomail.in", "zohomail.com", "gmx.com", "mail.com", "yandex.com",
+})  # fmt: skip
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
@@ -38,6 +44,15 @@ class Question:
     """An empty answer is one too."""
     when: Callable[[Mapping[str, str]], bool] | None = None
     """Whether it is asked at all, after the earlier answers; None: always."""
+    fits: Callable[[str, Mapping[str, str]], None] | None = None
+    """Holds the final form against the earlier answers; raises NoAnswer."""
+
+    def taken(self, text: str, answers: Mapping[str, str]) -> str:
+        """The answer *text* in its final form, after the *answers* given so far. Raises NoAnswer."""
+        answer = self.check(text) if text.strip() else ""
+        if answer and self.fits is not None:
+            self.fits(answer, answers)
+        return answer
 
     def asked(self, answers: Mapping[str, str]) -> bool:
         """Whether it is asked after the *answers* given so far."""
@@ -71,6 +86,8 @@ def domains(text: str) -> str:
             name = ""
         if "." not in name or "*" in item:
             raise NoAnswer(f"{item!r} is not a mail domain; write what stands after the @, such as dept.gov.in, sub-domains one by one")
+        if name in _PRIVATE or name.partition(".")[0] == "yahoo":
+            raise NoAnswer(f"{name} is a private mail provider: whoever has an address there would be an official sender; name your own")
         found.append(name)
     if not found:
         raise NoAnswer("at least one domain is needed: without it no mail counts as official")
@@ -87,6 +104,13 @@ def networks(text: str) -> str:
             raise NoAnswer(f"{item!r} is not an address range; write for example 10.20.0.0/16 or 10.20.1.5/32") from None
         if network.prefixlen == 0:
             raise NoAnswer(f"{item} is the whole internet: everybody could send official mail; name your own ranges")
+        if network.version == 6 and network.subnet_of(ipaddress.IPv6Network("::ffff:0:0/96")):
+            raise NoAnswer(f"{item} is an IPv4 range in the dress of IPv6; write it as IPv4, such as 10.20.0.0/16")
+        if network.prefixlen < _WIDEST[network.version]:
+            raise NoAnswer(
+                f"{item} is a large part of the internet: everybody there could send official mail; name your own ranges, none wider than"
+                f" /{_WIDEST[network.version]}"
+            )
         found.append(str(network))
     return ", ".join(dict.fromkeys(found))
 
@@ -181,6 +205,19 @@ def listen(text: str) -> str:
     return text.strip()
 
 
+def not_itself(hop: str, answers: Mapping[str, str]) -> None:
+    """Raises NoAnswer where the server *hop* is the very address that the gateway listens on: mail would go round in a circle."""
+    host, _, port = hop.rpartition(":")
+    own, _, own_port = answers.get("listen", "").rpartition(":")
+    host, own = host.strip("[]"), own.strip("[]")
+    if hop.startswith("unix:") or port != own_port or not own:
+        return
+    address = ipaddress.ip_address(own)
+    here = {own, answers.get("hostname", "")}
+    if host in here or (is_loopback(hop) and (address.is_unspecified or address.is_loopback)):
+        raise NoAnswer(f"{hop} is where this gateway itself listens: mail would go round in a circle; name the server behind it")
+
+
 def _first(key: str) -> Callable[[Mapping[str, str]], str]:
     return lambda answers: several(answers.get(key, ""))[0] if answers.get(key) else ""
 
@@ -209,11 +246,11 @@ QUESTIONS: tuple[Question, ...] = (
     ),
     Question(
         "local_hop", "Mail server with the department's mailboxes", "host:port; mail to your own domains goes there.",
-        server, lambda answers: "mail." + _first("domains")(answers) + ":25",
+        server, lambda answers: "mail." + _first("domains")(answers) + ":25", fits=not_itself,
     ),
     Question(
         "next_hop", "Mail server for everything else",
-        "host:port of the government mail service's relay, as your agreement names it.", server,
+        "host:port of the government mail service's relay, as your agreement names it.", server, fits=not_itself,
     ),
     Question("certificate", "TLS certificate of this gateway (PEM file)", "Empty: no STARTTLS is offered to clients.", file, optional=True),
     Question("key", "Private key of that certificate (PEM file)", "Readable by the gateway only.", folder, when=_has("certificate")),
