@@ -3,7 +3,7 @@
 #   make run     a whole gateway on loopback, fed with the samples; Ctrl-C stops it
 #   make test    the tests; what needs a service that is not there is skipped by name
 #   make lint    ruff, mypy, the import contract
-#   make test-service   the tests with Postfix and swaks, where these are installed
+#   make test-service   the slow tests, and those with Postfix, Dovecot and other services, where these are installed
 #   make prove-short    the durability proof: 40 runs of 200 messages, SIGKILL at random (ARGS="--runs 3" for fewer)
 #   make prove-control  the same against a gateway that answers before it has committed: it must find lost mail
 #   make prove-fresh    docs/install.md, command by command, in a fresh Debian 12 (root; makes and removes it)
@@ -52,11 +52,11 @@ run: setup
 	@$(BIN)/gateway demo --folder $(FOLDER) < /dev/null
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 -m "not long and not service" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not long and not slow and not service" $(ARGS)
 	@$(BIN)/python tests/services.py
 
 test-service: setup-dev
-	$(BIN)/python -m pytest -m "service and not long" $(ARGS)
+	$(BIN)/python -m pytest -m "(service or slow) and not long" $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check gateway tests samples

@@ -73,6 +73,7 @@ def balanced(port: int, client: str) -> bytes:
             return tunnel.recv(1000)
 
 
+@pytest.mark.slow
 def test_O17_a_renewed_certificate_reaches_new_sessions_and_breaks_none(doors: Submission) -> None:
     doors.start()
     doors.ready()

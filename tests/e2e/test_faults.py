@@ -73,6 +73,7 @@ def test_O03_without_file_descriptors_mail_waits(gateway: Gateway, hop: Hop, kin
     assert "ok" in gateway.cli("audit", "verify").stdout
 
 
+@pytest.mark.slow
 def test_O03_without_inodes_or_room_mail_waits(tmp_path: Path) -> None:
     disk, hop = tmp_path / "gw", Hop(tmp_path / "hop")
     disk.mkdir()

@@ -7,6 +7,8 @@ import smtplib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.parts import Gateway, Hop, free_port, running, wait_for
 
 OFFICER = "officer@dept.gov.in"
@@ -14,6 +16,7 @@ DESK = "desk@finance.nic.in"
 HOPS = 50  # Received fields with which a message is refused
 
 
+@pytest.mark.slow
 def test_L01_two_gateways_that_point_at_each_other(tmp_path: Path) -> None:
     # Mail to the department goes to the recording hop, so that the report can be seen; all other mail goes round.
     hop = Hop(tmp_path / "hop")

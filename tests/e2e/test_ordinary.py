@@ -46,6 +46,7 @@ def send(gateway: Gateway, case: Case, recipients: tuple[str, ...], client: smtp
     return text.decode().rsplit(" ", 1)[-1]
 
 
+@pytest.mark.slow
 def test_what_arrives_is_what_was_sent(gateway: Gateway, hop: Hop) -> None:
     table = [case for case in cases() if case.expected(case.recipients[0])[0] == "deliver"]
     sent: dict[str, Case] = {}

@@ -8,16 +8,20 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.kill import DRAIN, Load, count, one_run
 from tests.e2e.parts import Gateway, Hop, wait_for
 
 
+@pytest.mark.slow
 def test_O13_terms_to_any_process_under_load_lose_nothing(tmp_path: Path) -> None:
     result = one_run(tmp_path, 2, 80, early=False, number=signal.SIGTERM)
     assert result.accepted
     assert result.good, (result.lost, result.twofold, result.unexplained)
 
 
+@pytest.mark.slow
 def test_O13_twenty_signals_to_the_whole_under_load_lose_nothing(tmp_path: Path) -> None:
     """SIGHUP goes on in the same processes; SIGTERM and SIGINT end all of them, and they are started again."""
     rng = random.Random(13)
