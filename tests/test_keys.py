@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.structs import replace
 
 from gateway.audit.audit import AuditChain, verify
-from gateway.cli import invoke, keys, keys_dkim, keys_vault
+from gateway.cli import check, invoke, keys, keys_dkim, keys_vault
 from gateway.config import Config
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
@@ -282,6 +282,10 @@ async def test_O22_a_lost_or_broken_old_key_keeps_nobody_out_and_is_named(home: 
         now.open(body)
     assert now.open(now.seal("n", CONTENT, SHA)) == CONTENT, "new mail flows"
     ring = Rotation(config(home), store, now, lambda: 1.8e9)
+    assert await Rotation(config(home), store, the_vault, lambda: 1.8e9).look_for_lost() == 0
+    assert await ring.look_for_lost() == 3
+    wrong = [one.text for one in await asyncio.to_thread(lambda: list(check._store(config(home)))) if one.state == "wrong"]
+    assert len(wrong) == 1 and f"3 bodies need vault key {old}" in wrong[0] and "gateway keys recover" in wrong[0]
     assert await ring._pass() == 0, "what cannot be opened is left as it is"
     assert ring.left == {old: 9}
     await store.close()

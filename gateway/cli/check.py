@@ -166,6 +166,7 @@ def _store(config: Config) -> Iterator[Finding]:
     from gateway.doctor import Finding
     from gateway.stores.base import StoreError
     from gateway.stores.sqlite import SqliteStore
+    from gateway.vault import vault
 
     if config.store.url != "sqlite":
         yield Finding("store", "wrong", f"store.url: {config.store.url.split(':', 1)[0]} is not a store that this version has; use sqlite")
@@ -175,20 +176,29 @@ def _store(config: Config) -> Iterator[Finding]:
         yield Finding("store", "ok", f"{path} will be made at the first start")
         return
 
-    async def look() -> int:
+    async def look() -> tuple[int, dict[str, int]]:
         store = SqliteStore(path, read_only=True)
         await store.open()
         try:
-            return len(await store.audit_chains())
+            return len(await store.audit_chains()), await store.bodies_by_key()
         finally:
             await store.close()
 
     try:
-        chains = asyncio.run(look())
+        chains, bodies = asyncio.run(look())
     except StoreError as error:
         yield Finding("store", "wrong", str(error))
     else:
         yield Finding("store", "ok", f"{path}, {chains} audit chain{'s' * (chains != 1)}")
+        try:
+            # Nothing is made here: a key that is not there is what _keys speaks of.
+            here = vault.load(config)[0].ids if vault.current_place(config).exists() else frozenset(bodies)
+        except vault.VaultError:
+            return
+        lost = {key: count for key, count in bodies.items() if key not in here}
+        if lost:
+            text = f"{sum(lost.values())} bodies need vault key {', '.join(sorted(lost))}, which is not here: their mail is on hold"
+            yield Finding("vault", "wrong", f"{text}; put it back from your backup or from paper with: gateway keys recover")
 
 
 def _hop(route: Route) -> Finding:

@@ -38,6 +38,7 @@ class Seals(Protocol):
     async def sealed_bodies(self, after: int, limit: int) -> list[SealedBody]: ...
     async def sealed_fields(self, after: int, limit: int) -> list[SealedFields]: ...
     async def reseal(self, resealed: Resealed) -> int: ...
+    async def bodies_by_key(self) -> dict[str, int]: ...
 
 
 class Rotation:
@@ -49,6 +50,7 @@ class Rotation:
         self._vault = the_vault
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[int] | None = None
         self.left: Counter[str] = Counter()
         """Key id to the rows that need it and could not be changed, since it is not here; of the last pass."""
         self.resealed = 0
@@ -61,12 +63,30 @@ class Rotation:
             )
         if len(self._vault.ids) > 1:
             self._run()
+        self._looking = asyncio.create_task(self.look_for_lost())
+
+    async def look_for_lost(self) -> int:
+        """Says once how many bodies need a vault key that is not here; their deliveries go on hold. Returns how many."""
+        try:
+            found = await self._store.bodies_by_key()
+        except StoreError as error:
+            _log.warning("whether a vault key is missing could not be seen", **{"error.message": str(error)})
+            return 0
+        lost = {key: count for key, count in found.items() if key not in self._vault.ids}
+        if lost:
+            _log.critical(
+                "mail in the store needs a vault key that is not here and goes on hold unread; put the key back from your backup"
+                " or from paper with: gateway keys recover",
+                **{"gateway.keys": sorted(lost), "gateway.bodies": sum(lost.values())},
+            )
+        return sum(lost.values())
 
     async def stop(self) -> None:
         """Ends the pass; the next start goes on with it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     def _run(self) -> None:
         if self._task is None or self._task.done():

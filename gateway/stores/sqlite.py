@@ -188,6 +188,10 @@ class SqliteStore:
         """How many bodies and messages need a vault key; reads all rows."""
         return await self._read(lambda db: resealing.needing(db, key_id, prefix))
 
+    async def bodies_by_key(self) -> dict[str, int]:
+        """How many bodies each vault key has; reads all rows."""
+        return await self._read(resealing.by_key)
+
     async def _submit(self, *, batch: Batch | None = None, work: Callable[[sqlite3.Connection], object] | None = None) -> Any:
         if not self._open or self._read_only:
             raise StoreError(f"{self._path}: the store is not open for writing")
