@@ -17,6 +17,8 @@ import pytest
 from gateway import processes
 from tests.e2e.parts import Gateway, Hop, running, wait_for
 
+pytestmark = pytest.mark.slow
+
 SENDER, DESK = "officer@dept.gov.in", "desk@finance.nic.in"
 
 
@@ -66,7 +68,6 @@ def test_a_killed_process_is_replaced_at_once_and_mail_goes_on(gateway: Gateway,
     assert gateway.process.poll() is None
 
 
-@pytest.mark.slow
 def test_readiness_follows_the_keeper(gateway: Gateway) -> None:
     def health() -> int:
         with contextlib.suppress(httpx.HTTPError):
@@ -123,7 +124,6 @@ def test_O17_a_port_that_is_taken_is_said_by_the_reload(gateway: Gateway) -> Non
     assert gateway.cli("reload").returncode == 0
 
 
-@pytest.mark.slow
 def test_a_change_of_the_config_closes_the_port_at_no_time(gateway: Gateway) -> None:
     assert gateway.process is not None
     supervisor = gateway.process.pid

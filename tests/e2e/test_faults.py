@@ -15,6 +15,8 @@ import pytest
 from tests.e2e.parts import Gateway, Hop, running, wait_for
 from tests.e2e.test_job import DESK, OFFICER, arrived, note, reference_of, send, with_document
 
+pytestmark = pytest.mark.slow
+
 LIMITS = 'max_message_size = "1MB"\n[limits]\nfree_disk = 0\nretry_first = 2\nretry_max = 4\n'
 
 
@@ -73,7 +75,6 @@ def test_O03_without_file_descriptors_mail_waits(gateway: Gateway, hop: Hop, kin
     assert "ok" in gateway.cli("audit", "verify").stdout
 
 
-@pytest.mark.slow
 def test_O03_without_inodes_or_room_mail_waits(tmp_path: Path) -> None:
     disk, hop = tmp_path / "gw", Hop(tmp_path / "hop")
     disk.mkdir()
