@@ -7,13 +7,12 @@ Source: contract.md, "Details of the commands".
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
 
 from gateway.cli import output
-from gateway.cli.options import After, All, AsUser, ConfigFile, Json, Limit, Stop, config_path, load_config, moment, span
+from gateway.cli.options import After, All, AsUser, ConfigFile, Json, Limit, config_path, end, load_config, needed
 
 COLUMNS = [
     ("id", "id"), ("state", "state"), ("sender", "from"), ("recipient", "to"), ("reason", "reason"), ("requester", "requester"),
@@ -51,14 +50,8 @@ def _add(
     from gateway.cli.link import rows
 
     given = {"--from": sender, "--to": recipient, "--reason": reason, "--requester": requester, "--approver": approver}
-    for name, value in given.items():
-        if not value.strip():
-            raise Stop(f"exceptions add: {name} is missing", 2)
-    if bool(until) == bool(lasting):
-        raise Stop("exceptions add: say when it ends, with --until or with --for", 2)
-    expires = moment(until, "--until") if until else time.time() + span(lasting, "--for")
-    if expires <= time.time():
-        raise Stop(f"--until: {until} is past", 2)
+    needed("exceptions add", given)
+    expires = end("exceptions add", until, lasting)
     path = config_path(context, config)
     request = requests.AddException(sender.strip(), recipient.strip(), reason.strip(), requester.strip(), approver.strip(), expires)
     records = rows(load_config(path), path, request)

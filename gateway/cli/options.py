@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated
@@ -76,6 +77,26 @@ def span(text: str, option: str) -> float:
     if not match or not int(match[1]):
         raise Stop(f"{option}: {text!r} is not a time such as 30d, 12h or 90s", 2)
     return float(int(match[1]) * _UNITS[match[2]])
+
+
+def needed(command: str, given: Mapping[str, str]) -> None:
+    """Ends *command* when one of the options *given* is empty."""
+    for option, value in given.items():
+        if not value.strip():
+            raise Stop(f"{command}: {option} is missing", 2)
+
+
+def end(command: str, until: str, lasting: str) -> float:
+    """Seconds since the epoch at which something ends: *until* a time, or *lasting* so long from now.
+
+    Ends *command* when neither or both are said, or the time is past.
+    """
+    if bool(until) == bool(lasting):
+        raise Stop(f"{command}: say when it ends, with --until or with --for", 2)
+    expires = moment(until, "--until") if until else time.time() + span(lasting, "--for")
+    if expires <= time.time():
+        raise Stop(f"--until: {until} is past", 2)
+    return expires
 
 
 def since(text: str, option: str) -> float:

@@ -7,13 +7,12 @@ Sources: contract.md, "Details of the commands"; india.md R31.
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
 
 from gateway.cli import output
-from gateway.cli.options import All, AsUser, ConfigFile, Json, Stop, config_path, load_config, moment, span
+from gateway.cli.options import All, AsUser, ConfigFile, Json, config_path, end, load_config, needed
 
 COLUMNS = [
     ("id", "id"), ("name", "profile"), ("state", "state"), ("reason", "reason"), ("requester", "requester"), ("approver", "approver"),
@@ -45,14 +44,8 @@ def _start(
     from gateway import requests
     from gateway.cli.link import rows
 
-    for option, value in {"--reason": reason, "--requester": requester, "--approver": approver}.items():
-        if not value.strip():
-            raise Stop(f"profiles start: {option} is missing", 2)
-    if bool(until) == bool(lasting):
-        raise Stop("profiles start: say when it ends, with --until or with --for", 2)
-    expires = moment(until, "--until") if until else time.time() + span(lasting, "--for")
-    if expires <= time.time():
-        raise Stop(f"--until: {until} is past", 2)
+    needed("profiles start", {"--reason": reason, "--requester": requester, "--approver": approver})
+    expires = end("profiles start", until, lasting)
     path = config_path(context, config)
     request = requests.StartProfile(name.strip(), reason.strip(), requester.strip(), approver.strip(), expires)
     records = rows(load_config(path), path, request)
