@@ -260,6 +260,11 @@ def hops(config: Config) -> Iterator[Finding]:
 _WORDS = {"ok": "ok", "warning": "warn", "wrong": "WRONG"}
 
 
+def line(finding: Finding) -> str:
+    """*finding* as people read it."""
+    return f"{_WORDS[finding.state]:<6} {finding.subject:<12} {output.safe(finding.text)}"
+
+
 def _print(findings: Iterator[Finding], json: bool) -> None:
     wrong = False
     for finding in findings:
@@ -267,7 +272,7 @@ def _print(findings: Iterator[Finding], json: bool) -> None:
         if json:
             output.write(output.json_line(asdict(finding)))
         else:
-            output.write(f"{_WORDS[finding.state]:<6} {finding.subject:<12} {output.safe(finding.text)}")
+            output.write(line(finding))
     if wrong:
         raise typer.Exit(1)
 

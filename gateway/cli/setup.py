@@ -9,9 +9,10 @@ Source: contract.md, "Config"; RFC 5321 section 5 (what a name must resolve to).
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,12 +206,6 @@ def names(answers: Mapping[str, str]) -> Iterator[Finding]:
             )
 
 
-def _say(findings: Iterable[Finding]) -> None:
-    words = {"ok": "ok", "warning": "warn", "wrong": "WRONG"}
-    for finding in findings:
-        output.write(f"{words[finding.state]:<6} {finding.subject:<10} {output.safe(finding.text)}")
-
-
 def _heading(text: str) -> None:
     output.write(f"\n{text}\n{'-' * len(text)}")
 
@@ -258,8 +253,8 @@ def _setup(
                 output.write(line)
     if not offline:
         _heading("DNS and next hops")
-        _say(names(given))
-        _say(check.hops(loaded))
+        for finding in itertools.chain(names(given), check.hops(loaded)):
+            output.write(check.line(finding))
     own = next(iter(addresses(given["hostname"])), "") if not offline else ""
     _heading("Postfix of the department (main.cf), which sends through the gateway")
     for line in setup_files.postfix_before(given):
