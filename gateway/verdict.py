@@ -67,9 +67,10 @@ class Observation(msgspec.Struct, frozen=True):
     """Something in the text that is no marking and that a rule may ask for: a personal number, a topic, a link …"""
 
     kind: str
-    """aadhaar, pan, topic, link, address or file-number."""
+    """aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."""
     name: str
-    """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; address: the tier of its domain."""
+    """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
+    ``content.base.ACTIVE``; address: the tier of its domain."""
     path: str
     place: str
     """subject, body, quoted, signature (the last lines of a body) or attachment."""

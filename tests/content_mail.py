@@ -25,11 +25,19 @@ def scheme() -> Scheme:
     return watching.load(ROOT / "rules")[0]
 
 
-def mail(data: bytes, name: str = "file.bin", media_type: str = "application/octet-stream") -> bytes:
+def mail(
+    data: bytes,
+    name: str = "file.bin",
+    media_type: str = "application/octet-stream",
+    *,
+    subject: str = "papers",
+    body: str = "Papers enclosed.",
+) -> bytes:
     """A message with the one attachment *data*."""
     head = (
-        "From: a@example.gov.in\r\nTo: b@example.gov.in\r\nSubject: papers\r\nMIME-Version: 1.0\r\n"
-        'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nPapers enclosed.\r\n'
+        f"From: a@example.gov.in\r\nTo: b@example.gov.in\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\nContent-Type: text/plain; charset=utf-8\r\n'
+        f"Content-Transfer-Encoding: 8bit\r\n\r\n{body}\r\n"
         f'--b1\r\nContent-Type: {media_type}; name="{name}"\r\nContent-Disposition: attachment; filename="{name}"\r\n'
         "Content-Transfer-Encoding: base64\r\n\r\n"
     )

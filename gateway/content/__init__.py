@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from gateway.config import Limits
 from gateway.content import calendar, cms, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, pgp, text_plain, unread, zip
-from gateway.content.base import Extractor
+from gateway.content.base import Extractor, Tools
 from gateway.content.walk import read_message
 from gateway.message import plain
 from gateway.text.markings import Scheme
@@ -69,15 +69,18 @@ for _name in ("pypdf", "pikepdf", "olefile", "msoffcrypto", "charset_normalizer"
 _OTHER_TYPE = re.compile(rb"^content-type:[ \t]*(?!text/plain)[a-z]", re.I | re.M)
 
 
-def unpack(content: bytes, *, sha256: str, limits: Limits, scheme: Scheme, want_text: bool = False) -> Inspection:
+def unpack(
+    content: bytes, *, sha256: str, limits: Limits, scheme: Scheme, want_text: bool = False, tools: Tools | None = None
+) -> Inspection:
     """Everything that can be said about the message *content*, whose SHA-256 in hexadecimal is *sha256*.
 
-    What a door can read by itself is read by the same function here, so that both agree. Never raises for its content: what
-    cannot be read is a suspect leaf with a reason.
+    What a door can read by itself is read by the same function here, so that both agree. *tools*: programs outside of the sandbox;
+    without them words in pictures are not read. Never raises for its content: what cannot be read is a suspect leaf with a reason.
+    Raises ToolFault when *tools* fail: our fault, so nothing is said about the message.
     """
     # A door's own reading exists for text/plain only: for another type the look at the whole message is saved.
     if not _OTHER_TYPE.search(content, 0, content.find(b"\r\n\r\n") + 1):
         quick = plain.inspect(content, sha256, limits, scheme, want_text=want_text)
         if quick is not None:
             return quick
-    return read_message(content, sha256, limits, scheme, TABLE, want_text=want_text)
+    return read_message(content, sha256, limits, scheme, TABLE, want_text=want_text, tools=tools)

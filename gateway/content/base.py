@@ -1,16 +1,17 @@
 """What every reader of a format has in common: what it is given, what it returns, and what it may spend.
 
-What it is: ``Piece`` (one piece of content to be read), ``Found`` (what a reader says about it), ``Budget`` (the limits of one
-message) and the two errors a reader may raise.
+What it is: ``Piece`` (one piece of content to be read), ``Found`` (what a reader says about it), ``Lock`` (what only a secret
+opens), ``Scan`` (a picture that may show words), ``Tools`` (programs outside of the sandbox), ``Budget`` (the limits of one
+message) and the errors a reader may raise.
 Who calls it: the readers of ``content`` and ``content.walk``.
 Must never: know a format. A reader that fails raises; it never returns "nothing found" for what it did not read.
-Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits); design.md section 4, leaf states.
+Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; design.md section 4, leaf states.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +27,84 @@ class Unreadable(Exception):
 
 class OverLimit(Unreadable):
     """A limit of the message's budget was reached."""
+
+
+class ToolFault(Exception):
+    """A tool could not be asked, or did not answer: ours to fail, never a statement about the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A page or picture as a reader of words gets it: 8-bit grey, row by row without padding."""
+
+    width: int
+    height: int
+    grey: bytes
+    dpi: int = 0
+    """Dots to the inch; 0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the recognition of one picture gave."""
+
+    text: str = ""
+    """In reading order, lines as lines."""
+    head: str = ""
+    """Of it, what stands in the top tenth of the picture."""
+    foot: str = ""
+    """Of it, what stands in the bottom tenth."""
+    confidence: float = 0.0
+    """Mean of the words' confidence, 0 to 100; 0 where no word was found."""
+    count: int = 0
+    """Words."""
+
+
+class Tools(Protocol):
+    """Programs that run outside of the worker, in a sandbox of their own."""
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether words in pictures can be recognised here."""
+
+    @property
+    def unpacks_rar(self) -> bool:
+        """Whether there is a program that unpacks RAR archives."""
+
+    def words(self, picture: Picture, seconds: float) -> Words:
+        """The words in *picture*, within *seconds* of wall clock. Raises OverLimit when that is too short, Unreadable when the
+        program fails on it, ToolFault when it could not be asked.
+        """
+
+    def rar(self, archive: bytes, password: str, most: int, seconds: float) -> tuple[tuple[str, bytes], ...]:
+        """Names and content of the members of a RAR archive of one volume; *password* may be empty. Raises Unreadable (also for a
+        wrong password), OverLimit when they are more than *most* octets or take longer than *seconds*, ToolFault.
+        """
+
+
+class Lock(Protocol):
+    """Something that only a secret opens, and the way to try one. Tried when everything else of the message was read."""
+
+    seconds: float
+    """Processor time that one try takes, about."""
+
+    def open(self, password: str, budget: Budget) -> bytes | tuple[Child, ...] | None:
+        """None when *password* is wrong; octets that take the place of the piece; or the members of the container, all of them.
+        Raises Unreadable or OverLimit when it fits but the content cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A picture in which words may stand, and how to get its pixels."""
+
+    render: Callable[[Budget], Picture]
+    """Decodes it, within the sandbox. Raises Unreadable or OverLimit."""
+    page: int = 0
+    """From 1; 0 where the format knows no pages."""
+    pages: int = 0
+    pixels: int = 0
+    """About how many, from the header of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +136,10 @@ class Child:
     state: LeafState | None = None
     reason: str = ""
     protection: Protection = UNPROTECTED
+    lock: Lock | None = None
+    """For a member that could not be unpacked without a secret."""
+    scans: tuple[Scan, ...] = ()
+    """Pictures that stand for this leaf; see ``Found.scans``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +160,17 @@ class Found:
     """Targets of links that stand in no segment."""
     is_signature: bool = False
     """Nothing but a signature of what stands beside it: no attachment that somebody sends."""
+    lock: Lock | None = None
+    """The content is closed by a secret: how to try one."""
+    scans: tuple[Scan, ...] = ()
+    """Pictures that words may stand in. Where all were read, a leaf whose *state* is UNINSPECTABLE becomes INSPECTED."""
+    active: tuple[str, ...] = ()
+    """What runs or loads when the file is opened, by the names of ``ACTIVE``."""
+
+
+ACTIVE = ("macro", "script", "launch", "external", "program", "dde", "form", "smuggling")
+"""Active content: a macro; a script in a document; an action that starts a program; a part that is loaded from elsewhere (template,
+object, picture); an embedded program; a formula that asks a program; a form that sends; a page that builds a file."""
 
 
 class Extractor(Protocol):
@@ -88,10 +182,11 @@ class Extractor(Protocol):
 class Budget:
     """What one message may cost: octets and entries unpacked, nesting and processor time. One for each message."""
 
-    __slots__ = ("_bytes", "_cpu_end", "_entries", "limits")
+    __slots__ = ("_bytes", "_cpu_end", "_entries", "limits", "tools")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tools: Tools | None = None) -> None:
         self.limits = limits
+        self.tools = tools
         self._bytes = limits.archive_bytes
         self._entries = limits.archive_entries
         self._cpu_end = time.process_time() + limits.inspect_cpu
@@ -100,6 +195,11 @@ class Budget:
         """Raises OverLimit when the message has used up its processor time (``limits.inspect_cpu`` seconds)."""
         if time.process_time() > self._cpu_end:
             raise OverLimit("it takes too long to read")
+
+    @property
+    def seconds_left(self) -> float:
+        """Processor time that is left."""
+        return self._cpu_end - time.process_time()
 
     def room(self, packed: int) -> int:
         """Octets that an entry of *packed* octets may unpack to: what is left, and not beyond the allowed ratio."""

@@ -10,20 +10,35 @@ Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from msgspec import structs
 
 from gateway.config import Limits
-from gateway.content import libmagic
-from gateway.content.base import Budget, Child, Extractor, Found, OverLimit, Piece, Unreadable, join_reasons, worst
+from gateway.content import libmagic, recognition
+from gateway.content.base import (
+    Budget,
+    Child,
+    Extractor,
+    Found,
+    Lock,
+    OverLimit,
+    Piece,
+    Scan,
+    ToolFault,
+    Tools,
+    Unreadable,
+    join_reasons,
+    worst,
+)
 from gateway.content.eml import AMBIGUOUS, header_segments
 from gateway.content.sniff import Sniffed, sniff
 from gateway.message import labels, plain, prescan, rawscan, views
 from gateway.message.parts import Part, View
 from gateway.protection import Protection, ProtectionState
-from gateway.text import markings
+from gateway.text import markings, passwords
 from gateway.text.markings import Scheme, Segment
 from gateway.text.observing import Observer
 from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
@@ -35,12 +50,19 @@ _RANK = {ProtectionState.NONE: 0, ProtectionState.STRONG: 1, ProtectionState.WEA
 
 
 def read_message(
-    content: bytes, sha256: str, limits: Limits, scheme: Scheme, table: Mapping[str, Extractor], *, want_text: bool
+    content: bytes,
+    sha256: str,
+    limits: Limits,
+    scheme: Scheme,
+    table: Mapping[str, Extractor],
+    *,
+    want_text: bool,
+    tools: Tools | None = None,
 ) -> Inspection:
-    """The Inspection of *content* by the readers of *table*."""
+    """The Inspection of *content* by the readers of *table*. Raises ToolFault when *tools* fail."""
     scan = prescan.prescan(content, limits)
     view = views.strict(content, scan, limits)
-    walk = _Walk(limits, scheme, table, want_text=want_text)
+    walk = _Walk(Budget(limits, tools), scheme, table, want_text=want_text)
     root = plain.root_findings(view.headers, scheme, walk.observer)
     ambiguity = dict.fromkeys((*view.ambiguity, *labels.broken(view.headers, scheme)))
     if not scan.over_limit:
@@ -53,6 +75,7 @@ def read_message(
             walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1, quoted=rawscan.is_plain(blob))
         if differences:
             walk.unseen(view, second)
+        walk.finish(value for name, value in view.headers if name.lower() in _SPOKEN)
     if scan.over_limit or not walk.leaves:
         state = LeafState.SUSPECT if scan.over_limit or ambiguity else LeafState.INSPECTED
         walk.leaves.append(Leaf("1", "", "message/rfc822", len(content), state, scan.over_limit or next(iter(ambiguity), ""), False))
@@ -67,11 +90,26 @@ def read_message(
     )
 
 
+GIVEN_AWAY = "its password stands in the same message"
+_CANDIDATES = 100
+_SPOKEN = frozenset(("subject", "comments", "keywords", "from", "to", "cc"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A leaf that a secret closes."""
+
+    path: str
+    depth: int
+    child: Child
+    lock: Lock
+
+
 class _Walk:
     """Leaves, findings and texts as they come; one budget for the whole message."""
 
-    def __init__(self, limits: Limits, scheme: Scheme, table: Mapping[str, Extractor], *, want_text: bool) -> None:
-        self._budget = Budget(limits)
+    def __init__(self, budget: Budget, scheme: Scheme, table: Mapping[str, Extractor], *, want_text: bool) -> None:
+        self._budget = budget
         self._scheme = scheme
         self._table = table
         self._want_text = want_text
@@ -79,6 +117,10 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.findings: list[Finding] = []
         self.texts: list[tuple[str, str]] = []
+        self._said: list[str] = []
+        """Every text that was read, for the passwords in it."""
+        self._locked: list[_Locked] = []
+        self._scanned: list[tuple[str, bool, tuple[Scan, ...]]] = []
         self.observer = Observer(scheme)
 
     def parts(self, view: View) -> None:
@@ -132,6 +174,10 @@ class _Walk:
         for name in dict.fromkeys((child.name, *names)):
             if name:
                 self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True)
+        if child.scans:
+            self._scanned.append((path, child.is_attachment, child.scans))
+        if child.lock is not None:
+            self._locked.append(_Locked(path, depth, child, child.lock))
         if child.state is not None and not child.data:
             leaf = structs.replace(
                 leaf,
@@ -144,6 +190,12 @@ class _Walk:
             return leaf
         found, sniffed = self._found(child, depth, scanned=scanned)
         self._scan(path, found.segments, found.properties, attached=child.is_attachment)
+        if found.lock is not None:
+            self._locked.append(_Locked(path, depth, child, found.lock))
+        if found.scans:
+            self._scanned.append((path, child.is_attachment, found.scans))
+        for what in found.active:
+            self.observer.note("active", what, path, attached=child.is_attachment)
         if found.links:
             self.observer.look_at_links(found.links, path, attached=child.is_attachment)
         if self._want_text:
@@ -167,6 +219,72 @@ class _Walk:
         self.leaves[at] = leaf
         return leaf
 
+    def finish(self, spoken: Iterable[str]) -> None:
+        """What waits for everything else: secrets that the message itself gives away, and words in pictures.
+
+        *spoken*: header fields in which somebody may write a password. Raises ToolFault.
+        """
+        self._said.extend(spoken)
+        for _ in range(self._budget.limits.archive_depth):
+            if not self._locked:
+                break
+            locked, self._locked = self._locked, []
+            self._try(locked, passwords.candidates(self._said, _CANDIDATES))
+        if self._scanned:
+            self._recognise()
+
+    def _try(self, locked: list[_Locked], candidates: tuple[str, ...]) -> None:
+        """Each of *candidates* on each lock, the cheap ones first, within half of the time that is left."""
+        end = time.process_time() + self._budget.seconds_left / 2
+        for one in sorted(locked, key=lambda one: one.lock.seconds):
+            for password in candidates:
+                if time.process_time() + one.lock.seconds > end:
+                    break
+                try:
+                    opened = one.lock.open(password, self._budget)
+                except ToolFault:
+                    raise
+                except Exception as error:
+                    self._opened(one, (), _failed(error).reason)
+                    break
+                if opened is not None:
+                    self._opened(one, opened, "")
+                    break
+
+    def _opened(self, one: _Locked, opened: bytes | tuple[Child, ...], fault: str) -> None:
+        """Puts what a password of the message opened in the place of what was closed."""
+        at = next(place for place, leaf in enumerate(self.leaves) if leaf.path == one.path)
+        before = self.leaves[at]
+        protection = structs.replace(before.protection, state=ProtectionState.WEAK, reason=GIVEN_AWAY)
+        after, self.leaves = self.leaves, []
+        if isinstance(opened, bytes):
+            self._paths.discard(one.path)
+            child = replace(one.child, data=opened, declared="", state=LeafState.SUSPECT, reason=GIVEN_AWAY, lock=None, scans=())
+            self.read(one.path, child, one.depth + 1)
+            changed = structs.replace(self.leaves[0], protection=protection, size=before.size, sha256=before.sha256)
+            self.leaves[0] = changed
+        else:
+            reason = join_reasons(GIVEN_AWAY, fault)
+            self.leaves.append(structs.replace(before, state=LeafState.SUSPECT, reason=reason, protection=protection, container=True))
+            for inner in opened:
+                self.read(f"{one.path}/{_clean(inner.name)}", inner, one.depth + 1)
+        after[at : at + 1] = self.leaves
+        self.leaves = after
+
+    def _recognise(self) -> None:
+        """The words in all pictures, at the leaves that they stand for."""
+        places = {leaf.path: place for place, leaf in enumerate(self.leaves)}
+        results = recognition.recognise([scans for _, _, scans in self._scanned], self._budget)
+        for (path, attached, _), result in zip(self._scanned, results, strict=True):
+            self._scan(path, result.segments, {}, attached=attached)
+            if self._want_text and result.segments:
+                self.texts.append((path, "\n".join(segment.text for segment in result.segments)))
+            leaf = self.leaves[places[path]]
+            if leaf.state is LeafState.UNINSPECTABLE:
+                state = LeafState.INSPECTED if result.complete else leaf.state
+                reason = result.reason or ("" if result.complete else leaf.reason)
+                self.leaves[places[path]] = structs.replace(leaf, state=state, reason=reason)
+
     def _found(self, child: Child, depth: int, *, scanned: bool) -> tuple[Found, Sniffed]:
         """All kinds that the piece is, joined: the worst state, all segments, all members."""
         piece = Piece(child.data, child.name, child.declared, child.charset, child.is_attachment, scanned)
@@ -175,6 +293,8 @@ class _Walk:
             self._budget.check_depth(depth)
             self._budget.check_time()
             sniffed = sniff(piece)
+        except ToolFault:
+            raise
         except Exception as error:
             return _failed(error), sniffed
         total: Found | None = None
@@ -191,11 +311,14 @@ class _Walk:
     def _one(self, kind: str, piece: Piece) -> Found:
         try:
             return self._table[kind](piece, self._budget)
+        except ToolFault:
+            raise
         except Exception as error:
             return _failed(error)
 
     def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool) -> None:
         if segments:
+            self._said.extend(segment.text for segment in segments)
             self.findings.extend(markings.scan(segments, path, self._scheme, self.observer, attached=attached))
         if properties:
             self.findings.extend(labels.property_findings(properties, path, self._scheme))
@@ -249,6 +372,9 @@ def _join(first: Found, second: Found) -> Found:
         first.media_type or second.media_type,
         first.links + second.links,
         first.is_signature and second.is_signature,
+        first.lock or second.lock,
+        first.scans + second.scans,
+        tuple(dict.fromkeys(first.active + second.active)),
     )
 
 

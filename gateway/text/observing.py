@@ -28,7 +28,7 @@ HIGHEST = 1000
 _MOST_ADDRESSES = 5000
 _LABEL = r"[^\s@<>()\[\]{},;:\"'/\\.|=&?#!%*]{1,63}+"
 _ADDRESS = re.compile(rf"(?<=[\w.+\-'\"])@(?P<domain>{_LABEL}(?:\.{_LABEL}){{1,8}}+)")
-_RANK = ("aadhaar", "pan", "topic", "link", "address", "file-number")
+_RANK = ("aadhaar", "pan", "passport", "bank-account", "card", "active", "topic", "link", "address", "file-number")
 _FIXED = {Zone.SUBJECT: "subject", Zone.BODY: ""}
 _SHORT = 10  # characters of a text that can hold nothing of interest
 
@@ -78,6 +78,10 @@ class Observer:
                 self._addresses(normal.text, path, Regions(normal.text, self._scheme, place))
             else:
                 self._link(target, path, place)
+
+    def note(self, kind: str, name: str, path: str, *, attached: bool) -> None:
+        """Something that a reader of a format saw, once each: active content."""
+        self._add(kind, name, "attachment" if attached else "body", path, path)
 
     def result(self) -> tuple[Observation, ...]:
         """Everything that was seen, the gravest kinds first."""
