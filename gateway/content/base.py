@@ -11,7 +11,7 @@ Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -213,6 +213,24 @@ class Budget:
             raise OverLimit("it unpacks to more than the limit")
         self._bytes -= count
         self.check_time()
+
+    def collect(self, chunks: Iterable[bytes], packed: int, most: int | None = None) -> bytes:
+        """All of *chunks*, what *packed* octets unpack to, counted while they grow; what was unpacked in vain is spent as well.
+
+        Stops (and returns what there is) once there are more than *most* octets: the caller compares. Raises OverLimit.
+        """
+        room, out = self.room(packed), bytearray()
+        try:
+            for chunk in chunks:
+                out += chunk
+                if len(out) > room:
+                    raise OverLimit("it unpacks to more than the limit")
+                self.check_time()
+                if most is not None and len(out) > most:
+                    break
+        finally:
+            self._bytes -= min(len(out), self._bytes)
+        return bytes(out)
 
     def spend_entries(self, count: int = 1) -> None:
         """Takes *count* entries of a container. Raises OverLimit when there are not so many left."""
