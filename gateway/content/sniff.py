@@ -49,6 +49,8 @@ class Sniffed:
     media_type: str
     note: str = ""
     """What does not fit, as a plain clause: declared as one thing, being another."""
+    whole: bool = False
+    """Text that is one armoured object and nothing else, so its reader reads all of it."""
 
 
 def sniff(piece: Piece) -> Sniffed:

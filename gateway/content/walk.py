@@ -10,43 +10,40 @@ Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from msgspec import structs
 
 from gateway.config import Limits
-from gateway.content import libmagic, recognition
+from gateway.content import efail, libmagic, recognition
 from gateway.content.base import (
     Budget,
     Child,
     Extractor,
     Found,
-    Lock,
-    OverLimit,
     Piece,
     Scan,
     ToolFault,
     Tools,
-    Unreadable,
     join_reasons,
     worst,
 )
 from gateway.content.eml import AMBIGUOUS, header_segments
+from gateway.content.joining import LONGEST_NAME, clean, failed, join, of_container
 from gateway.content.sniff import Sniffed, sniff
-from gateway.message import labels, plain, prescan, rawscan, views
+from gateway.content.unlocking import Locked, Opened, Trial
+from gateway.message import labels, plain, prescan, rawscan, thread_fields, views
+from gateway.message.encoded import decode_words
 from gateway.message.parts import Part, View
-from gateway.protection import Protection, ProtectionState
+from gateway.protection import ProtectionState
 from gateway.text import markings, passwords
 from gateway.text.markings import Scheme, Segment
 from gateway.text.observing import Observer
 from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
 
-_NAME = 255
 _AMBIGUITY = 50
 _SIGNED = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
-_RANK = {ProtectionState.NONE: 0, ProtectionState.STRONG: 1, ProtectionState.WEAK: 2, ProtectionState.UNVERIFIABLE: 3}
 
 
 def read_message(
@@ -71,11 +68,15 @@ def read_message(
         ambiguity.update(dict.fromkeys(differences))
         walk.parts(view)
         for blob in rawscan.hidden(content, view):
+            if blob.path.partition("@")[0] in walk.whole:
+                continue
             declared = blob.media_type or ("message/rfc822" if blob.kind == "mime" else "")
             walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1, quoted=rawscan.is_plain(blob))
         if differences:
             walk.unseen(view, second)
-        walk.finish(value for name, value in view.headers if name.lower() in _SPOKEN)
+        walk.finish(decode_words(value) for name, value in view.headers if name.lower() in _SPOKEN)
+        if doubt := efail.between_html(view, walk.leaves):
+            ambiguity.setdefault(doubt)
     if scan.over_limit or not walk.leaves:
         state = LeafState.SUSPECT if scan.over_limit or ambiguity else LeafState.INSPECTED
         walk.leaves.append(Leaf("1", "", "message/rfc822", len(content), state, scan.over_limit or next(iter(ambiguity), ""), False))
@@ -87,22 +88,14 @@ def read_message(
         tuple(ambiguity)[:_AMBIGUITY],
         tuple(walk.texts),
         observations=walk.observer.result(),
+        thread=walk.observer.thread(thread_fields.references(view.headers), root + tuple(walk.findings), walk.leaves),
     )
 
 
 GIVEN_AWAY = "its password stands in the same message"
-_CANDIDATES = 100
-_SPOKEN = frozenset(("subject", "comments", "keywords", "from", "to", "cc"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Locked:
-    """A leaf that a secret closes."""
-
-    path: str
-    depth: int
-    child: Child
-    lock: Lock
+_SPOKEN = frozenset(("subject", "comments", "keywords", "from", "to", "cc", "reply-to", "organization"))
+_ROUNDS = 8
+"""How often what was opened may give away the next password."""
 
 
 class _Walk:
@@ -117,10 +110,16 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.findings: list[Finding] = []
         self.texts: list[tuple[str, str]] = []
-        self._said: list[str] = []
-        """Every text that was read, for the passwords in it."""
-        self._locked: list[_Locked] = []
+        self._near: list[str] = []
+        """What the message itself says, and notes at its files: there a password stands first of all."""
+        self._far: list[str] = []
+        """Text of attachments."""
+        self._names: list[str] = []
+        self._locked: list[Locked] = []
+        self._trial = Trial(budget)
         self._scanned: list[tuple[str, bool, tuple[Scan, ...]]] = []
+        self.whole: set[str] = set()
+        """Parts of the message that are one armoured object and nothing else: read as such, so nothing else hides in them."""
         self.observer = Observer(scheme)
 
     def parts(self, view: View) -> None:
@@ -133,7 +132,7 @@ class _Walk:
                 continue
             inside = any(part.number.startswith(prefix) or part.number + "." == prefix for prefix in enclosed)
             name = part.names[0] if part.names else ""
-            path = f"{part.number}:{_clean(name)}" if name else part.number
+            path = f"{part.number}:{clean(name)}" if name else part.number
             # A message that is one signed object: what is in it is its body, or says itself that it is attached.
             is_body = part.number == "1" and len(view.parts) == 1 and part.media_type in _SIGNED
             child = Child(name, part.decoded(), part.media_type, part.charset, (part.is_attachment or inside) and not is_body)
@@ -147,6 +146,7 @@ class _Walk:
         path = self._unique(part.number.removesuffix(".header"))
         self.leaves.append(Leaf(path, "", "message/rfc822", len(part.raw), LeafState.INSPECTED, container=True))
         self._scan(path, header_segments(part.headers), {}, attached=True)
+        self.observer.enclose(next((thread_fields.identifier(value) for name, value in part.headers if name.lower() == "message-id"), ""))
         self.findings.extend(structs.replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
 
     def unseen(self, view: View, second: View) -> None:
@@ -159,25 +159,33 @@ class _Walk:
                 self.read(f"~{part.number}", Child(name, data, part.media_type, part.charset, part.is_attachment), 0, scanned=True)
 
     def read(
-        self, path: str, child: Child, depth: int, *, scanned: bool = False, quoted: bool = False, names: tuple[str, ...] = ()
+        self,
+        path: str,
+        child: Child,
+        depth: int,
+        *,
+        scanned: bool = False,
+        quoted: bool = False,
+        names: tuple[str, ...] = (),
+        again: bool = False,
     ) -> Leaf:
         """One piece and everything in it. Returns its leaf, which stands before those of its members.
 
         *quoted*: header fields and text that somebody quotes in a text that is read as such; how readers would split them, if they
-        were a message, is no doubt then.
+        were a message, is no doubt then. *again*: its name was looked at before.
         """
         path = self._unique(path)
         at = len(self.leaves)
         size = child.size if child.size >= 0 else len(child.data)
-        leaf = Leaf(path, child.name[:_NAME], child.declared, size, LeafState.SUSPECT, is_attachment=child.is_attachment)
+        leaf = Leaf(path, child.name[:LONGEST_NAME], child.declared, size, LeafState.SUSPECT, is_attachment=child.is_attachment)
         self.leaves.append(leaf)
         for name in dict.fromkeys((child.name, *names)):
-            if name:
+            if name and not again:
                 self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True)
         if child.scans:
             self._scanned.append((path, child.is_attachment, child.scans))
         if child.lock is not None:
-            self._locked.append(_Locked(path, depth, child, child.lock))
+            self._locked.append(Locked(path, depth, child, child.lock))
         if child.state is not None and not child.data:
             leaf = structs.replace(
                 leaf,
@@ -189,9 +197,11 @@ class _Walk:
             self.leaves[at] = leaf
             return leaf
         found, sniffed = self._found(child, depth, scanned=scanned)
+        if not depth and sniffed.whole:
+            self.whole.add(path.partition(":")[0])
         self._scan(path, found.segments, found.properties, attached=child.is_attachment)
         if found.lock is not None:
-            self._locked.append(_Locked(path, depth, child, found.lock))
+            self._locked.append(Locked(path, depth, child, found.lock))
         if found.scans:
             self._scanned.append((path, child.is_attachment, found.scans))
         for what in found.active:
@@ -200,7 +210,7 @@ class _Walk:
             self.observer.look_at_links(found.links, path, attached=child.is_attachment)
         if self._want_text:
             self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
-        members = [self.read(f"{path}/{_clean(inner.name)}", inner, depth + 1) for inner in found.children]
+        members = [self.read(f"{path}/{clean(inner.name)}", inner, depth + 1) for inner in found.children]
         state, reason = found.state, found.reason
         if quoted and state is LeafState.SUSPECT and sniffed.kinds == ("mail",) and reason.startswith(AMBIGUOUS):
             state, reason = LeafState.INSPECTED, ""
@@ -212,7 +222,7 @@ class _Walk:
             state=state,
             reason=join_reasons(reason, sniffed.note),
             container=found.container or bool(members),
-            protection=_of_container(found, members),
+            protection=of_container(found, members),
             is_attachment=child.is_attachment and not found.is_signature,
             sha256=hashlib.sha256(child.data).hexdigest() if child.is_attachment else "",
         )
@@ -224,58 +234,56 @@ class _Walk:
 
         *spoken*: header fields in which somebody may write a password. Raises ToolFault.
         """
-        self._said.extend(spoken)
-        for _ in range(self._budget.limits.archive_depth):
-            if not self._locked:
+        if not self._locked and not self._scanned:
+            return
+        self._near[:0] = spoken
+        for _ in range(_ROUNDS):
+            while self._locked and self._unlock():
+                pass
+            if not self._scanned:
                 break
-            locked, self._locked = self._locked, []
-            self._try(locked, passwords.candidates(self._said, _CANDIDATES))
-        if self._scanned:
-            self._recognise()
+            self._recognise()  # pictures may show a password, and what a password opened may be pictures
 
-    def _try(self, locked: list[_Locked], candidates: tuple[str, ...]) -> None:
-        """Each of *candidates* on each lock, the cheap ones first, within half of the time that is left."""
-        end = time.process_time() + self._budget.seconds_left / 2
-        for one in sorted(locked, key=lambda one: one.lock.seconds):
-            for password in candidates:
-                if time.process_time() + one.lock.seconds > end:
-                    break
-                try:
-                    opened = one.lock.open(password, self._budget)
-                except ToolFault:
-                    raise
-                except Exception as error:
-                    self._opened(one, (), _failed(error).reason)
-                    break
-                if opened is not None:
-                    self._opened(one, opened, "")
-                    break
+    def _unlock(self) -> bool:
+        """One round of tries. Whether anything opened, so that there may be more to know and to try."""
+        words = passwords.candidates(self._near, self._far, self._names)
+        opened = self._trial.run(self._locked, words, self._budget)
+        done = {id(one.locked) for one in opened}
+        self._locked = [one for one in self._locked if id(one) not in done]
+        for one in opened:
+            self._opened(one)
+        return bool(opened)
 
-    def _opened(self, one: _Locked, opened: bytes | tuple[Child, ...], fault: str) -> None:
+    def _opened(self, opened: Opened) -> None:
         """Puts what a password of the message opened in the place of what was closed."""
+        one, content = opened.locked, opened.content
         at = next(place for place, leaf in enumerate(self.leaves) if leaf.path == one.path)
         before = self.leaves[at]
         protection = structs.replace(before.protection, state=ProtectionState.WEAK, reason=GIVEN_AWAY)
         after, self.leaves = self.leaves, []
-        if isinstance(opened, bytes):
+        if isinstance(content, bytes):
             self._paths.discard(one.path)
-            child = replace(one.child, data=opened, declared="", state=LeafState.SUSPECT, reason=GIVEN_AWAY, lock=None, scans=())
-            self.read(one.path, child, one.depth + 1)
-            changed = structs.replace(self.leaves[0], protection=protection, size=before.size, sha256=before.sha256)
-            self.leaves[0] = changed
+            child = replace(one.child, data=content, declared="", state=LeafState.SUSPECT, reason=GIVEN_AWAY, lock=None, scans=())
+            self.read(one.path, child, one.depth + 1, again=True)
+            self.leaves[0] = structs.replace(self.leaves[0], protection=protection, size=before.size, sha256=before.sha256)
         else:
-            reason = join_reasons(GIVEN_AWAY, fault)
+            reason = join_reasons(GIVEN_AWAY, opened.fault)
             self.leaves.append(structs.replace(before, state=LeafState.SUSPECT, reason=reason, protection=protection, container=True))
-            for inner in opened:
-                self.read(f"{one.path}/{_clean(inner.name)}", inner, one.depth + 1)
+            for inner in content:
+                self.read(f"{one.path}/{clean(inner.name)}", inner, one.depth + 1)
         after[at : at + 1] = self.leaves
+        for place, leaf in enumerate(after[:at]):
+            # What was as well protected as its members is so no longer.
+            if leaf.container and leaf.protection.state is ProtectionState.STRONG and one.path.startswith(leaf.path + "/"):
+                after[place] = structs.replace(leaf, protection=structs.replace(protection, scheme=leaf.protection.scheme))
         self.leaves = after
 
     def _recognise(self) -> None:
-        """The words in all pictures, at the leaves that they stand for."""
+        """The words in all pictures that wait, at the leaves that they stand for."""
+        scanned, self._scanned = self._scanned, []
         places = {leaf.path: place for place, leaf in enumerate(self.leaves)}
-        results = recognition.recognise([scans for _, _, scans in self._scanned], self._budget)
-        for (path, attached, _), result in zip(self._scanned, results, strict=True):
+        results = recognition.recognise([scans for _, _, scans in scanned], self._budget)
+        for (path, attached, _), result in zip(scanned, results, strict=True):
             self._scan(path, result.segments, {}, attached=attached)
             if self._want_text and result.segments:
                 self.texts.append((path, "\n".join(segment.text for segment in result.segments)))
@@ -296,11 +304,11 @@ class _Walk:
         except ToolFault:
             raise
         except Exception as error:
-            return _failed(error), sniffed
+            return failed(error), sniffed
         total: Found | None = None
         for kind in sniffed.kinds:
             found = self._one(kind, piece)
-            total = found if total is None else _join(total, found)
+            total = found if total is None else join(total, found)
         assert total is not None
         if len(sniffed.kinds) > 1 and not _HARMLESS_PAIRS.issuperset(sniffed.kinds):
             total = replace(total, state=LeafState.SUSPECT, reason=join_reasons("ambiguous: it is of more than one type", total.reason))
@@ -314,11 +322,16 @@ class _Walk:
         except ToolFault:
             raise
         except Exception as error:
-            return _failed(error)
+            return failed(error)
 
     def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool) -> None:
         if segments:
-            self._said.extend(segment.text for segment in segments)
+            for segment in segments:
+                if segment.zone is Zone.FILE_NAME:
+                    self._names.append(segment.text)
+                else:
+                    near = not attached or segment.zone is Zone.PROPERTY
+                    (self._near if near else self._far).append(segment.text)
             self.findings.extend(markings.scan(segments, path, self._scheme, self.observer, attached=attached))
         if properties:
             self.findings.extend(labels.property_findings(properties, path, self._scheme))
@@ -334,54 +347,3 @@ class _Walk:
 
 
 _HARMLESS_PAIRS = frozenset(("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "calendar", "drawing"))
-
-
-def _clean(name: str) -> str:
-    """*name* as it may stand in a path of leaves: no control or invisible characters, not endless."""
-    clean = "".join(character if character.isprintable() else "\ufffd" for character in name[:_NAME])
-    return clean or "unnamed"
-
-
-def _failed(error: Exception) -> Found:
-    match error:
-        case OverLimit():
-            reason = f"over a limit: {error}"
-        case Unreadable():
-            reason = str(error)
-        case MemoryError():
-            reason = "over a limit: it needs too much memory"
-        case RecursionError():
-            reason = "over a limit: it is nested too deep"
-        case OSError():
-            reason = "it is broken"  # the library for compound files says so in this way
-        case _:
-            reason = f"could not be read: {type(error).__name__}"
-    return Found(state=LeafState.SUSPECT, reason=reason)
-
-
-def _join(first: Found, second: Found) -> Found:
-    protection = max(first.protection, second.protection, key=lambda one: _RANK[one.state])
-    return Found(
-        first.segments + second.segments,
-        first.children + second.children,
-        worst(first.state, second.state),
-        join_reasons(first.reason, second.reason),
-        protection,
-        {**first.properties, **second.properties},
-        first.container or second.container,
-        first.media_type or second.media_type,
-        first.links + second.links,
-        first.is_signature and second.is_signature,
-        first.lock or second.lock,
-        first.scans + second.scans,
-        tuple(dict.fromkeys(first.active + second.active)),
-    )
-
-
-def _of_container(found: Found, members: list[Leaf]) -> Protection:
-    """A container without text of its own is as well protected as its worst member."""
-    if found.protection.state is ProtectionState.NONE and found.container and not found.segments and members:
-        full = [member for member in members if member.size]
-        if full and all(member.protection.state is ProtectionState.STRONG for member in full):
-            return structs.replace(full[0].protection, reason="everything in it is encrypted")
-    return found.protection

@@ -1,0 +1,114 @@
+"""Which passwords are tried on which locks, in which order, and when it is enough.
+
+What it is: ``Locked`` (a leaf that a secret closes), ``Opened`` (what came of one) and ``Trial``, which keeps account of the tries
+of one message over all its rounds.
+Who calls it: ``content.walk``, when everything else was read.
+Must never: let the clock decide what is tried (each try counts what its lock says it costs, so that the same message always gets the
+same verdict); keep, log or return a password.
+Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.content.base import Budget, Child, Lock, ToolFault
+from gateway.content.joining import failed
+
+SHARE = 0.4
+"""Part of a message's processor time that may go into tries."""
+CHEAPEST = 0.0002
+"""Seconds that a try counts at least."""
+_RESERVE = 1.0  # seconds of processor time that are left for reading what opened
+_MOST_TRIES = 20_000
+
+
+@dataclass(slots=True, eq=False)
+class Locked:
+    """A leaf that a secret closes, and what was tried on it."""
+
+    path: str
+    depth: int
+    child: Child
+    lock: Lock
+    tried: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def container(self) -> str:
+        """What it is a member of."""
+        return self.path.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A lock that a password of the message opened; *fault* when what is behind it cannot be read."""
+
+    locked: Locked
+    content: bytes | tuple[Child, ...] = ()
+    fault: str = ""
+
+
+class Trial:
+    """The account of one message's tries."""
+
+    __slots__ = ("_credit", "_fits", "_tries")
+
+    def __init__(self, budget: Budget) -> None:
+        self._credit = budget.limits.inspect_cpu * SHARE
+        self._tries = _MOST_TRIES
+        self._fits: dict[str, None] = {}
+        """What opened something is tried first on everything else."""
+
+    def run(self, locked: Sequence[Locked], candidates: Sequence[str], budget: Budget) -> tuple[Opened, ...]:
+        """What opens. Raises ToolFault.
+
+        Members of one container mostly have one password. So the cheapest lock of each container is asked for every candidate before
+        its second one is asked at all; what opens one is tried on all others at once.
+        """
+        opened: list[Opened] = []
+        waiting = sorted(locked, key=lambda one: one.lock.seconds)
+        for password in tuple(self._fits):
+            waiting = self._on_all(waiting, password, budget, opened)
+        tier: dict[str, int] = {}
+        ranked: list[tuple[int, Locked]] = []
+        for one in waiting:
+            # Parts of the message itself have nothing in common.
+            place = one.container or one.path
+            tier[place] = tier.get(place, -1) + 1
+            ranked.append((tier[place], one))
+        for _, group in itertools.groupby(sorted(ranked, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+            members = [one for _, one in group]
+            for password in candidates:
+                for one in members:
+                    if one in waiting and self._try(one, password, budget, opened):
+                        waiting.remove(one)
+                        self._fits.setdefault(password)
+                        waiting = self._on_all(waiting, password, budget, opened)
+        return tuple(opened)
+
+    def _on_all(self, waiting: list[Locked], password: str, budget: Budget, opened: list[Opened]) -> list[Locked]:
+        return [one for one in waiting if not self._try(one, password, budget, opened)]
+
+    def _try(self, one: Locked, password: str, budget: Budget, opened: list[Opened]) -> bool:
+        """Whether *password* fits on *one*, which then stands in *opened*. Too dear a try is none."""
+        cost = max(one.lock.seconds, CHEAPEST)
+        if password in one.tried or cost > self._credit or not self._tries:
+            return False
+        if budget.seconds_left < cost + _RESERVE:
+            return False  # a machine so slow that the account does not hold: the limit of time does
+        one.tried.add(password)
+        self._credit -= cost
+        self._tries -= 1
+        try:
+            content = one.lock.open(password, budget)
+        except ToolFault:
+            raise
+        except Exception as error:
+            opened.append(Opened(one, (), failed(error).reason))
+            return True
+        if content is None:
+            return False
+        opened.append(Opened(one, content))
+        return True
