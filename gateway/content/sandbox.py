@@ -1,7 +1,7 @@
-"""What an inspection worker gives away before it meets hostile octets.
+"""What an inspection worker, or a program beside it, gives away before it meets hostile octets.
 
 What it is: resource limits, no_new_privs, a seccomp filter and landlock, by ctypes; ``describe`` says what this machine has.
-Who calls it: ``content.service`` in each worker; ``gateway check`` calls ``describe``.
+Who calls it: ``content.service`` in each worker, ``content.confined`` for each program; ``gateway check`` calls ``describe``.
 Must never: fail open silently: what the machine lacks stands in ``describe``. Everything must be imported before ``enter``.
 Sources: prctl(2), seccomp(2), landlock(7), setrlimit(2); design.md section 2; hostile-inputs catalogue 4.6.
 """
@@ -15,13 +15,17 @@ import os
 import platform
 import resource
 import signal
+import stat
 import struct
+from collections.abc import Mapping
 
 from gateway.content import syscalls
 
 _PDEATHSIG, _DUMPABLE, _SECCOMP, _NO_NEW_PRIVS = 1, 4, 22, 38
 _MODE_FILTER = 2
-_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+_PATH_BENEATH = 1
+_EXECUTE, _READ_FILE, _READ_FOLDER = 1, 4, 8
 _LANDLOCK_FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
 _LANDLOCK_FILES_NEWEST = 0xFFFF  # from version 5 on: IOCTL_DEV
 _FILES_OPEN = 64
@@ -82,8 +86,31 @@ def enter(memory: int) -> None:
     _limit(resource.RLIMIT_NOFILE, _FILES_OPEN)
     _prctl(_DUMPABLE, 0)
     _prctl(_NO_NEW_PRIVS, 1)
-    _landlock()
-    _seccomp()
+    _landlock({})
+    architecture = syscalls.ARCHITECTURES.get(platform.machine())
+    if architecture is not None:
+        _seccomp(program(architecture))
+
+
+def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, ...], memory: int, seconds: float) -> None:
+    """What a program gives away between fork and exec: it may run and read these files and folders, and use *memory* octets and
+    *seconds* of processor time, for good. It is a session of its own and ends with *parent*, which forked it.
+
+    Raises SandboxError when a layer that the machine has cannot be put on.
+    """
+    os.setsid()
+    die_with(parent)
+    _limit(resource.RLIMIT_AS, memory)
+    _limit(resource.RLIMIT_CPU, int(seconds) + 1)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _FILES_OPEN)
+    _limit(resource.RLIMIT_NPROC, 0)  # of use where there is no seccomp; the administrator's user is exempt
+    _prctl(_NO_NEW_PRIVS, 1)
+    _landlock({**dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), **dict.fromkeys(runnable, _READ_FILE | _EXECUTE)})
+    architecture = syscalls.ARCHITECTURES.get(platform.machine())
+    if architecture is not None:
+        _seccomp(program(architecture, for_program=True))
 
 
 def allow_processor_time(seconds: float) -> None:
@@ -120,8 +147,8 @@ def _prctl(option: int, value: int) -> None:
         raise SandboxError(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
 
 
-def _landlock() -> None:
-    """No rule at all: nothing on any file system can be opened, made or changed; no TCP, no signals outwards."""
+def _landlock(allowed: Mapping[str, int]) -> None:
+    """Nothing on any file system can be opened, made or changed but what *allowed* names (path: rights); no TCP, no signals outwards."""
     version = landlock_version()
     if not version:
         return
@@ -133,17 +160,31 @@ def _landlock() -> None:
     if ruleset < 0:
         raise SandboxError(f"landlock: {os.strerror(ctypes.get_errno())}")
     try:
+        for path, rights in allowed.items():
+            _allow(ruleset, path, rights)
         if _libc.syscall(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0)):
             raise SandboxError(f"landlock: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(ruleset)
 
 
-def _seccomp() -> None:
-    architecture = syscalls.ARCHITECTURES.get(platform.machine())
-    if architecture is None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    """A path that is not there needs no right."""
+    try:
+        file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
         return
-    code = program(architecture)
+    try:
+        if not stat.S_ISDIR(os.fstat(file).st_mode):
+            rights &= ~_READ_FOLDER
+        rule = struct.pack("=Qi", rights, file)
+        if _libc.syscall(_LANDLOCK_ADD, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint(0)):
+            raise SandboxError(f"landlock: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(file)
+
+
+def _seccomp(code: bytes) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     holder = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_char_p))
     if _libc.prctl(_SECCOMP, _MODE_FILTER, ctypes.addressof(holder), 0, 0):
@@ -157,8 +198,11 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _CLONE_THREAD = 0x00010000
 
 
-def program(architecture: syscalls.Architecture) -> bytes:
-    """The filter as BPF code: other architectures and the x32 calls kill, the calls of the table fail, all others pass."""
+def program(architecture: syscalls.Architecture, *, for_program: bool = False) -> bytes:
+    """The filter as BPF code: other architectures and the x32 calls kill, the calls of the table fail, all others pass.
+
+    *for_program*: for one that is started by execve, which is allowed then, as is to open files; it starts no thread either.
+    """
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture.audit),
@@ -167,14 +211,14 @@ def program(architecture: syscalls.Architecture) -> bytes:
     ]
     if architecture.x32:
         code += [(_JUMP_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)]
-    for number in architecture.refused:
+    for number in architecture.refused_to_programs if for_program else architecture.refused:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
     for number in architecture.missing:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _MISSING)]
     code += [
         (_JUMP_EQUAL, 0, 3, architecture.clone),  # threads may start, processes may not
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_JUMP_SET, 1, 0, _CLONE_THREAD),
+        (_JUMP_SET, 0 if for_program else 1, 0, _CLONE_THREAD),
         (_RETURN, 0, 0, _REFUSE),
         (_RETURN, 0, 0, _ALLOW),
     ]

@@ -1,7 +1,7 @@
 """The system calls that an inspection worker has no use for, by name and by number.
 
 What it is: a table for x86-64 and for the generic numbering that aarch64 uses.
-Who calls it: ``content.sandbox``.
+Who calls it: ``content.sandbox``, for workers and for the programs beside them.
 Must never: name a call that glibc, Python or a parser needs after start (open files stay readable; new ones cannot be had).
 Sources: Linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, include/uapi/linux/audit.h.
 """
@@ -45,6 +45,8 @@ _GENERIC = {
     "renameat2": 276, "memfd_create": 279, "bpf": 280, "execveat": 281, "userfaultfd": 282, "kexec_file_load": 294,
 }  # fmt: skip
 _CLONE3 = 435
+_OF_PROGRAMS = frozenset(("open", "openat", "execve"))
+"""What a program needs to start and to read its own files; which files these are is landlock's to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,18 @@ class Architecture:
     clone: int
     refused: tuple[int, ...]
     missing: tuple[int, ...]
+    refused_to_programs: tuple[int, ...] = ()
+    """The same for a program that is started outside of the workers: it may start, and open files, and nothing else."""
+
+
+def _of(audit: int, x32: bool, clone: int, table: dict[str, int]) -> Architecture:
+    refused = {**table, **_NEW}
+    to_programs = (number for name, number in refused.items() if name not in _OF_PROGRAMS)
+    return Architecture(audit, x32, clone, tuple(sorted(refused.values())), (_CLONE3,), tuple(sorted(to_programs)))
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, True, 56, tuple(sorted({**_X86_64, **_NEW}.values())), (_CLONE3,)),
-    "aarch64": Architecture(0xC00000B7, False, 220, tuple(sorted({**_GENERIC, **_NEW}.values())), (_CLONE3,)),
+    "x86_64": _of(0xC000003E, True, 56, _X86_64),
+    "aarch64": _of(0xC00000B7, False, 220, _GENERIC),
 }
 """By ``platform.machine()``."""
