@@ -10,6 +10,7 @@ Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; 
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,17 @@ class Picture:
     """Dots to the inch; 0 where unknown."""
 
 
+class Look(enum.StrEnum):
+    """How a picture is looked at."""
+
+    PAGE = "page"
+    """Columns, pictures and tables are told apart."""
+    BLOCK = "block"
+    """One block of lines: a strip of a page."""
+    TURN = "turn"
+    """Only which side is up: ``Words.turn``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """What the recognition of one picture gave."""
@@ -58,6 +70,12 @@ class Words:
     """Mean of the words' confidence, 0 to 100; 0 where no word was found."""
     count: int = 0
     """Words."""
+    doubtful: str = ""
+    """Lines that were recognised with so little confidence that they prove nothing; not in *text*."""
+    turn: int = 0
+    """Degrees, clockwise, by which the picture must be turned to stand upright."""
+    waited: float = 0.0
+    """Seconds before a lane was free: the work of other messages."""
 
 
 class Tools(Protocol):
@@ -70,6 +88,18 @@ class Tools(Protocol):
     @property
     def unpacks_rar(self) -> bool:
         """Whether there is a program that unpacks RAR archives."""
+
+    @property
+    def lanes(self) -> int:
+        """Pictures that are read at the same time, at most."""
+
+    def begin(self, picture: Picture, seconds: float, look: Look = Look.PAGE) -> int:
+        """Has *picture* read within *seconds* of wall clock; returns the number of the job. Raises ToolFault."""
+
+    def next(self) -> tuple[int, Words | Unreadable]:
+        """Number and outcome of the job that ends first, once for each ``begin``. OverLimit: the seconds were too few; Unreadable: the
+        program failed on it. Raises ToolFault when it could not be asked, and when there is no job.
+        """
 
     def words(self, picture: Picture, seconds: float) -> Words:
         """The words in *picture*, within *seconds* of wall clock. Raises OverLimit when that is too short, Unreadable when the
