@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.levels import Level
+from gateway.levels import Level, highest
 from gateway.protection import UNPROTECTED, Protection
 
 
@@ -152,6 +152,44 @@ class Authentication(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Thread(msgspec.Struct, frozen=True):
+    """What a message answers, forwards or quotes, and what later ones may quote of it. Hashes, never words."""
+
+    is_reply: bool = False
+    """It answers, forwards, encloses or quotes something."""
+    references: tuple[str, ...] = ()
+    """Message-IDs of what it answers, forwards or encloses, without brackets."""
+    quotes: tuple[bytes, ...] = ()
+    """Fingerprints of all its passages; of a reply only."""
+    passages: tuple[tuple[Level, bytes], ...] = ()
+    """Level and fingerprint of the passages that it is marked for itself, from RESTRICTED on."""
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What is remembered of earlier mail that a message answers or quotes. None: nothing."""
+
+    thread: Level | None = None
+    """The highest level of the messages that it answers, forwards or encloses."""
+    passage: Level | None = None
+    """The highest level of the marked passages that it holds."""
+
+    @property
+    def level(self) -> Level | None:
+        """The higher of the two."""
+        return highest((self.thread, self.passage))
+
+
+class Memo(msgspec.Struct, frozen=True):
+    """What is to be remembered of a message."""
+
+    level: Level
+    """Of its Message-ID: its own level, or that of its thread."""
+    message_id: str = ""
+    """Without brackets."""
+    passages: tuple[tuple[Level, bytes], ...] = ()
+    """See ``Thread``."""
+
+
 class Inspection(msgspec.Struct, frozen=True):
     """Everything inspection says about one message; *sha256* is of the bytes that were inspected."""
 
@@ -167,6 +205,8 @@ class Inspection(msgspec.Struct, frozen=True):
     """What was checked of strangers' mail."""
     observations: tuple[Observation, ...] = ()
     """What the text holds besides markings."""
+    thread: Thread | None = None
+    """None for mail that neither answers or quotes anything nor is marked."""
 
 
 class Classification(msgspec.Struct, frozen=True):
@@ -286,6 +326,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """The typed facts snapshot, without any text of the message."""
     recipient_facts: tuple[dict[str, object], ...] = ()
     """The same for each recipient, in order."""
+    memo: Memo | None = None
+    """What the memory of threads is to keep of it."""
 
 
 def merge(dispositions: Iterable[tuple[Disposition, bool]]) -> Disposition:

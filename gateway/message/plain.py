@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.config import Limits
-from gateway.message import labels
+from gateway.message import labels, thread_fields
 from gateway.message.encoded import decode_words
 from gateway.message.entity import IDENTITY, describe
 from gateway.message.headers import read
@@ -69,7 +69,8 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
         findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme, observer)
     leaf = Leaf("1", "", "text/plain", len(body), LeafState.INSPECTED, is_attachment=False)
     texts = (("1", text),) if want_text else ()
-    return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result())
+    thread = observer.thread(thread_fields.references(fields.items), findings, (leaf,))
+    return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result(), thread)
 
 
 def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme, observer: Observer | None = None) -> tuple[Finding, ...]:

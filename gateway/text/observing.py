@@ -10,16 +10,17 @@ Sources: india.md rules R15, R17, R19, R23, R30, R32, R34; contract.md, ``explai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateway import address
-from gateway.text import file_numbers, identifiers, links
+from gateway.levels import Level, highest
+from gateway.text import file_numbers, identifiers, links, passages
 from gateway.text.normalise import Normal, encode, normalise
 from gateway.text.regions import Regions
 from gateway.text.scheme import Scheme
 from gateway.text.topics import FILE, LINK, NEEDED, TERM, Term, may_be_enough, points
 from gateway.text.zones import Layout
-from gateway.verdict import Observation, Zone
+from gateway.verdict import Confidence, Finding, Leaf, Observation, Thread, Zone
 
 MOST = 50
 """Observations of one message."""
@@ -31,6 +32,8 @@ _ADDRESS = re.compile(rf"(?<=[\w.+\-'\"])@(?P<domain>{_LABEL}(?:\.{_LABEL}){{1,8
 _RANK = ("aadhaar", "pan", "passport", "bank-account", "card", "active", "topic", "link", "address", "file-number")
 _FIXED = {Zone.SUBJECT: "subject", Zone.BODY: ""}
 _SHORT = 10  # characters of a text that can hold nothing of interest
+_MOST_ENCLOSED = 50
+_KEPT = 1_000_000  # characters of texts that are kept until it is known whether their passages matter
 
 
 class Observer:
@@ -45,10 +48,20 @@ class Observer:
         """Path and host of the first."""
         self._counted: dict[tuple[str, str, str], int] = {}
         self._subject: set[Term] = set()
+        self._texts: list[tuple[str, bool, str]] = []
+        """Path, whether it is attached, and folded text, until ``thread`` is asked."""
+        self._room = _KEPT
+        self._answers = False
+        self._enclosed: list[str] = []
 
     def look(self, normal: Normal, zone: Zone, path: str, *, attached: bool, layout: Layout | None = None) -> None:
         """Looks through one text of the leaf *path*; *layout* is its layout where somebody has it already."""
         text = normal.text
+        if zone is Zone.SUBJECT:
+            self._answers = self._answers or passages.is_reply(text)
+        elif zone is Zone.BODY and len(text) <= self._room:
+            self._room -= len(text)
+            self._texts.append((path, attached, text))
         if len(text) < _SHORT:
             return
         data = encode(text)
@@ -82,6 +95,41 @@ class Observer:
     def note(self, kind: str, name: str, path: str, *, attached: bool) -> None:
         """Something that a reader of a format saw, once each: active content."""
         self._add(kind, name, "attachment" if attached else "body", path, path)
+
+    def enclose(self, message_id: str) -> None:
+        """A message that is enclosed as such, by its Message-ID."""
+        if len(self._enclosed) < _MOST_ENCLOSED:
+            self._enclosed.append(message_id)
+
+    def thread(self, references: Sequence[str], findings: Iterable[Finding], leaves: Iterable[Leaf]) -> Thread | None:
+        """What the message answers or quotes, and what later ones may quote of it; None where that is nothing.
+
+        *findings* and *leaves* are those of the whole message; *references* the Message-IDs that its own fields name.
+        """
+        named = tuple(dict.fromkeys((*references, *filter(None, self._enclosed))))
+        is_reply = bool(named or self._answers or self._enclosed) or any(passages.quotes(text) for _, _, text in self._texts)
+        levels = _certain(findings)
+        if not is_reply and not levels:
+            return None
+        quotes: dict[bytes, None] = {}
+        for _, _, text in self._texts if is_reply else ():
+            if len(quotes) < passages.MOST_ASKED:
+                quotes.update(dict.fromkeys(passages.fingerprints(text, passages.MOST_ASKED, self._scheme)))
+        said = self._said(levels, {leaf.path for leaf in leaves if not leaf.is_attachment}) if levels else ()
+        return Thread(is_reply, named, tuple(quotes)[: passages.MOST_ASKED], said)
+
+    def _said(self, levels: dict[str, Level], bodies: set[str]) -> tuple[tuple[Level, bytes], ...]:
+        """Level and fingerprint of the marked passages: bodies have the level of the header too, other texts their own only."""
+        outer = levels.get("")
+        marked: dict[bytes, Level] = {}
+        for path, attached, text in self._texts:
+            body = not attached and path in bodies
+            level = highest((outer if body else None, levels.get(path)))
+            if level is not None and len(marked) < passages.MOST_KEPT:
+                own = passages.own(text, self._scheme) if body else text
+                for value in passages.fingerprints(own, passages.MOST_KEPT - len(marked), self._scheme):
+                    marked[value] = max(level, marked.get(value, level))
+        return tuple((level, value) for value, level in marked.items())
 
     def result(self) -> tuple[Observation, ...]:
         """Everything that was seen, the gravest kinds first."""
@@ -162,6 +210,16 @@ class Observer:
             if tier != "government":  # official mail is full of official addresses
                 start = text.rfind(" ", max(0, match.start() - 64), match.start()) + 1
                 self._add("address", tier, places.of(match.start()), text[max(start, match.start() - 64) : match.end()], path, domain)
+
+
+def _certain(findings: Iterable[Finding]) -> dict[str, Level]:
+    """The highest certain level from RESTRICTED on of each leaf; that of the header section stands under the empty path."""
+    found: dict[str, Level] = {}
+    for finding in findings:
+        if finding.confidence is Confidence.CERTAIN and finding.level >= Level.RESTRICTED:
+            path = "" if finding.path.startswith("header:") else finding.path
+            found[path] = max(finding.level, found.get(path, finding.level))
+    return found
 
 
 def _own(place: str) -> str:

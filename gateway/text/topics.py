@@ -27,7 +27,7 @@ _STRONG, _UNVERIFIED, _WEAK = 4, 2, 1
 _GAPS = (" ", "  ", "\n", "\r\n", "-", "\t", ". ", " \n", " \r\n", "_")
 _GAP = r"[\s\-_./]{1,8}"
 _LONGEST = 8  # words of one term
-_TABLES = {"signature": frozenset({"closings"})}
+_TABLES = {"signature": frozenset({"closings"}), "passages": frozenset({"common"})}
 _ROWS = frozenset({"topic", "terms"})
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 TERM, FILE, HOST, LINK = range(4)
@@ -74,6 +74,8 @@ class Topics:
     names: tuple[str, ...]
     closings: tuple[str, ...]
     """Words that close a letter, folded: what follows is its signature."""
+    common: frozenset[str]
+    """Words that stand in every other official letter, folded."""
     _forms: tuple[tuple[int, int, tuple[Term, ...]], ...]
     """Kind, length and terms of each literal of ``_any``."""
     _ascii_forms: tuple[tuple[int, int, tuple[Term, ...]], ...]
@@ -88,7 +90,8 @@ class Topics:
         names = _names(reader)
         terms = _terms(reader, names)
         closings = tuple(fold(text) for text in reader.strings("signature", "closings"))
-        return _compile(tuple(names), terms, closings, hosts)
+        common = frozenset(fold(text) for text in reader.strings("passages", "common"))
+        return _compile(tuple(names), terms, closings, common, hosts)
 
     def search(self, text: str, data: bytes) -> list[tuple[int, int, Term | None]]:
         """Kind, place and term of each hit in the folded *text*, whose UTF-8 form is *data*; in the order of their ends, nearly."""
@@ -185,7 +188,9 @@ def _term(row: Row, field: str, text: str, topic: str, worth: int, seen: set[tup
     return Term(topic, words, worth)
 
 
-def _compile(names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str, ...], hosts: Collection[str]) -> Topics:
+def _compile(
+    names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str, ...], common: frozenset[str], hosts: Collection[str],
+) -> Topics:  # fmt: skip
     literals: dict[str, tuple[int, list[Term]]] = {}
     shapes: dict[Term, _Shape] = {}
     for term in terms:
@@ -204,7 +209,7 @@ def _compile(names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str,
     forms = [(literal, (kind, len(literal), tuple(found))) for literal, (kind, found) in literals.items()]
     ascii_forms = [(literal, form) for literal, form in forms if literal.isascii()]
     return Topics(
-        names, closings,
+        names, closings, common,
         tuple(form for _, form in forms), tuple(form for _, form in ascii_forms),
         _automaton([literal for literal, _ in ascii_forms], Implementation.DFA),
         _automaton([literal for literal, _ in forms], Implementation.ContiguousNFA),
