@@ -332,7 +332,12 @@ class Limits(Section):
     archive_ratio_from: Size = Field(1_000_000, description="Unpacked octets from which the ratio counts.")
     inspect_cpu: Seconds = Field(10.0, description="CPU time of one inspection.")
     inspect_memory: Size = Field(512_000_000, description="Memory of one inspection worker above its start.")
-    inspectors: int = Field(2, ge=1, description="Inspection workers.")
+    inspectors: int = Field(2, ge=1, description="Inspection workers, and programs beside them (recognition of words, RAR) at one time.")
+    ocr_seconds: Seconds = Field(8.0, description="Time for the words in all pictures of a message; 0: pictures are not read.")
+    ocr_languages: tuple[str, ...] = Field(
+        ("eng", "hin"), description="Languages of words in pictures, by the names of tesseract's packs; those that are missing are left out."
+    )
+    ocr_memory: Size = Field(512_000_000, description="Memory of a program beside the inspection workers.")
     pipeline: Seconds = Field(60.0, description="Time from the end of DATA to the decision; later is 451.")
     max_inflight: Size = Field(256_000_000, description="Octets of message bodies in memory in one door process; more waits, then 452.")
     connections: int = Field(500, description="Sessions of one door process.")
