@@ -38,13 +38,15 @@ def test_members_are_read() -> None:
     assert "ministry" in text(found)
 
 
-@pytest.mark.parametrize("name", ["zip-bzip2.zip", "zip-lzma.zip"])
+@pytest.mark.parametrize("name", ["zip-bzip2.zip", "zip-lzma.zip", "zip-deflate64.zip"])
 def test_other_methods_are_read(name: str) -> None:
     assert leaf(sample(name), "long.txt").state is LeafState.INSPECTED
 
 
 def test_a_method_without_reader_is_suspect() -> None:
-    found = leaf(sample("zip-deflate64.zip"), "long.txt")
+    data = zipped(("long.txt", NOTE))
+    other = struct.pack("<H", 97)  # WavPack
+    found = leaf(attached(patched(patched(data, 8, other), central(data) + 10, other), "w.zip"), "long.txt")
     assert found.state is LeafState.SUSPECT
     assert "method" in found.reason
 

@@ -115,8 +115,9 @@ class Tools(Protocol):
 class Lock(Protocol):
     """Something that only a secret opens, and the way to try one. Tried when everything else of the message was read."""
 
-    seconds: float
-    """Processor time that one try takes, about."""
+    @property
+    def seconds(self) -> float:
+        """Processor time that one try takes, about."""
 
     def open(self, password: str, budget: Budget) -> bytes | tuple[Child, ...] | None:
         """None when *password* is wrong; octets that take the place of the piece; or the members of the container, all of them.

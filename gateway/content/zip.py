@@ -11,6 +11,7 @@ from __future__ import annotations
 from gateway.content import zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable
 from gateway.content.zip_directory import Directory, Entry
+from gateway.content.zip_lock import MemberLock
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
@@ -55,7 +56,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
 def _comments(directory: Directory) -> tuple[Segment, ...]:
     """What the archive and its members say of themselves; it stands in the clear in encrypted archives too."""
     said = (directory.comment, *(entry.comment for entry in directory.entries))
-    return tuple(Segment(_decoded(comment), Zone.BODY) for comment in dict.fromkeys(said) if comment)
+    names = tuple(Segment(entry.other_name, Zone.FILE_NAME) for entry in directory.entries if entry.other_name)
+    return names + tuple(Segment(_decoded(comment), Zone.BODY) for comment in dict.fromkeys(said) if comment)
 
 
 def _decoded(comment: bytes) -> str:
@@ -72,4 +74,5 @@ def _member(data: bytes, entry: Entry, budget: Budget) -> Child:
     if plain is not None:
         # Readable, and read; but other readers will ask for a password, so it is not clean either.
         return Child(entry.name, plain, state=LeafState.SUSPECT, reason=protection.reason, protection=protection)
-    return Child(entry.name, size=entry.size, state=_STATE[protection.state], reason=protection.reason, protection=protection)
+    lock = MemberLock(data, entry)
+    return Child(entry.name, size=entry.size, state=_STATE[protection.state], reason=protection.reason, protection=protection, lock=lock)

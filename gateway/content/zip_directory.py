@@ -9,12 +9,11 @@ Sources: PKWARE APPNOTE 6.3.10; CVE-2024-0450 (overlapped entries); hostile-inpu
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import struct
 import zlib
 from dataclasses import dataclass
 
+from gateway.content import zip_methods
 from gateway.content.base import Budget, OverLimit, Unreadable
 
 _EOCD = struct.Struct("<4s4H2LH")
@@ -23,7 +22,6 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _NAME_CAP = 4096
-STORED, DEFLATED, BZIP2, LZMA, AES = 0, 8, 12, 14, 99
 ENCRYPTED, DESCRIPTOR, STRONG_PKWARE, UTF8 = 0x1, 0x8, 0x40, 0x800
 
 
@@ -44,6 +42,10 @@ class Entry:
     mode: int
     """Unix mode, 0 where none was recorded."""
     comment: bytes = b""
+    time: int = 0
+    """Time of day as MS-DOS has it: ZipCrypto repeats its high octet."""
+    other_name: str = ""
+    """The name of the header itself, where the Unicode path record gives another one."""
 
     @property
     def is_folder(self) -> bool:
@@ -70,6 +72,11 @@ def read(data: bytes, budget: Budget) -> Directory:
     """The directory of the zip file *data*. Raises Unreadable when there is none, OverLimit by number of entries or overlap."""
     problems: list[str] = []
     offset, length, count, end, comment = _find_directory(data, problems)
+    shift = 0
+    if data[offset : offset + 4] != b"PK\x01\x02" and length and data[end - length : end - length + 4] == b"PK\x01\x02":
+        # Something was put before the whole archive, and programs find it all the same.
+        shift = end - length - offset
+        offset += shift
     if count > budget.limits.archive_entries:
         raise OverLimit("it holds more entries than the limit")
     entries: list[Entry] = []
@@ -77,7 +84,7 @@ def read(data: bytes, budget: Budget) -> Directory:
     while position < offset + length:
         if len(entries) >= budget.limits.archive_entries:
             raise OverLimit("it holds more entries than the limit")
-        entry, position = _central_entry(data, position, offset, problems)
+        entry, position = _central_entry(data, position, offset, shift, problems)
         entries.append(entry)
     if position != offset + length or len(entries) != count:
         problems.append("its directory does not have the size it states")
@@ -127,16 +134,14 @@ def _find_directory(data: bytes, problems: list[str]) -> tuple[int, int, int, in
         raise Unreadable("its directory lies outside of the file")
     if offset + length != end:
         problems.append("there is data before its first member or after its directory")
-        if data[offset : offset + 4] != b"PK\x01\x02" and count and data[end - length : end - length + 4] == b"PK\x01\x02":
-            raise Unreadable("there is data before its first member")
     return offset, length, count, end, data[at + _EOCD.size :]
 
 
-def _central_entry(data: bytes, position: int, directory: int, problems: list[str]) -> tuple[Entry, int]:
+def _central_entry(data: bytes, position: int, directory: int, shift: int, problems: list[str]) -> tuple[Entry, int]:
     if position + _CENTRAL.size > len(data):
         raise Unreadable("its directory is cut off")
     fields = _CENTRAL.unpack_from(data, position)
-    signature, made, _, flags, method, _, _, crc, packed, size, name_len, extra_len, comment_len, disk, _, attributes, header = fields
+    signature, made, _, flags, method, clock, _, crc, packed, size, name_len, extra_len, comment_len, disk, _, attributes, header = fields
     if signature != b"PK\x01\x02":
         raise Unreadable("its directory is broken")
     start = position + _CENTRAL.size
@@ -149,17 +154,27 @@ def _central_entry(data: bytes, position: int, directory: int, problems: list[st
     size, packed, header = _wide(extra, size, packed, header)
     if disk not in (0, 0xFFFF):
         raise Unreadable("it is one volume of several")
+    header += shift
     begin, local_extra = _local(data, header, directory, (flags, method, crc, packed, size, raw_name), problems)
     name = _name(raw_name, flags, problems)
-    _check_name(name, problems)
+    name, other_name = _unicode_name(raw_name, name, extra, problems)
+    for one in filter(None, (name, other_name)):
+        _check_name(one, problems)
+    if not name:
+        problems.append("a member's name is empty or holds a NUL")
     mode = attributes >> 16 if made >> 8 == 3 else 0
     if mode & 0o170000 not in (0, 0o100000, 0o040000):
         problems.append("it holds a link or a device")
     # The AES record may stand in either header; WinZip writes it in both.
-    whole_extra = extra if b"\x01\x99" in extra else extra + local_extra
+    records = [record for record in (extra_field(extra, 0x9901), extra_field(local_extra, 0x9901)) if record is not None]
+    if len(set(records)) > 1:
+        problems.append("a member has two different AES records")
+    whole_extra = extra if extra_field(extra, 0x9901) is not None else extra + local_extra
     if begin + packed > directory:
         raise Unreadable("a member runs into the directory")
-    return Entry(name, flags, method, crc, packed, size, header, begin, begin + packed, whole_extra, mode, comment), following
+    return Entry(
+        name, flags, method, crc, packed, size, header, begin, begin + packed, whole_extra, mode, comment, clock, other_name
+    ), following
 
 
 def _local(
@@ -221,8 +236,26 @@ def _name(raw: bytes, flags: int, problems: list[str]) -> str:
         return raw.decode("cp437")
 
 
+def _unicode_name(raw: bytes, name: str, extra: bytes, problems: list[str]) -> tuple[str, str]:
+    """The name that the Unicode path record (0x7075) gives, and the header's own where that is another one."""
+    record = extra_field(extra, 0x7075)
+    if record is None or len(record) < 6:
+        return name, ""
+    try:
+        better = record[5:].decode("utf-8")
+    except UnicodeDecodeError:
+        problems.append("a member's name is not what its flag says")
+        return name, ""
+    if better == name:
+        return name, ""
+    # Archivers write it for names that code page 437 cannot hold; then it ends as the other does, and vouches for it.
+    if int.from_bytes(record[1:5], "little") != zlib.crc32(raw) or better.rpartition(".")[2].lower() != name.rpartition(".")[2].lower():
+        problems.append("a member has two different names")
+    return better, name
+
+
 def _check_name(name: str, problems: list[str]) -> None:
-    if "\x00" in name or not name:
+    if "\x00" in name:
         problems.append("a member's name is empty or holds a NUL")
     parts = name.replace("\\", "/").split("/")
     if ".." in parts or name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
@@ -232,22 +265,28 @@ def _check_name(name: str, problems: list[str]) -> None:
 def _check_layout(data: bytes, entries: list[Entry], directory: int, problems: list[str]) -> None:
     """Members lie one after the other without gap or overlap, from the first octet up to the directory."""
     position = 0
+    before: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.header):
         if entry.header < position:
             raise OverLimit("its members overlap")
         gap = data[position : entry.header]
-        if gap and not (position and _is_descriptor(gap)):
-            problems.append("there is data before its first member" if not position else "there is hidden data between its members")
-        position = entry.end
-    if entries and (gap := data[position:directory]) and not _is_descriptor(gap):
+        if gap and not (before is not None and _is_descriptor(gap, before)):
+            problems.append("there is data before its first member" if before is None else "there is hidden data between its members")
+        position, before = entry.end, entry
+    if before is not None and (gap := data[position:directory]) and not _is_descriptor(gap, before):
         problems.append("there is hidden data after its last member")
     if not entries and directory:
         problems.append("there is data but no member")
 
 
-def _is_descriptor(gap: bytes) -> bool:
-    """A data descriptor: CRC and two sizes of 4 or 8 octets, with or without its signature."""
-    return (len(gap) in (16, 24) and gap.startswith(b"PK\x07\x08")) or len(gap) in (12, 20)
+def _is_descriptor(gap: bytes, entry: Entry) -> bool:
+    """The data descriptor of *entry*: CRC and two sizes of 4 or 8 octets, with or without its signature."""
+    words = gap[4:] if len(gap) in (16, 24) and gap.startswith(b"PK\x07\x08") else gap
+    if len(words) not in (12, 20) or not entry.flags & DESCRIPTOR:
+        return False
+    wide = (len(words) - 4) // 2
+    crc, packed, size = (words[:4], words[4 : 4 + wide], words[4 + wide :])
+    return tuple(int.from_bytes(word, "little") for word in (crc, packed, size)) == (entry.crc, entry.packed, entry.size)
 
 
 def unpack(data: bytes, entry: Entry, budget: Budget, *, method: int = -1) -> bytes:
@@ -255,56 +294,4 @@ def unpack(data: bytes, entry: Entry, budget: Budget, *, method: int = -1) -> by
 
     The output is counted while it grows; what the headers say about its size is never believed.
     """
-    packed = memoryview(data)[entry.start : entry.end]
-    method = entry.method if method < 0 else method
-    room = budget.room(entry.packed)
-    if method == STORED:
-        out = bytes(packed)
-        budget.spend_bytes(len(out))
-    elif method in (DEFLATED, BZIP2, LZMA):
-        out = _decompress(method, packed, min(room, entry.size + 1))
-        if len(out) > room:
-            raise OverLimit("a member unpacks to more than the limit")
-        if entry.size > room and len(out) >= room:
-            raise OverLimit("a member unpacks to more than the limit")
-        budget.spend_bytes(len(out))
-    else:
-        raise Unreadable("a member is packed by a method that is not read")
-    if len(out) != entry.size or zlib.crc32(out) != entry.crc:
-        raise Unreadable("a member is damaged: size or checksum is wrong")
-    return out
-
-
-def _decompress(method: int, packed: memoryview, cap: int) -> bytes:
-    """At most *cap* octets (at least one is asked for)."""
-    cap = max(cap, 1)
-    try:
-        if method == DEFLATED:
-            inflater = zlib.decompressobj(-15)
-            out = inflater.decompress(packed, cap)
-            if inflater.eof and inflater.unused_data:
-                raise Unreadable("a member holds data after its end")
-            return out
-        if method == BZIP2:
-            return bz2.BZ2Decompressor().decompress(bytes(packed), cap)
-        return _lzma(bytes(packed), cap)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-        raise Unreadable("a member is damaged and cannot be unpacked") from None
-
-
-def _lzma(packed: bytes, cap: int) -> bytes:
-    if len(packed) < 9 or packed[2:4] != b"\x05\x00":
-        raise Unreadable("a member is damaged and cannot be unpacked")
-    properties, dictionary = packed[4], int.from_bytes(packed[5:9], "little")
-    if properties >= 225 or dictionary > 64 << 20:
-        raise OverLimit("a member needs more memory to unpack than the limit")
-    filters = [
-        {
-            "id": lzma.FILTER_LZMA1,
-            "dict_size": max(dictionary, 4096),
-            "lc": properties % 9,
-            "lp": properties // 9 % 5,
-            "pb": properties // 45,
-        }
-    ]
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters).decompress(packed[9:], cap)
+    return zip_methods.unpack(data[entry.start : entry.end], entry.method if method < 0 else method, entry.size, entry.crc, budget)
