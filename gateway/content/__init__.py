@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.config import Limits
-from gateway.content import calendar, cms, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, pgp, text_plain, unread, zip
+from gateway.content import calendar, cms, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, pgp, rtf, text_plain, unread, zip
 from gateway.content.base import Extractor, Tools
 from gateway.content.walk import read_message
 from gateway.message import plain
@@ -29,6 +29,7 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "xml": html.extract_xml,
     "drawing": html.extract_drawing,
     "mail": eml.extract,
+    "rtf": rtf.extract,
     "pdf": pdf.extract,
     "ooxml": ooxml.extract,
     "ooxml-encrypted": ooxml_protection.extract,
@@ -41,7 +42,6 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     # without a reader: never clean
     "ole2": ole.extract,
     "odf": odf.extract,
-    "rtf": unread.suspect("an RTF document"),
     "document": unread.suspect("a document or data file"),
     "postscript": unread.suspect("a PostScript file"),
     "tnef": unread.suspect("a winmail.dat file"),
