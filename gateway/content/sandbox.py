@@ -98,6 +98,17 @@ def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, .
 
     Raises SandboxError when a layer that the machine has cannot be put on.
     """
+    enter_fence(parent, memory, seconds)
+    _limit(resource.RLIMIT_NPROC, 0)  # of use where there is no seccomp; the administrator's user is exempt
+    _prctl(_NO_NEW_PRIVS, 1)
+    _landlock({**dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), **dict.fromkeys(runnable, _READ_FILE | _EXECUTE)})
+    architecture = syscalls.ARCHITECTURES.get(platform.machine())
+    if architecture is not None:
+        _seccomp(program(architecture, for_program=True))
+
+
+def enter_fence(parent: int, memory: int, seconds: float) -> None:
+    """The same for a program behind bubblewrap, which needs the other rights until it has built its walls."""
     os.setsid()
     die_with(parent)
     _limit(resource.RLIMIT_AS, memory)
@@ -105,12 +116,6 @@ def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, .
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _FILES_OPEN)
-    _limit(resource.RLIMIT_NPROC, 0)  # of use where there is no seccomp; the administrator's user is exempt
-    _prctl(_NO_NEW_PRIVS, 1)
-    _landlock({**dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), **dict.fromkeys(runnable, _READ_FILE | _EXECUTE)})
-    architecture = syscalls.ARCHITECTURES.get(platform.machine())
-    if architecture is not None:
-        _seccomp(program(architecture, for_program=True))
 
 
 def allow_processor_time(seconds: float) -> None:
