@@ -27,10 +27,13 @@ CERTAIN, PROBABLE, POSSIBLE = Confidence.CERTAIN, Confidence.PROBABLE, Confidenc
 _M1_WIDTH = 60
 _SHORT = 100
 _LONG = 400
+_MOST_TAGS = 5
 _PROSE = 40  # a line at least this long, without an end sign, goes on in the next
-_FIELD = re.compile(r"\s*(?::+|\|+|//+)\s*|\s+[-\u2010-\u2015]+\s+|\s*[\u2013-\u2015]+\s*|[-\u2010-\u2015]{2,}")
+_FIELD = re.compile(r"\s*(?::+|\|+|//+|\t+)\s*|\s+[-\u2010-\u2015]+\s+|\s*[\u2013-\u2015]+\s*|[-\u2010-\u2015]{2,}")
 _CELL_END = re.compile(r"[|\t;]|\s{3,}|\.\s")
-_KEY_SIGNS = frozenset(":=-|\u2010\u2011\u2012\u2013\u2014")
+_CELL = re.compile(r"[|\t]+")
+TAGS = re.compile(r"\s*\[[^\[\]]{1,40}\]\s*")
+"""A tag that gateways and mailing lists put before a subject ("[EXTERNAL]")."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">", "【": "】", "«": "»"}
 
 
@@ -69,7 +72,7 @@ def alone(line: Line, scheme: Scheme) -> bool:
 
 def whole_line(line: Line, confidence: Confidence, detector: str = "line") -> Iterator[Draft]:
     """The drafts of a line that is only terms: one level is what it is, two levels are a choice, so the higher is probable."""
-    sure = [hit for hit in line.hits if hit.term.verified and not hit.digits]
+    sure = [hit for hit in line.hits if hit.term.verified and not hit.altered]
     levels = {hit.term.level for hit in sure}
     end = line.hits[-1].end
     if len(levels) > 1:
@@ -77,7 +80,7 @@ def whole_line(line: Line, confidence: Confidence, detector: str = "line") -> It
         yield Draft(top, min_confidence(confidence, PROBABLE), detector)
     elif levels:
         yield Draft(sure[0], confidence, detector, end=end if len(line.hits) == len(sure) else 0)
-    rest = [hit for hit in line.hits if not (hit.term.verified and not hit.digits)]
+    rest = [hit for hit in line.hits if not (hit.term.verified and not hit.altered)]
     if rest:
         top = max(rest, key=lambda hit: hit.term.level)
         if not levels or top.term.level > max(levels):
@@ -131,14 +134,35 @@ def control_block(context: Context, line: Line, hit: Hit) -> Draft | None:
     """M3: *hit* is the value behind a key on its line, or the only thing below a line that is a key."""
     scheme = context.scheme
     before = line.before(hit)
-    if before.rstrip(" \t*_\"'([")[-1:] in _KEY_SIGNS or before[-2:] in ("  ", "s ") or "\t" in before[-3:]:
+    if not (before[-1:] == " " and before[-2:-1].isalpha() and before[-4:] != " is "):  # prose
         match = scheme.key_end.search(before)
         if match is not None:
             return Draft(hit, _value(context, line, hit, quoted='"' in match[0] or "'" in match[0]), "control-block", Zone.CONTROL_BLOCK)
     if line.hits[0] is hit and scheme.key_line.match(context.layout.key_before(line)) and alone(line, scheme):
         confidence = PROBABLE if context.shape(hit) is Shape.LOWER else CERTAIN
         return Draft(hit, confidence, "control-block", Zone.CONTROL_BLOCK)
+    if ("\t" in line.text or "|" in line.text) and _in_column(context, line, hit):
+        confidence = PROBABLE if context.shape(hit) is Shape.LOWER else CERTAIN
+        return Draft(hit, confidence, "control-block", Zone.CONTROL_BLOCK)
     return None
+
+
+def _in_column(context: Context, line: Line, hit: Hit) -> bool:
+    """Whether *hit* fills a cell of a row of a table below a cell that is only a key."""
+    if len(line.text) > _LONG:
+        return False
+    above = context.layout.row_above(line)
+    if "\t" not in above and "|" not in above:
+        return False
+    place = line.start
+    cells = _CELL.split(line.text.strip())
+    titles = _CELL.split(above)
+    if len(cells) != len(titles):
+        return False
+    place += len(line.text) - len(line.text.lstrip())
+    number = len(_CELL.findall(line.text.lstrip()[: max(0, hit.start - place)]))
+    words = " ".join(hit.term.words)
+    return number < len(cells) and " ".join(tokens(cells[number])) == words and context.scheme.key_line.match(titles[number]) is not None
 
 
 def _value(context: Context, line: Line, hit: Hit, *, quoted: bool) -> Confidence:
@@ -223,8 +247,14 @@ def body_line(context: Context, line: Line, zone: Zone, *, first: bool) -> Itera
             if word.start >= start:
                 yield from body_line(context, Line(start, end, context.layout.text[start:end], (word,)), zone, first=False)
                 return
+    named = scheme.subject_key.match(line.text)
     for hit in line.hits:
-        draft = _in_line(context, line, hit, first=first)
+        draft = None
+        if named is not None and len(line.text) <= _LONG and hit.start >= line.start + named.end():
+            draft = _in_subject(context, line, hit, line.start + named.end(), shouted=_shouted(context, line))
+            if draft is not None:
+                draft = Draft(hit, min_confidence(draft.confidence, PROBABLE), draft.detector, draft.zone)
+        draft = draft or _in_line(context, line, hit, first=first)
         if draft is not None:
             yield draft
 
@@ -294,6 +324,12 @@ def subject(context: Context, line: Line) -> Iterator[Draft]:
     scheme = context.scheme
     reply = scheme.reply_prefix.match(line.text)
     start = line.start + (reply.end() if reply else 0)
+    for _ in range(_MOST_TAGS):
+        tag = TAGS.match(line.text, start - line.start)
+        if tag is None or (line.hits and line.hits[0].start < line.start + tag.end()):
+            break
+        again = scheme.reply_prefix.match(line.text[tag.end() :])
+        start = line.start + tag.end() + (again.end() if again else 0)
     base = line.part(start, line.end, keyed=False)
     if base.hits and alone(base, scheme):
         form = context.shape(base.hits[0])

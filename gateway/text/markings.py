@@ -11,12 +11,12 @@ Offsets count characters as if the texts of all segments were joined by one char
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from gateway.levels import Level
+from gateway.text import short_forms
 from gateway.text.judgement import CERTAIN, POSSIBLE, PROBABLE, Context, Draft, alone, body_line, min_confidence, subject
 from gateway.text.matcher import Hit
 from gateway.text.negatives import policy_text
@@ -31,8 +31,6 @@ __all__ = ["Scheme", "Segment", "scan"]
 
 _EVIDENCE = 200  # characters of the original words that a Finding carries
 _ALIKE = 3  # findings of one level, zone, detector and confidence that a leaf reports
-_EDGE = 48  # characters at each end of a text in which a short form may stand
-_SHORT_FORM = re.compile(r"\s*(?:\[([A-Z]{1,6})\]|\(([A-Z]{1,6})\)|//\s?([A-Z]{1,6})\s?//)")
 _LONGEST_SUBJECT = 1000  # beyond it a subject is read as running text
 _LONGEST_NAME = 1000
 _REPEATS = 100  # hits of a segment that are judged even when their level is certain already
@@ -88,7 +86,7 @@ def scan(
             layout = Layout(normal.text, scheme) if hits else None
             if layout is not None:
                 found.extend(_judge(segment, Context(normal, layout, scheme), hits, base))
-            findings.extend(_short_forms(segment, path, scheme, base))
+            findings.extend(short_forms.find(segment.text, segment.zone, path, scheme, base))
             if observer is not None:
                 observer.look(normal, segment.zone, path, attached=attached, layout=layout)
         base += len(segment.text) + 1
@@ -212,7 +210,7 @@ def _findings(found: list[_Found], path: str) -> list[Finding]:
         confidence = draft.confidence
         if item.counts_pages and (item.pages <= 1 or item.page == 0 or len(pages[term.level, item.zone]) > 1):
             confidence = CERTAIN
-        if not term.verified or draft.hit.digits:
+        if not term.verified or draft.hit.altered:
             confidence = min_confidence(confidence, PROBABLE)
         key = (term.level, item.zone, draft.detector, confidence)
         counted[key] = counted.get(key, 0) + 1
@@ -230,37 +228,9 @@ def _findings(found: list[_Found], path: str) -> list[Finding]:
                 language=term.language,
                 confidence=confidence,
                 detector=draft.detector,
-                verified=term.verified and not draft.hit.digits,
+                verified=term.verified and not draft.hit.altered,
                 offset=item.base + normal.source(start),
                 length=normal.source(end - 1) + 1 - normal.source(start),
             )
         )
     return findings
-
-
-def _short_forms(segment: Segment, path: str, scheme: Scheme, base: int) -> Iterator[Finding]:
-    """``[TS]``, ``//S//``, ``RESTD``: as the first or last line of a text, or at the beginning or end of a subject."""
-    text = segment.text
-    head = text[:_EDGE].lstrip().partition("\n")[0].strip()
-    tail = text[-_EDGE:].rstrip().rpartition("\n")[2].strip() if len(text) > _EDGE else ""
-    for part in (head, tail) if tail else (head,):
-        words = part
-        if not part or (len(part) > 10 and segment.zone is not Zone.SUBJECT):
-            continue
-        level = scheme.whole_line.get(part)
-        confidence = PROBABLE
-        if level is None:
-            match = _SHORT_FORM.fullmatch(part) or (_SHORT_FORM.match(part) if segment.zone is Zone.SUBJECT else None)
-            if match is None:
-                continue
-            word = match[1] or match[2] or match[3]
-            level = scheme.bracketed.get(word)
-            if level is None:
-                continue
-            confidence = POSSIBLE if match[2] and len(word) == 1 else PROBABLE
-            words = match[0].strip()
-        zone = segment.zone
-        if zone is Zone.BODY:
-            zone = Zone.BODY_FIRST if part is head else Zone.BODY_LAST
-        place = base + max(0, text.find(words))
-        yield Finding(level, path, zone, words, "", confidence, "short-form", verified=False, offset=place, length=len(words))

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ahocorasick_rs import MATCHKIND_LEFTMOST_LONGEST, BytesAhoCorasick, Implementation
@@ -23,15 +24,45 @@ from gateway.text.normalise import Normal, encode, is_word_char
 from gateway.verdict import Confidence
 
 _GAP = r"[\s\-_.*/|·•\u2010-\u2015]"
-_LETTER_GAP = r"[ \t.\-_*·•|\n\r]"
+_LETTER_GAP = r"[ \t.\-_*·•|\n\r/,=~+:;^#()\[\]{}<>\u2010-\u2015]"
 _BACK = 40  # characters before the last word of a term in which its first words must stand
 _LOW_LINES = 64  # in a row; more are a rule drawn under or before a word
-_SAME = (" ", "  ", "\t", ".", "-", "_", "*", "·", "•", "|", "\n", "\r\n", ". ", " - ")
+_SAME: tuple[str, ...] = (" ", "  ", "\t", ".", "-", "_", "*", "·", "•", "|", "\n", "\r\n", ". ", " - ")
+_SAME += (
+    "/",
+    ",",
+    ", ",
+    "=",
+    "~",
+    "+",
+    ":",
+    "^",
+    "#",
+    "][",
+    "] [",
+    ")(",
+    "><",
+    "\n\n",
+    "\r\n\r\n",
+    " \n",
+    " . ",
+    " / ",
+    "\u2013",
+    "\u2014",
+)
 _BLANKS = (" ", "  ", "   ", "\t")
-_SPLITS = ("-\n", "-\r\n", "\n", "\r\n", " ")
+_BREAKS = ("-\n", "-\r\n", "\n", "\r\n")
+_SPLITS = (*_BREAKS, " ", "- ")
+_INDENTS = (" ", "\t", ">")
+_TAIL = 3  # characters of a word behind a break or digit that the automaton looks for; the rest is compared in the text
+_BROKEN_GAP = r"(?:-?\r?\n[ \t>]{0,40}| |- )"
 _DIGITS = {"a": "4@", "e": "3", "i": "1l|!", "l": "1i|", "o": "0", "s": "5$", "t": "7+"}
+_TURNED = str.maketrans("nudpbq", "unpdqb")  # letters that are another letter upside down
+_E_SIGNS = {"\u094b": "\u093e\u0947", "\u0acb": "\u0abe\u0ac7"}  # the sign of o, typed as the two signs that look like it
+# Vowel signs that stand before their consonant: text taken from a page often has them in the order of sight.
+_BEFORE = frozenset("\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48")
 _KEYED = (":", ": ", ":  ", ":\t", "- ", "= ", "=", "\t")
-_PLAIN, _BROKEN, _SPACED, _DIGITAL, _KEYED_KIND = range(5)
+_PLAIN, _BROKEN, _SPACED, _DIGITAL, _REVERSED, _KEYED_KIND = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +88,8 @@ class Hit(NamedTuple):
     start: int
     end: int
     term: Term
-    digits: bool = False
-    """Written with digits or signs for letters ("C0NFIDENTIAL")."""
+    altered: bool = False
+    """Written with digits or signs for letters ("C0NFIDENTIAL"), backwards or upside down."""
 
 
 def _clusters(word: str) -> list[str]:
@@ -74,18 +105,27 @@ def _clusters(word: str) -> list[str]:
 
 
 def _digit_forms(word: str) -> Iterator[str]:
-    for letter, digits in _DIGITS.items():
-        places = [i for i, char in enumerate(word) if char == letter]
-        for digit in digits:
-            for place in places:
-                yield word[:place] + digit + word[place + 1 :]
-            if len(places) > 1:
-                yield word.replace(letter, digit)
-    yield "".join(_DIGITS.get(char, char)[0] for char in word)
+    """*word* up to a first digit for a letter and a little beyond, with any of the digits there."""
+    for place, letter in enumerate(word):
+        tails = [""]
+        for char in word[place + 1 : place + _TAIL]:
+            tails = [tail + form for tail in tails for form in char + _DIGITS.get(char, "")]
+        for digit in _DIGITS.get(letter, ""):
+            for tail in tails:
+                yield word[:place] + digit + tail
+
+
+def _visual(word: str) -> str:
+    """*word* with the vowel signs that stand before their consonants written there."""
+    parts = []
+    for cluster in _clusters(word):
+        signs = "".join(char for char in cluster if char in _BEFORE)
+        parts.append(signs + "".join(char for char in cluster if char not in _BEFORE))
+    return "".join(parts)
 
 
 def _forms(word: str) -> Iterator[tuple[str, int]]:
-    """Every literal that leads to *word*, with its kind."""
+    """Every literal that leads to *word*, with its kind. One that is broken or has digits is only its beginning."""
     yield word, _PLAIN
     if word.isascii() and word.isalpha() and len(word) > 3:
         for first in _SAME:
@@ -96,14 +136,29 @@ def _forms(word: str) -> Iterator[tuple[str, int]]:
         if len(word) > 5:
             for place in range(1, len(word)):
                 for gap in _SPLITS:
-                    yield word[:place] + gap + word[place:], _BROKEN
+                    yield word[:place] + gap + word[place : place + _TAIL], _BROKEN
+                for indent in _INDENTS if place >= _TAIL else ():
+                    for line in _BREAKS:
+                        yield word[:place] + line + indent, _BROKEN
             for form in _digit_forms(word):
                 yield form, _DIGITAL
+            yield word[::-1], _REVERSED
+            yield word[::-1].translate(_TURNED), _REVERSED
     elif not word.isascii():
         parts = _clusters(word)
         if len(parts) > 1:
-            for gap in (" ", "  ", "-", ".", "*"):
-                yield gap.join(parts), _BROKEN
+            for gap in (" ", "  ", "-", ".", "*", "\n", "\r\n"):
+                yield gap.join(parts), _PLAIN
+            for place in range(1, len(parts)):
+                for gap in (*_BREAKS, " "):
+                    yield "".join(parts[:place]) + gap + "".join(parts[place:]), _PLAIN
+        for sign, signs in _E_SIGNS.items():
+            if sign in word:
+                yield word.replace(sign, signs), _PLAIN
+                yield word.replace(sign, signs[::-1]), _PLAIN
+        yield _visual(word), _PLAIN
+        if len(word) > 3:
+            yield word[::-1], _REVERSED
 
 
 class Matcher:
@@ -112,7 +167,11 @@ class Matcher:
     def __init__(self, terms: Iterable[Term]) -> None:
         self._by_word: dict[str, list[Term]] = {}
         self._phrases: dict[Term, re.Pattern[str]] = {}
+        self._reversed: dict[Term, re.Pattern[str]] = {}
         forms: dict[str, tuple[str, int]] = {}
+        self._begun: dict[str, list[re.Pattern[str]]] = {}
+        """What a word whose beginning was found must look like in full, by that beginning."""
+        self._whole: dict[re.Pattern[str], str] = {}
         self._keyed: dict[str, tuple[Term, int]] = {}
         for term in terms:
             if term.keyed:
@@ -129,11 +188,19 @@ class Matcher:
                     (_LETTER_GAP + "{1,4}").join(re.escape(char) for char in word) for word in term.words[:-1]
                 )
                 self._phrases[term] = re.compile(f"(?:{before}{_GAP}{{0,6}}|{spaced}{_LETTER_GAP}{{1,10}})\\Z")
+                after = (_GAP + "{0,6}").join(
+                    f"(?:{re.escape(word[::-1])}|{re.escape(word[::-1].translate(_TURNED))})" for word in term.words[-2::-1]
+                )
+                self._reversed[term] = re.compile(f"{_GAP}{{0,6}}{after}(?!\\w)")
         for word, found in self._by_word.items():
             found.sort(key=lambda term: -len(term.words))
             for literal, kind in _forms(word):
                 if literal not in forms or kind == _PLAIN:
                     forms[literal] = (word, kind)
+                if kind in (_BROKEN, _DIGITAL):
+                    pattern = _broken_word(word) if kind == _BROKEN else _digital_word(word)
+                    self._whole[pattern] = word
+                    self._begun.setdefault(literal, []).append(pattern)
         self._spaced = {word: _spaced_word(word) for word in self._by_word if word.isascii() and word.isalpha()}
         self._forms = list(forms.items())
         ascii_only = [i for i, (literal, _) in enumerate(self._forms) if literal.isascii()]
@@ -157,7 +224,8 @@ class Matcher:
             if place < done:
                 continue
             literal, (word, kind) = forms[index]
-            hit = self._check(text, place, place + len(literal), word, kind)
+            end = place + len(literal)
+            hit = self._turned(text, place, end, word) if kind == _REVERSED else self._check(text, place, end, word, kind)
             if hit is not None:
                 hits.append(hit)
                 done = hit.end
@@ -175,6 +243,14 @@ class Matcher:
                     break
             else:
                 return None
+        elif kind in (_BROKEN, _DIGITAL):
+            for pattern in self._begun[text[start:end]]:
+                match = pattern.match(text, start)
+                if match is not None:
+                    word, end = self._whole[pattern], match.end()
+                    break
+            else:
+                return None
         if is_word_char(text[end - 1]) and _goes_on(text, end, 1):
             return None
         for term in self._by_word[word]:
@@ -187,7 +263,22 @@ class Matcher:
                 first = low + match.start()
             if is_word_char(text[first]) and _goes_on(text, first - 1, -1):
                 continue
-            return Hit(first, end, term, digits=kind == _DIGITAL)
+            return Hit(first, end, term, altered=kind == _DIGITAL)
+        return None
+
+    def _turned(self, text: str, start: int, end: int, word: str) -> Hit | None:
+        """The term whose last word stands reversed at ``[start, end)``, with its other words behind."""
+        if is_word_char(text[start]) and _goes_on(text, start - 1, -1):
+            return None
+        for term in self._by_word[word]:
+            last = end
+            if len(term.words) > 1:
+                match = self._reversed[term].match(text, end, end + _BACK)
+                if match is None:
+                    continue
+                last = match.end()
+            if not _goes_on(text, last, 1):
+                return Hit(start, last, term, altered=True)
         return None
 
 
@@ -234,6 +325,18 @@ def _spaced_word(word: str) -> re.Pattern[str]:
     """*word* with a gap between all letters, not followed by one more single letter at the same gap ("s e c r e t a r y")."""
     middle = (_LETTER_GAP + "{1,4}").join(re.escape(char) for char in word[:-1])
     return re.compile(f"{middle}(?P<gap>{_LETTER_GAP}{{1,4}}){re.escape(word[-1])}(?!(?P=gap)[^\\W\\d_](?![^\\W_]))")
+
+
+@lru_cache(maxsize=1024)
+def _broken_word(word: str) -> re.Pattern[str]:
+    """*word* with one break of a line, or one blank, in it."""
+    return re.compile("|".join(re.escape(word[:place]) + _BROKEN_GAP + re.escape(word[place:]) for place in range(1, len(word))))
+
+
+@lru_cache(maxsize=1024)
+def _digital_word(word: str) -> re.Pattern[str]:
+    """*word* with digits or signs for any of its letters."""
+    return re.compile("".join(f"[{re.escape(char + _DIGITS.get(char, ''))}]" for char in word))
 
 
 def _automaton(forms: list[tuple[str, tuple[str, int]]], implementation: Implementation) -> BytesAhoCorasick:

@@ -114,7 +114,11 @@ def box(line: Line, hit: Hit) -> bool | None:
     before = line.before(hit)[-8:]
     if _TICKED_BOX.search(before):
         return True
-    return False if _OPEN_BOX.search(before) else None
+    if _OPEN_BOX.search(before) is None:
+        return None
+    # Low lines on both sides draw a word, as long as no second one stands there to choose from.
+    drawn = before.rstrip()[-1:] == "_" and line.behind(hit).lstrip()[:2] == "__" and len(line.hits) == 1
+    return None if drawn else False
 
 
 def enclosed(line: Line) -> bool:

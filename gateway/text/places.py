@@ -8,6 +8,7 @@ Source: requirements on markings, the proposed detector (rule M4, zones).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gateway.text.judgement import (
@@ -28,6 +29,9 @@ from gateway.text.zones import Line
 from gateway.verdict import Confidence, Zone
 
 _WORDS = 12
+_CAPITALS = re.compile(r"[A-Z]{4}")
+# A capital before small letters begins their word ("SECRETPlan") or ends the one before it ("SECRETplan").
+_LOWER_PARTS = (re.compile(r"[A-Z]?[a-z0-9]+|[^A-Za-z0-9]"), re.compile(r"[a-z0-9]+|[^A-Za-z0-9]"))
 _HARD_JOIN = frozenset("_-()[]{}+#~,.")
 _JOINS = _HARD_JOIN | {"&"}
 
@@ -82,6 +86,9 @@ def file_name(context: Context) -> Iterator[Draft]:
     stem_end = text.rfind(".") if 0 < len(text) - text.rfind(".") <= 12 and "." in text else len(text)
     opened = _opened(text, stem_end)
     hits = scheme.matcher.search(opened)
+    if not hits and text.isascii() and len(text) == len(context.normal.original):
+        yield from _run_together(context, stem_end)
+        return
     line = Line(0, len(opened.text), opened.text, tuple(hits))
     for hit in hits:
         if hit.term.keyed:
@@ -95,6 +102,18 @@ def file_name(context: Context) -> Iterator[Draft]:
 def _opened(folded: str, stem_end: int) -> Normal:
     """The stem with its joins as blanks, so that words have borders; places stay the same."""
     return normalise("".join(" " if char in _JOINS else char for char in folded[:stem_end]))
+
+
+def _run_together(context: Context, stem_end: int) -> Iterator[Draft]:
+    """A term in capitals that only a change of case sets off from other words ("noteSECRET2.pdf"): probable at most."""
+    stem = context.normal.original[:stem_end]
+    if stem.isupper() or not _CAPITALS.search(stem):
+        return
+    for lower in _LOWER_PARTS:
+        for hit in context.scheme.matcher.search(normalise(lower.sub(lambda part: " " * len(part[0]), stem))):
+            if not hit.term.keyed:
+                yield Draft(hit, PROBABLE, "file-name")
+                return
 
 
 def _named(context: Context, line: Line, hit: Hit, form: Shape, stem_end: int) -> Confidence:

@@ -21,12 +21,17 @@ from gateway.text.tables import Reader
 from gateway.text.watch import NOTHING, Watch
 from gateway.verdict import Confidence
 
-_TOKEN = re.compile(r"[^\s!-/:-@\[-`{-~·•…\u2010-\u2027\u2030-\u205e\u2190-\u27bf\u0964\u0965\u3000-\u3003\u3008-\u3011]+")
+# What is no part of a word: blanks, punctuation, lines, arrows, pictures and the bullets of symbol fonts.
+_SIGNS = (
+    r"\s!-/:-@\[-`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf…\u2010-\u2027\u2030-\u205e\u2190-\u2bff\u0964\u0965\u3000-\u3003"
+    r"\u3008-\u3011\ue000-\uf8ff\ufffd\U0001f000-\U0001faff"
+)
+_TOKEN = re.compile(f"[^{_SIGNS}]+")
 _FIELD = re.compile(r"[/|,;:()\[\]{}<>]+|\s[-\u2010-\u2015]+\s|[\u2013-\u2015]+")
 
 # Around a key: the beginning of a line or cell, an item number, quotes; then a colon, dash, gap or "is".
 _KEY_BEFORE = r"(?:^|[|\t;,(\[{]|\s{2})\s*(?:\(?\w{1,3}[.)]\s*)?[*_#>\"'\s]*"
-_KEY_SIGN = r"[*_\"'\s]*(?:[:=|\t\-\u2010-\u2015]+|\s{2,}|\sis\s)[*_\"'\s(\[]*\Z"
+_KEY_SIGN = rf"(?:[*_\"'\s]*(?:[:=|\t(\[\-\u2010-\u2015…\u2190-\u21ff]|\.{{2,}}|\s{{2,}})[{_SIGNS}]{{0,24}}|\sis\s[*_\"'\s(\[]*)\Z"
 
 
 def tokens(folded: str) -> list[str]:
@@ -66,6 +71,12 @@ class Scheme:
     beside: re.Pattern[str]
     """Phrases that may stand beside a marking, in a space-joined row of words."""
     paging: frozenset[str]
+    until: frozenset[str]
+    """Words that begin the end of a marking's time ("until 1500 hrs on 12 March")."""
+    dates: frozenset[str]
+    """Words that may stand behind those."""
+    subject_key: re.Pattern[str]
+    """The beginning of a line that gives the subject of a letter."""
     key_end: re.Pattern[str]
     """A key and its colon at the end of what stands before a term."""
     key_line: re.Pattern[str]
@@ -104,7 +115,10 @@ class Scheme:
         if not words:
             return words
         left = self.beside.sub(" ", " " + "  ".join(words) + " ").split()
-        return [word for word in left if word not in self.paging and not word[0].isdigit()]
+        left = [word for word in left if word not in self.paging and not word[0].isdigit()]
+        if self.until.isdisjoint(left):
+            return left
+        return [word for word in left if word not in self.until and word not in self.dates]
 
     def is_classification_property(self, name: str) -> bool:
         """Whether a document property of that name holds a classification."""
@@ -221,6 +235,7 @@ def _compile(
     keys = _alternatives(listed("keys", "terms"), r"\s+") or "(?!)"
     beside = _alternatives([*listed("beside", "caveats"), *listed("beside", "urgency")], "  ")
     paging = frozenset(listed("beside", "paging"))
+    subjects = _alternatives(listed("keys", "subjects"), r"\s+")
     prefixes = _alternatives(listed("quoting", "reply_prefixes"), r"\s+")
     landmarks = tuple(
         dict.fromkeys(
@@ -245,6 +260,9 @@ def _compile(
         whole_line=whole_line,
         beside=re.compile(f" (?:{beside}) " if beside else r"(?!)"),
         paging=paging,
+        until=frozenset(listed("beside", "until")),
+        dates=frozenset(listed("beside", "dates")),
+        subject_key=re.compile(rf"[\s*_#>]*(?:{subjects or '(?!)'})\s*(?:[:\-\u2010-\u2015]\s*){{1,3}}[*_\s]*"),
         key_end=re.compile(_KEY_BEFORE + f"(?:{keys})" + _KEY_SIGN),
         key_line=re.compile(r"[\s*_#>|\d.)(]*(?:" + keys + r")[\s*_:\-|.)\u2010-\u2015]*\Z"),
         statements=frozenset(listed("keys", "statements")),

@@ -17,8 +17,8 @@ from gateway.levels import Level
 from gateway.verdict import Confidence
 
 _TABLES: dict[str, frozenset[str]] = {
-    "beside": frozenset({"caveats", "urgency", "paging"}),
-    "keys": frozenset({"terms", "statements"}),
+    "beside": frozenset({"caveats", "urgency", "paging", "until", "dates"}),
+    "keys": frozenset({"terms", "statements", "subjects"}),
     "negative": frozenset({"after", "before", "negation", "history"}),
     "disclaimer": frozenset({"phrases"}),
     "quoting": frozenset({"headers", "fields", "reply_prefixes"}),

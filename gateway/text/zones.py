@@ -152,6 +152,19 @@ class Layout:
         start = max(self.text.rfind("\n", 0, end) + 1, end - 200)
         return self.text[start:end].strip()
 
+    def row_above(self, line: Line) -> str:
+        """The nearest line above *line* that has a word in it, over at most two without (blank, or drawn with signs)."""
+        end = line.start - 1
+        for _ in range(3):
+            if end <= 0:
+                return ""
+            start = max(self.text.rfind("\n", 0, end) + 1, end - 400)
+            row = self.text[start:end].strip()
+            if any(char.isalnum() for char in row):
+                return row
+            end = start - 1
+        return ""
+
     def following(self, line: Line) -> tuple[int, str]:
         """Where the line directly behind *line* begins and its first 200 characters; empty when it is blank."""
         start = min(line.end + 1, len(self.text))
