@@ -39,9 +39,10 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "empty": unread.empty,
     "printer-settings": unread.printer_settings,
     **{media_type: image.walker_for(media_type) for media_type in image.WALKERS},
+    "odf": odf.extract,
+    "odf-flat": odf.extract_flat,
     # without a reader: never clean
     "ole2": ole.extract,
-    "odf": odf.extract,
     "document": unread.suspect("a document or data file"),
     "postscript": unread.suspect("a PostScript file"),
     "tnef": unread.suspect("a winmail.dat file"),

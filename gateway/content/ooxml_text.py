@@ -76,7 +76,7 @@ def _refuse(*_: object) -> int:
     raise Unreadable("a document with a document type definition, which no program writes")
 
 
-class _Locals(dict[str, str]):
+class Locals(dict[str, str]):
     """Local names by qualified name."""
 
     def __missing__(self, qualified: str) -> str:
@@ -86,13 +86,13 @@ class _Locals(dict[str, str]):
         return local
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """*text* without the blanks around its line ends, and without empty lines."""
     lines = (line.strip(" \r") for line in text.split("\n"))
     return "\n".join([line for line in lines if line]).strip()
 
 
-def _identifier(value: str) -> str:
+def identifier(value: str) -> str:
     """The digits of the number *value* of a cell if it is whole and as long as an identifier; else nothing."""
     try:
         number = float(value)
@@ -105,7 +105,7 @@ class _Reader:
     """Handlers of one parse. ``main`` is the running text; a text box collects on its own and is put behind."""
 
     def __init__(self, name: str) -> None:
-        self._locals = _Locals()
+        self._locals = Locals()
         self._depth = 0
         self._zone = Zone.BODY
         if _HEADER_PART.search(name):
@@ -168,7 +168,7 @@ class _Reader:
 
     def text(self, data: str) -> None:
         if self._skip:
-            if self._is_number and len(data) >= _LONG and (number := _identifier(data)):
+            if self._is_number and len(data) >= _LONG and (number := identifier(data)):
                 self._main.append(number)
             return
         if self._edge is not None:
@@ -227,5 +227,5 @@ class _Reader:
 
     def result(self) -> PartText:
         texts = ("".join(self._main), *self._boxes, "".join(self._hidden))
-        parts = [Segment(text, self._zone) for text in map(_tidy, texts) if text]
+        parts = [Segment(text, self._zone) for text in map(tidy, texts) if text]
         return PartText(tuple(parts) + tuple(self._others), self.properties)

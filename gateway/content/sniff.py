@@ -26,6 +26,7 @@ _HTML = re.compile(
 )
 _MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
 _MAIL_FIELDS = re.compile(rb"^(?:Message-ID|MIME-Version|Received|Return-Path|Content-Type|Content-Transfer-Encoding)[ \t]*:", re.I | re.M)
+_FLAT_ODF = re.compile(rb"<[\w.-]{1,40}:document\s(?:[^<>]{0,4000}\s)?[\w.-]{1,40}:mimetype\s*=\s*[\"']application/vnd\.oasis\.opendocument")
 _CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
 _CMS = re.compile(
     rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
@@ -272,6 +273,8 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
     if is_html or (piece.is_attachment and _HTML.search(head)):
         return [*kinds, *(["html"] if declared == "text/html" else ["html", "text"])], "text/html"
     if head[:5] == b"<?xml" or (head[:1] == b"<" and re.match(rb"<[A-Za-z][\w:.-]*[\s>/]", head)):
+        if not kinds and _FLAT_ODF.search(head):
+            return ["odf-flat"], "application/vnd.oasis.opendocument"
         return [*kinds, "xml"], "application/xml"
     return [*kinds, "text"], media_type
 
