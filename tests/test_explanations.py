@@ -24,7 +24,7 @@ ALL_WORDS = {
     "recipient": "x@gmail.com", "domain": "gmail.com", "level": "CONFIDENTIAL", "declared": "RESTRICTED", "file": "note.docx",
     "protection": "ZipCrypto", "provider": "Google Gmail", "look_alike": "gov.in", "sender": "a@dept.gov.in", "count": "25",
     "exception": "1", "probable": "RESTRICTED", "from": "a@gmail.com", "reply_to": "a@gmail.com", "application": "e-office",
-    "profile": "1", "host": "drive.example", "personal": "12", "new": "3",
+    "profile": "1", "host": "drive.example", "personal": "12", "new": "3", "thread": "CONFIDENTIAL",
 }  # fmt: skip
 OUR_KEYS = {  # named by code, not by rules
     "no-rule-matched", "not-known", "refused-by-rule", "refused-by-reviewer", "hold-expired", "next-hop-refused", "delivery-delayed",

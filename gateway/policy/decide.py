@@ -17,11 +17,11 @@ from gateway.address import Path
 from gateway.config import Config
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level, highest
-from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, words
+from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, threads, words
 from gateway.policy.header_edits import received_edit
 from gateway.policy.rules import Decision
 from gateway.requests import Exceptions
-from gateway.verdict import Direction, Disposition, Edit, Inspection, RecipientVerdict, Tier, Verdict
+from gateway.verdict import Direction, Disposition, Edit, Inspection, RecipientVerdict, Remembered, Tier, Verdict
 
 __all__ = ["again", "asks_first_times", "decide", "rcpt", "received_edit", "verified"]
 
@@ -40,20 +40,28 @@ def asks_first_times(tx: Transaction, inspection: Inspection, policy: Policy) ->
 
 def decide(
     tx: Transaction, inspection: Inspection, policy: Policy, exceptions: Exceptions, config: Config,
-    *, first_times: frozenset[str] = frozenset(),
+    *, first_times: frozenset[str] = frozenset(), remembered: Remembered = threads.NOTHING,
 ) -> Verdict:  # fmt: skip
     """The verdict about one message. A recipient with DEFER means: answer 4xx for the whole message, commit nothing.
 
     *first_times*: the recipients that the sender never wrote to before; none where ``asks_first_times`` says no.
+    *remembered*: what the memory of threads says; nothing where ``threads.asks`` says no.
     """
+    inspection = threads.with_findings(inspection, remembered)
     classification, leaves = classify.classify(inspection)
+    classification = threads.weighed(classification, remembered)
     sender, headers = tx.envelope.sender, inspection.headers
     about = snapshots.message_facts(
         tx, classification, leaves, headers, config, domains=policy.domains, ambiguous=bool(inspection.ambiguity),
-        observations=inspection.observations, authentication=inspection.authentication, first_times=len(first_times),
+        observations=inspection.observations, authentication=inspection.authentication, first_times=len(first_times), remembered=remembered,
     ) | snapshots.profile_facts(exceptions, tx.received_at)  # fmt: skip
     spoken = words.of_message(
-        tx, classification, leaves, inspection.observations, names=words.names(headers, about, config, policy.domains)
+        tx,
+        classification,
+        leaves,
+        inspection.observations,
+        names=words.names(headers, about, config, policy.domains),
+        remembered=remembered.level,
     )
     protect = _protect(about)
     edits: dict[Direction, tuple[Edit, ...]] = {}
@@ -85,6 +93,7 @@ def decide(
         classification, tuple(answered), leaves, inspection.ambiguity, headers, policy.version, exceptions.version,
         sealed=any(d.sealed and v.disposition is Disposition.HOLD for d, v in zip(decisions, answered, strict=True)),
         session_refusal=in_session, message_facts=about, recipient_facts=tuple(about_each),
+        memo=threads.memo(tx, inspection, classification.level, remembered, config, policy.domains),
     )  # fmt: skip
 
 

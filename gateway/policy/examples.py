@@ -21,7 +21,7 @@ from gateway.policy import rule_loader, source
 from gateway.policy.rules import Example, Rule, RuleSet
 from gateway.policy.source import PolicyError
 from gateway.requests import Exceptions
-from gateway.verdict import Disposition, RuleTrace
+from gateway.verdict import Disposition, Remembered, RuleTrace
 
 if TYPE_CHECKING:
     from gateway.policy import Policy
@@ -108,5 +108,5 @@ def _decide_message(
     )  # fmt: skip
     inspection = content.unpack(octets, sha256=digest, limits=CONFIG.limits, scheme=policy.scheme)
     tried = policies.Policy(ruleset, policy.domains, policy.scheme, policy.explanations, policy.version, root)
-    verdict = decide.decide(tx, inspection, tried, Exceptions("", ()), CONFIG)
+    verdict = decide.decide(tx, inspection, tried, Exceptions("", ()), CONFIG, remembered=Remembered(thread=example.thread))
     return verdict.recipients[0].disposition, verdict.recipients[0].trace

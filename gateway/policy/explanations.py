@@ -26,6 +26,7 @@ PHRASE_LIMIT = 900  # of a word in a fixed phrase: links and the next server's a
 WORDS = frozenset({
     "recipient", "domain", "level", "declared", "file", "protection", "provider", "look_alike", "sender", "count", "exception",
     "probable", "from", "reply_to", "application", "profile", "host", "personal", "new",
+    "thread",
 })  # fmt: skip
 """Every word that a sentence may name."""
 

@@ -70,6 +70,9 @@ DECLARED: Mapping[str, Fact] = _table(
     ("message.resent_owned", "bool", True, "Resent-Sender, else Resent-From, is the login's (true without login, or if nobody resent it)."),
     ("message.is_report", "bool", False, "It is a report (multipart/report): of a delivery, or that it was read."),
     ("message.first_time_recipients", "int", 0, "Recipients that the sender never wrote to before; 0 where the level is below RESTRICTED."),
+    ("message.thread_level", "level", UNMARKED, "The level of the thread that it answers or forwards, as far as it is remembered."),
+    ("message.passage_level", "level", UNMARKED, "The level of a marked passage that it quotes, as far as it is remembered."),
+    ("message.thread_conflict", "bool", False, "Its level, or that it has none, is below one of these two."),
     ("originator.domain", "string", "dept.gov.in", "Domain of the envelope sender; empty for the null sender."),
     ("originator.tier", "string", "government", "Tier of that domain."),
     ("originator.look_alike", "string", "", "The government domain that it only resembles."),
@@ -130,8 +133,8 @@ FINDING: Mapping[str, Fact] = _table(
 )  # fmt: skip
 
 OBSERVATION: Mapping[str, Fact] = _table(
-    ("kind", "string", "topic", "aadhaar, pan, topic, link, address or file-number."),
-    ("name", "string", "", "topic: its name in topics.toml; link: cloud, messenger or other; address: the tier of its domain."),
+    ("kind", "string", "topic", "aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."),
+    ("name", "string", "", "topic: its name in topics.toml; link: cloud, messenger or other; address: the tier of its domain; active: macro, script, launch …"),
     ("place", "string", "body", "subject, body, quoted, signature or attachment."),
     ("count", "int", 1, "How many different ones of this kind, name and place."),
 )  # fmt: skip
@@ -154,6 +157,8 @@ LATER: Mapping[str, object] = {
         "message.resent", "message.resent_owned", "message.is_report", "observations",
         # Nobody could sign in, no application was known by name, and nobody kept who had written to whom.
         "originator.owned", "originator.application", "message.first_time_recipients", "recipient.first_time",
+        # Nobody remembered what threads carried.
+        "message.thread_level", "message.passage_level", "message.thread_conflict",
         # Told anew from the two addresses, and from the profiles that are on at release; these are for where neither is given.
         "recipient.resembles_sender", "profile.disaster", "profile.id",
     )

@@ -31,7 +31,7 @@ _RULE: Mapping[str, type | tuple[type, ...]] = {
     "session": bool, "sealed": bool, "example": list,
 }  # fmt: skip
 _EXAMPLE: Mapping[str, type | tuple[type, ...]] = {
-    "expect": str, "fires": bool, "message": str, "facts": dict, "from": str, "to": str,
+    "expect": str, "fires": bool, "message": str, "facts": dict, "from": str, "to": str, "thread": str,
 }  # fmt: skip
 
 
@@ -181,12 +181,24 @@ def _examples(file: Source, index: int, before: int, tables: list[Any], then: Di
             raise file.fail(line, "rule.example.fires", "is needed for rules that only tag, and in monitor mode")
         example = Example(
             expect, table.get("fires", expect is then), table.get("message", ""), _facts(file, line, table.get("facts", {})),
-            table.get("from", rules.EXAMPLE_SENDER), table.get("to", rules.EXAMPLE_RECIPIENT), line,
+            table.get("from", rules.EXAMPLE_SENDER), table.get("to", rules.EXAMPLE_RECIPIENT), line, _thread(file, line, table),
         )  # fmt: skip
         examples.append(example)
     if {example.fires for example in examples} != {True, False}:
         raise file.fail(file.line("rule", index), "rule.example", "one example that fires and one that does not are needed")
     return tuple(examples)
+
+
+def _thread(file: Source, line: int, table: dict[str, Any]) -> Level | None:
+    """The level that the thread of an example's message is said to have carried."""
+    if "thread" not in table:
+        return None
+    if "message" not in table:
+        raise file.fail(line, "rule.example.thread", "goes with message only; facts name message.thread_level")
+    try:
+        return Level.parse(table["thread"])
+    except ValueError as error:
+        raise file.fail(line, "rule.example.thread", str(error)) from None
 
 
 def _facts(file: Source, line: int, given: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel
 
+from gateway.levels import Level
 from gateway.policy import facts
 from gateway.verdict import Disposition, RuleTrace, merge
 
@@ -88,6 +89,8 @@ class Example:
     sender: str = EXAMPLE_SENDER
     recipient: str = EXAMPLE_RECIPIENT
     line: int = 0
+    thread: Level | None = None
+    """What the message's thread is said to have carried."""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -15,11 +15,23 @@ from gateway.address import Path
 from gateway.config import Config, Route
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
-from gateway.policy import identity, register, resemblance
+from gateway.policy import identity, register, resemblance, threads
 from gateway.policy.domains import DomainInfo, Domains
 from gateway.policy.facts import UNMARKED
 from gateway.requests import Exceptions
-from gateway.verdict import Authentication, Classification, Confidence, Direction, Finding, Headers, Leaf, LeafState, Observation, Tier
+from gateway.verdict import (
+    Authentication,
+    Classification,
+    Confidence,
+    Direction,
+    Finding,
+    Headers,
+    Leaf,
+    LeafState,
+    Observation,
+    Remembered,
+    Tier,
+)
 
 _NO_HEADERS = Headers()
 
@@ -48,7 +60,7 @@ def envelope_facts(sender: Path, sender_info: DomainInfo, peer: Peer, door: Door
 def message_facts(
     tx: Transaction, classification: Classification, leaves: Sequence[Leaf], headers: Headers, config: Config,
     *, domains: Domains, ambiguous: bool = False, observations: Sequence[Observation] = (), authentication: Sequence[Authentication] = (),
-    first_times: int = 0,
+    first_times: int = 0, remembered: Remembered = threads.NOTHING,
 ) -> dict[str, object]:  # fmt: skip
     """The snapshot of everything but the recipient and the profiles."""
     envelope = tx.envelope
@@ -74,6 +86,9 @@ def message_facts(
         "message.auto_submitted": headers.auto_submitted.strip().lower() not in ("", "no"),
         **identity.header_facts(headers, tx.peer, config, domains, stranger=not tx.verified_originator, authentication=authentication),
         "message.first_time_recipients": first_times,
+        "message.thread_level": number(remembered.thread),
+        "message.passage_level": number(remembered.passage),
+        "message.thread_conflict": threads.below(classification, remembered.level),
         "leaves": _unlike(_leaf(leaf) for leaf in leaves),
         "findings": _unlike(_findings(classification.evidence, leaves)),
         "observations": _unlike(map(_observation, observations)),

@@ -29,7 +29,7 @@ def _unprotected(leaf: Leaf) -> bool:
     return leaf.is_attachment and classified and leaf.protection.state is ProtectionState.NONE
 
 
-_PERSONAL = ("aadhaar", "pan")
+_PERSONAL = ("aadhaar", "pan", "passport", "bank-account", "card")
 _FROM_FACTS = (("application", "originator.application"), ("profile", "profile.id"), ("new", "message.first_time_recipients"))
 _SERVICES = ("cloud", "messenger")
 _TESTS: Mapping[str, Callable[[Leaf], bool]] = {
@@ -65,9 +65,10 @@ class MessageWords:
 
 def of_message(
     tx: Transaction, classification: Classification, leaves: Sequence[Leaf], observations: Sequence[Observation] = (),
-    *, names: Words = (),
+    *, names: Words = (), remembered: Level | None = None,
 ) -> MessageWords:  # fmt: skip
-    """The words that all recipients of *tx* share; *names* are those that the headers and the config give."""
+    """The words that all recipients of *tx* share; *names* are those that the headers and the config give, *remembered* is the level
+    of its thread, or of a passage that it quotes."""
     top = highest((classification.level, classification.probable))
     secret = top is not None and top >= Level.SECRET
     common = (
@@ -77,6 +78,8 @@ def of_message(
         ("count", str(len(tx.envelope.recipients))),
         *names,
     )
+    if remembered is not None:
+        common += (("thread", remembered.text),)
     if observations:
         common += (("personal", str(sum(one.count for one in observations if one.kind in _PERSONAL))),)
         hosts = [one.host for one in observations if one.kind == "link" and one.name in _SERVICES and one.host]
