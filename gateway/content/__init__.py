@@ -15,7 +15,26 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.config import Limits
-from gateway.content import calendar, cms, eml, html, image, odf, ole, ooxml, ooxml_protection, pdf, pgp, rtf, text_plain, unread, zip
+from gateway.content import (
+    calendar,
+    cms,
+    compressed,
+    eml,
+    html,
+    image,
+    libarchive,
+    odf,
+    ole,
+    ooxml,
+    ooxml_protection,
+    pdf,
+    pgp,
+    rtf,
+    tar,
+    text_plain,
+    unread,
+    zip,
+)
 from gateway.content.base import Extractor, Tools
 from gateway.content.walk import read_message
 from gateway.message import plain
@@ -46,7 +65,24 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "document": unread.suspect("a document or data file"),
     "postscript": unread.suspect("a PostScript file"),
     "tnef": unread.suspect("a winmail.dat file"),
-    "archive": unread.suspect("an archive"),
+    "gz": compressed.gzip,
+    "bz2": compressed.bzip2,
+    "xz": compressed.xz,
+    "lzma": compressed.lzma,
+    "zstd": compressed.zstd,
+    "lz4": compressed.by_libarchive("lz4"),
+    "lzip": compressed.by_libarchive("lzip"),
+    "compress": compressed.by_libarchive("compress"),
+    "tar": tar.extract,
+    "cpio": libarchive.extract_by(("cpio",), "a cpio archive"),
+    "ar": libarchive.extract_by(("ar",), "an ar archive"),
+    "lha": libarchive.extract_by(("lha",), "an LHA archive"),
+    "xar": libarchive.extract_by(("xar",), "a xar archive"),
+    "warc": libarchive.extract_by(("warc",), "a WARC archive"),
+    "rpm": libarchive.extract_by(("cpio",), "an RPM package", ("rpm", "gzip", "bzip2", "xz", "zstd", "lzma")),
+    "cab": unread.suspect("a cab archive"),
+    "iso": unread.suspect("a disk image"),
+    "archive": unread.suspect("an archive of a kind that is not supported"),
     "7z": unread.unverifiable("7z", "a 7z archive"),
     "rar": unread.unverifiable("rar", "a RAR archive"),
     "pgp": unread.unverifiable("pgp", "an OpenPGP message"),

@@ -26,7 +26,9 @@ _HTML = re.compile(
 )
 _MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
 _MAIL_FIELDS = re.compile(rb"^(?:Message-ID|MIME-Version|Received|Return-Path|Content-Type|Content-Transfer-Encoding)[ \t]*:", re.I | re.M)
-_FLAT_ODF = re.compile(rb"<[\w.-]{1,40}:document\s(?:[^<>]{0,4000}\s)?[\w.-]{1,40}:mimetype\s*=\s*[\"']application/vnd\.oasis\.opendocument")
+_FLAT_ODF = re.compile(
+    rb"<[\w.-]{1,40}:document\s(?:[^<>]{0,4000}\s)?[\w.-]{1,40}:mimetype\s*=\s*[\"']application/vnd\.oasis\.opendocument"
+)
 _CALENDAR = re.compile(rb"\s*BEGIN:(?:VCALENDAR|VCARD|VEVENT)\b", re.I)
 _CMS = re.compile(
     rb"\x30(?:\x80|[\x20-\x7f]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
@@ -92,7 +94,7 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
                 return ("script", "text/x-shellscript") if data[2:64].lstrip().startswith(b"/") else ("", "")
             if kind in _CONFIRM and not _CONFIRM[kind](data):
                 continue
-            kind = {"media": media_type, "executable-mz": "executable", "gzip": "archive"}.get(kind, kind)
+            kind = {"media": media_type, "executable-mz": "executable", "gzip": "gz"}.get(kind, kind)
             return kind, media_type
     if data[4:8] == b"ftyp":
         media_type = FTYP.get(data[8:12], "video/mp4")
@@ -109,7 +111,7 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
         if data[offset : offset + len(signature)] == signature:
             return kind, media_type
     if _is_tar(data):
-        return "archive", "application/x-tar"
+        return "tar", "application/x-tar"
     if data[:1] == b"\xff" and len(data) > 4 and data[1] & 0xE6 == 0xE2 and data[1] & 0x18 != 0x08:
         return "audio/mpeg", "audio/mpeg"
     if data[:1] >= b"\x80" and pgp.is_signature(data):
@@ -293,6 +295,6 @@ def _mismatch(declared: str, media_type: str, kind: str) -> bool:
         return declared.startswith(_MEDIA) or declared in ("application/pdf", "application/zip", "application/msword")
     if kind == "ooxml":
         return declared.startswith((*_MEDIA, "text/")) or declared == "application/pdf"
-    if kind == "pdf" or kind in ("zip", "archive", "executable", "rar", "7z"):
+    if kind in ("pdf", "executable") or kind in signatures.CONTAINERS:
         return declared.startswith((*_MEDIA, "text/")) or (kind != "pdf" and declared == "application/pdf") or kind == "executable"
     return declared.partition("/")[0] != media_type.partition("/")[0] and declared.startswith((*_MEDIA, "text/"))
