@@ -67,7 +67,7 @@ class Runner:
     """At most *lanes* programs at a time, each with *memory* octets."""
 
     def __init__(self, lanes: int, memory: int) -> None:
-        self.lanes, self._memory = lanes, memory
+        self.lanes, self.memory = lanes, memory
         self.selector = selectors.DefaultSelector()
         self._queue: collections.deque[tuple[Hashable, Job, float]] = collections.deque()
         self._runs: dict[Hashable, _Run] = {}
@@ -119,7 +119,7 @@ class Runner:
                 continue
             try:
                 process = confined.start(
-                    job.program, job.arguments, archive=job.archive, memory=self._memory, seconds=left + 1, fence=confined.fence()
+                    job.program, job.arguments, archive=job.archive, memory=self.memory, seconds=left + 1, fence=confined.fence()
                 )
             except (OSError, subprocess.SubprocessError):
                 self._done.append((key, Outcome(None, fault=True)))
