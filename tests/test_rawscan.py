@@ -30,6 +30,12 @@ def uuencoded(data: bytes) -> bytes:
     return b"begin 644 note.txt\r\n" + b"\r\n".join(lines) + b"\r\n`\r\nend\r\n"
 
 
+def xxencoded(data: bytes) -> bytes:
+    alphabet = bytes.maketrans(bytes(range(32, 97)), b"+-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+")
+    lines = [binascii.b2a_uu(data[n : n + 45]).rstrip(b"\n").translate(alphabet) for n in range(0, len(data), 45)]
+    return b"begin 644 note.txt\r\n" + b"\r\n".join(lines) + b"\r\n+\r\nend\r\n"
+
+
 HQX = "!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -60,6 +66,8 @@ CASES = {
     "quoted-printable": (b"see\r\n=53=45=43=52=45=54=20=6E=6F=\r\n=74=65\r\n", "quoted-printable", b"see\r\nSECRET note\r\n"),
     "base64 glued to a word": (b"payload" + base64.b64encode(NOTE) + b"\r\n", "base64", None),
     "uuencode": (PROSE + uuencoded(NOTE), "uuencode", NOTE),
+    "xxencode": (b"see\r\n" + xxencoded(NOTE), "xxencode", NOTE),
+    "base64 behind a line that is a word": (b"base64\r\n" + B64, "base64", NOTE),
     "uuencode, base64 variant": (b"begin-base64 644 note\r\n" + B64 + b"====\r\n", "uuencode", NOTE),
     "yEnc": (
         b"=ybegin line=128 size=70 name=x\r\n" + bytes((o + 42) & 255 for o in NOTE).replace(b"=", b"=}") + b"\r\n=yend size=70\r\n",

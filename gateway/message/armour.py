@@ -1,9 +1,9 @@
-"""Two old ways of putting files into text: yEnc and BinHex 4.0.
+"""Old ways of putting files into text: yEnc, BinHex 4.0 and xxencode.
 
-What it is: ``yenc`` and ``binhex``, decoders that give what can be had.
+What it is: ``yenc``, ``binhex`` and ``xxencode``, decoders that give what can be had.
 Who calls it: ``rawscan``.
 Must never: raise; give more than ``MOST`` octets (BinHex repeats octets).
-Sources: yEnc draft 1.3; RFC 1741 appendix A.
+Sources: yEnc draft 1.3; RFC 1741 appendix A; xxencode(5).
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_BASE64 = bytes.maketrans(_HQX, _BASE64)
 _NOT_HQX = bytes(octet for octet in range(256) if octet not in _HQX)
 _MINUS_42 = bytes((octet - 42) & 255 for octet in range(256))
+_XX = b"+-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_XX_TO_UU = bytes.maketrans(_XX, bytes(range(32, 96)))
+_XX_LINE = re.compile(rb"[-+0-9A-Za-z]{1,100}")
 _ESCAPED = re.compile(b"=(.)", re.S)
 
 
@@ -27,6 +30,24 @@ def yenc(octets: bytes, start: int) -> tuple[bytes, int]:
     lines = octets[start:end].split(b"\n")[1:]
     body = b"".join(line.rstrip(b"\r") for line in lines if not line.startswith(b"=ypart "))
     return _ESCAPED.sub(lambda match: bytes(((match[1][0] - 64) & 255,)), body).translate(_MINUS_42), end
+
+
+def xxencode(octets: bytes, start: int) -> bytes:
+    """The content of the xxencoded block whose ``begin`` line is at *start*, as far as its lines are of that form."""
+    out: list[bytes] = []
+    at = octets.find(b"\n", start) + 1
+    while 0 < at < len(octets):
+        end = octets.find(b"\n", at)
+        end = len(octets) if end < 0 else end
+        line = octets[at:end].rstrip(b"\r")
+        if line == b"end" or _XX_LINE.fullmatch(line) is None:
+            break
+        try:
+            out.append(binascii.a2b_uu(line.translate(_XX_TO_UU)))
+        except binascii.Error:
+            break
+        at = end + 1
+    return b"".join(out)
 
 
 def binhex(octets: bytes, start: int) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""Content that hides in text: base64 runs, quoted-printable, uuencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
+"""Content that hides in text: base64 runs, quoted-printable, uuencode, xxencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
 
 What it is: ``suspicious``, the cheap question a door asks, and ``hidden``, which finds and decodes for the inspector.
 Who calls it: ``plain`` and ``content.unpack``.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from gateway.message.armour import binhex, yenc
+from gateway.message.armour import binhex, xxencode, yenc
 from gateway.message.parts import Part, View
 from gateway.message.transfer import decode, uudecode
 
@@ -70,7 +70,7 @@ class Blob:
     path: str
     """The number of the part it stands in and where: ``1@120``; "-@120" for octets outside of all parts."""
     kind: str
-    """base64, uuencode, yenc, binhex, data, armour (the armoured text itself), mime (an entity with its header section) or
+    """base64, uuencode, xxencode, yenc, binhex, data, armour (the armoured text itself), mime (an entity with its header section) or
     quoted-printable (the whole text decoded)."""
     data: bytes
     media_type: str = ""
@@ -129,8 +129,10 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
         kind = data[start : start + 6]
         octets: bytes | None
         if kind.startswith(b"begin"):
-            octets, _, end = uudecode(data, start)
+            octets, whole, end = uudecode(data, start)
             name = "uuencode"
+            if not whole and (other := xxencode(data, start)):
+                octets, name = other, "xxencode"
         elif kind.startswith(b"=ybegi"):
             octets, end = yenc(data, start)
             name = "yenc"
@@ -214,7 +216,7 @@ def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:
         if match is None or match.end() <= at:
             match = _RUN.match(data, at)
         assert match is not None, "a run of the alphabet matches"
-        if (octets := _meaning(match[0], _within(match.start(), benign))) is not None:
+        for octets in _readings(match[0], _within(match.start(), benign)):
             yield match.start(), octets
         seen = match.end()
         at = classes.find(_LONG, seen)
@@ -239,6 +241,17 @@ def _may_have_short_lines(data: bytes) -> bool:
 def _within(at: int, spans: list[tuple[int, int]]) -> bool:
     index = bisect_right(spans, (at, at)) - 1
     return index >= 0 and at < spans[index][1]
+
+
+def _readings(run: bytes, benign: bool) -> Iterator[bytes]:
+    """The content of *run*; where its first line is short, also without that line, which may be a word that stands before it."""
+    if (octets := _meaning(run, benign)) is not None:
+        yield octets
+    first = run.find(b"\r\n")
+    if 0 < first < run.find(b"\r\n", first + 2) - first - 2:
+        without = _meaning(run[first + 2 :], benign)
+        if without is not None and without != octets:
+            yield without
 
 
 def _meaning(run: bytes, benign: bool) -> bytes | None:

@@ -17,6 +17,8 @@ from gateway.message.dense import Stretch
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _BAD_QUOTED = re.compile(rb"=(?!\r\n|[0-9A-Fa-f]{2})(?!\Z)")
+_ODD_IN_QUOTED = re.compile(rb"[^\t\r\n -~]|=[0-9A-Fa-f]{2}\t=[0-9A-Fa-f]{2}")
+_NOT_IN_QUOTED = bytes({*range(9), 9, 11, 12, *range(14, 32), *range(127, 256)})
 _PADDED_BREAK = re.compile(rb"=[ \t]+(?=\r\n)")
 _LONGEST_UU = 100
 _BEGIN = re.compile(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} [^\r\n]*\r?\n")
@@ -127,6 +129,9 @@ def _quoted(octets: bytes) -> Decoded:
         problems = (BROKEN_QUOTED,)
         mended = _PADDED_BREAK.sub(b"=", octets)
         others = (binascii.a2b_qp(mended),) if mended != octets else ()
+    if _ODD_IN_QUOTED.search(octets):
+        # Some readers drop what may not stand in quoted-printable.
+        others = (*others, binascii.a2b_qp(octets.translate(None, _NOT_IN_QUOTED)))
     return Decoded(data, problems, others)
 
 
