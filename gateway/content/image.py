@@ -1,6 +1,7 @@
 """Pictures, sound and film: whether the file is what it says, from its first octet to its last.
 
-What it is: structure walkers that never decode a pixel, and the words that such files carry (comments, XMP).
+What it is: structure walkers that never decode a pixel, and the words that such files carry (comments, XMP). The words that they show
+are for ``content.recognition``, by the Scans of ``content.image_pixels``.
 Who calls it: ``content.walk`` through the table.
 Must never: decode; call a file well-formed that is cut off or that something else follows.
 Sources: RFC 2083 (PNG), ITU-T T.81 annex B (JPEG), GIF89a, TIFF 6.0, RIFF, ISO/IEC 14496-12 (boxes), RFC 3533 (Ogg), Matroska;
@@ -14,12 +15,13 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from gateway.content import image_pixels
 from gateway.content.base import Budget, Extractor, Found, Piece, Unreadable
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
 _Words = list[bytes]
-_SIDE = 65_535
+_PICTURES = 100
 _TAGS = re.compile(r"<[^>]{0,2000}>")
 
 
@@ -53,7 +55,21 @@ def _inflate(data: bytes) -> bytes:
 
 def jpeg(data: bytes, words: _Words) -> int:
     """The octet after EOI. Further whole pictures behind the first (phones write them) belong to the file."""
-    at = 2
+    return jpegs(data, words)[-1]
+
+
+def jpegs(data: bytes, words: _Words) -> list[int]:
+    """The octets at which the pictures in a file begin, and the octet after the last one."""
+    starts = [0, _jpeg_end(data, 0, words)]
+    while data.startswith(b"\xff\xd8\xff", starts[-1]) and len(data) - starts[-1] > 4:
+        if len(starts) > _PICTURES:
+            raise Unreadable("a picture with too many others behind it")
+        starts.append(_jpeg_end(data, starts[-1], words))
+    return starts
+
+
+def _jpeg_end(data: bytes, at: int, words: _Words) -> int:
+    at += 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             raise Unreadable("a picture with broken segments")
@@ -62,8 +78,7 @@ def jpeg(data: bytes, words: _Words) -> int:
             at += 1
             continue
         if marker == 0xD9:
-            at += 2
-            return jpeg(data[at:], words) + at if data[at : at + 3] == b"\xff\xd8\xff" and len(data) - at > 4 else at
+            return at + 2
         if marker == 0x01 or 0xD0 <= marker <= 0xD7:
             at += 2
             continue
@@ -321,7 +336,9 @@ def walker_for(media_type: str) -> Extractor:
         if piece.data[end:].strip(b"\x00\r\n "):
             raise Unreadable(f"{noun} with other data behind its end")
         segments = tuple(Segment(text, Zone.PROPERTY) for text in map(_text, words) if text)
-        return Found(segments, state=LeafState.UNINSPECTABLE, reason=f"{noun}: there is no reader for it")
+        starts = tuple(jpegs(piece.data, [])[:-1]) if media_type == "image/jpeg" else (0,)
+        pictures = image_pixels.scans(piece.data[:end], media_type, starts)
+        return Found(segments, state=LeafState.UNINSPECTABLE, reason=f"{noun}: there is no reader for it", scans=pictures)
 
     return extract
 
