@@ -45,13 +45,17 @@ class Picture:
     """Dots to the inch; 0 where unknown."""
 
 
+BAND = 0.18
+"""Of the height of a page: what is read first where there are more pages than time."""
+
+
 class Look(enum.StrEnum):
     """How a picture is looked at."""
 
     PAGE = "page"
     """Columns, pictures and tables are told apart."""
-    BLOCK = "block"
-    """One block of lines: a strip of a page."""
+    BANDS = "bands"
+    """The top and the bottom of a page, ``BAND`` of its height each, one above the other."""
     TURN = "turn"
     """Only which side is up: ``Words.turn``."""
 
@@ -74,8 +78,6 @@ class Words:
     """Lines that were recognised with so little confidence that they prove nothing; not in *text*."""
     turn: int = 0
     """Degrees, clockwise, by which the picture must be turned to stand upright."""
-    waited: float = 0.0
-    """Seconds before a lane was free: the work of other messages."""
 
 
 class Tools(Protocol):
@@ -92,6 +94,14 @@ class Tools(Protocol):
     @property
     def lanes(self) -> int:
         """Pictures that are read at the same time, at most."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that jobs have waited for a lane so far: the work of other messages."""
+
+    @property
+    def turns(self) -> bool:
+        """Whether it can be told which side of a picture is up."""
 
     def begin(self, picture: Picture, seconds: float, look: Look = Look.PAGE) -> int:
         """Has *picture* read within *seconds* of wall clock; returns the number of the job. Raises ToolFault."""

@@ -16,7 +16,8 @@ from gateway.content.base import Words
 SURE = 60.0
 """Confidence of a line from which it counts as read. Measured on clean, blurred and turned scans of English and Hindi: printed lines
 have 85 to 97, lines at the edge of legibility 60 to 80, what photographs and upside-down pages are taken for 10 to 50."""
-_EDGE = 0.1
+EDGE = 0.1
+"""The part of a page that is its head, and its foot."""
 _ROTATE = re.compile(rb"^Rotate: (0|90|180|270)$", re.M)
 _SURENESS = re.compile(rb"^Orientation confidence: (\d+(?:\.\d+)?)$", re.M)
 _SURE_TURN = 1.0
@@ -40,8 +41,9 @@ class _Line:
         return " ".join(self.words)
 
 
-def words(table: bytes, height: int, waited: float = 0.0) -> Words:
-    """The words of a *table* that tesseract printed for a picture of *height* pixels."""
+def words(table: bytes, height: int, edge: float = EDGE) -> Words:
+    """The words of a *table* that tesseract printed for a picture of *height* pixels; *edge*: the part of it that is its top, and its
+    bottom."""
     lines: dict[bytes, _Line] = {}
     for row in table.splitlines()[1 : _MOST_WORDS + 1]:
         cells = row.split(b"\t", 11)
@@ -63,17 +65,16 @@ def words(table: bytes, height: int, waited: float = 0.0) -> Words:
     every = sum(line.weight for line in lines.values())
     return Words(
         text="\n".join(line.text for line in read),
-        head="\n".join(line.text for line in read if line.top + line.bottom <= 2 * _EDGE * height),
-        foot="\n".join(line.text for line in read if line.top + line.bottom >= 2 * (1 - _EDGE) * height),
+        head="\n".join(line.text for line in read if line.top + line.bottom <= 2 * edge * height),
+        foot="\n".join(line.text for line in read if line.top + line.bottom >= 2 * (1 - edge) * height),
         confidence=sum(line.sureness for line in lines.values()) / every if every else 0.0,
         count=sum(len(line.words) for line in lines.values()),
         doubtful="\n".join(line.text for line in lines.values() if line.confidence < SURE),
-        waited=waited,
     )
 
 
-def turn(report: bytes, waited: float = 0.0) -> Words:
+def turn(report: bytes) -> Words:
     """Which way to turn the picture, where tesseract is sure enough of it; its confidence too."""
     rotate, sureness = _ROTATE.search(report), _SURENESS.search(report)
     sure = float(sureness[1]) if sureness else 0.0
-    return Words(turn=int(rotate[1]) if rotate and sure >= _SURE_TURN else 0, confidence=sure, waited=waited)
+    return Words(turn=int(rotate[1]) if rotate and sure >= _SURE_TURN else 0, confidence=sure)

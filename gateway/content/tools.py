@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.config import Limits
 from gateway.content import confined, tool_words
-from gateway.content.base import Look, OverLimit, Picture, ToolFault, Tools, Unreadable, Words
+from gateway.content.base import BAND, Look, OverLimit, Picture, ToolFault, Tools, Unreadable, Words
 from gateway.content.confined import Program
 from gateway.content.rar_listing import members
 from gateway.content.runner import Job, Outcome, Runner
@@ -29,7 +29,8 @@ _GRACE = 3.0
 _LONGEST_PASSWORD = 1000
 _LIST = 20_000_000  # octets of a list of members: about 600 for each
 _TABLE = 20_000_000
-_MODES = {Look.PAGE: "3", Look.BLOCK: "6"}
+_MODES = {Look.PAGE: "3", Look.BANDS: "3"}
+_EDGES = {Look.PAGE: tool_words.EDGE, Look.BANDS: tool_words.EDGE / (2 * BAND)}
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True):
@@ -163,7 +164,7 @@ class ToolBox(Tools):
 
     def __init__(self, link: Link, has: Installed, lanes: int) -> None:
         self._link, self._has, self._lanes = link, has, lanes
-        self._number = 0
+        self._number, self._waited = 0, 0.0
         self._open: dict[int, tuple[Requests, float]] = {}
         self._done: dict[int, tuple[Ran, bytes]] = {}
 
@@ -186,6 +187,11 @@ class ToolBox(Tools):
     def lanes(self) -> int:
         """Pictures that are read at the same time, at most."""
         return self._lanes
+
+    @property
+    def waited(self) -> float:
+        """Seconds that jobs have waited for a lane so far."""
+        return self._waited
 
     def begin(self, picture: Picture, seconds: float, look: Look = Look.PAGE) -> int:
         """Has *picture* read; see ``Tools``."""
@@ -254,15 +260,16 @@ class ToolBox(Tools):
         if ran.large or ran.code is None or ran.code < 0:
             return Unreadable("the recognition of its words failed")
         if request.look is Look.TURN:
-            return tool_words.turn(output, ran.waited) if ran.code == 0 else Words(waited=ran.waited)
+            return tool_words.turn(output) if ran.code == 0 else Words()
         if ran.code != 0:
             # It had a picture of our own making: what it lacks is its own, such as a language pack that was taken away.
             raise ToolFault(f"tesseract ended with exit code {ran.code}")
-        return tool_words.words(output, request.height, ran.waited)
+        return tool_words.words(output, request.height, _EDGES[request.look])
 
     def _taken(self, number: int) -> tuple[Ran, bytes]:
         ran, output = self._done.pop(number)
         del self._open[number]
+        self._waited += ran.waited
         if ran.fault:
             raise ToolFault("a program could not be started")
         return ran, output
