@@ -1,18 +1,45 @@
 """Words in pictures: which pictures are read, in which order, and what came of it.
 
-What it is: ``recognise``, one call for all pictures of a message, within what is left of its time.
+What it is: ``recognise``, one call for all pictures of a message, within what is left of its time. Where there are more pages than
+time, the top and the bottom of each are read first, for markings stand there; then whole pages, in order; then those that may lie
+on their side or upside down.
 Who calls it: ``content.walk``, when everything else was read.
 Must never: call a picture read that was not read in full; put what a tool could not do down to the content.
-Sources: design.md sections 2 and 4; reference/inspection.md, OCR.
+Sources: design.md sections 2 and 4; reference/inspection.md, OCR. The thresholds are measured: see ``tool_words.SURE``.
 """
 
 from __future__ import annotations
 
+import collections
+import hashlib
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gateway.content.base import Budget, Scan
+from PIL import Image
+
+from gateway.content.base import BAND, Budget, Look, OverLimit, Picture, Scan, ToolFault, Tools, Unreadable, Words
+from gateway.content.tool_words import SURE
 from gateway.text.markings import Segment
+from gateway.verdict import Zone
+
+NOTHING = "no words could be recognised in it"
+_LOGO = 250_000
+"""Pixels under which a picture in which nothing was found is taken to hold nothing: a page of text has more."""
+_SIDE = 8
+"""Pixels of a side under which a picture holds no line of text."""
+_EVEN = 8
+"""Differences of grey that nobody sees."""
+_SPECKS = 0.001
+"""Share of dark pixels under which a page in which no word was found is empty: dust, punch holes, the frame of a scanner."""
+_PAGE_HEIGHT = 900
+"""Pixels from which a picture has a head and a foot."""
+_SHORTEST = 0.4
+"""Seconds under which no picture is begun."""
+_UNKNOWN = 3_900_000
+_SECONDS, _SECONDS_FOR_MILLION = 0.3, 0.8
+"""What a picture costs, about: a page of 40 lines at 200 dpi 2.1 s, one full of Hindi and English 4.5 s."""
+_ROUND = (180, 90, 270)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +51,210 @@ class Recognised:
     """Every picture was read, in full and with enough confidence."""
     reason: str = ""
     """Why not; a plain clause."""
+    doubtful: tuple[Segment, ...] = ()
+    """What was recognised with little confidence: at most probable."""
+
+
+@dataclass(slots=True)
+class _Page:
+    """One picture on its way."""
+
+    scan: Scan
+    read: bool = False
+    edges: Words | None = None
+    words: Words | None = None
+    best: Words = field(default_factory=Words)
+    """Of all attempts."""
+    reason: str = ""
+    """Why it cannot be read at all."""
+    empty: bool = False
+    """So few dark pixels that no word found means none there."""
+    small: bool = False
+    tall: bool = False
+    same: _Page | None = None
+    """The page that shows the same pixels."""
+    turned: bool = False
+    """It has been looked at from all sides that there was time for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    page: _Page
+    look: Look = Look.PAGE
+    degrees: int = 0
 
 
 def recognise(jobs: Sequence[tuple[Scan, ...]], budget: Budget) -> tuple[Recognised, ...]:
     """The words of each of *jobs* (the pictures of one leaf), in their order. Never raises but ToolFault."""
-    return tuple(Recognised() for _ in jobs)
+    pages = [[_Page(scan) for scan in job] for job in jobs]
+    reading = _Reading([page for job in pages for page in job], budget)
+    reading.run()
+    return tuple(_recognised(job, reading.has_tools) for job in pages)
+
+
+class _Reading:
+    """All pictures of one message, as far as the time goes."""
+
+    def __init__(self, pages: list[_Page], budget: Budget) -> None:
+        self._pages, self._budget = pages, budget
+        tools = budget.tools
+        self._tools: Tools | None = tools if tools is not None and tools.reads_pictures else None
+        self.has_tools = self._tools is not None
+        self._seconds = min(budget.limits.ocr_seconds, max(budget.seconds_left, 0.0))
+        self._end = time.monotonic() + self._seconds
+        self._seen: dict[bytes, _Page] = {}
+        self._under_way: dict[int, _Step] = {}
+        self._steps: collections.deque[_Step] = collections.deque()
+        self._later: collections.deque[_Step] = collections.deque()
+
+    def run(self) -> None:
+        """Raises ToolFault: the tools are gone, or were so busy with other messages that this one got no time."""
+        if self._tools is None:
+            for page in self._pages:
+                self._render(page)
+            return
+        before, cost = self._tools.waited, sum(map(_cost, self._pages))
+        if cost > self._seconds * self._tools.lanes:
+            self._steps.extend(_Step(page, Look.BANDS) for page in self._pages)
+        self._steps.extend(_Step(page) for page in self._pages)
+        while True:
+            while len(self._under_way) < self._tools.lanes and self._left > _SHORTEST and (self._steps or self._later):
+                self._begin((self._steps or self._later).popleft(), self._tools)
+            if not self._under_way:
+                break
+            number, outcome = self._tools.next()
+            self._ended(self._under_way.pop(number), outcome)
+        unread = sum(_cost(page) for page in self._pages if not page.read and not page.reason and page.same is None)
+        if unread and self._tools.waited - before > unread / 2:
+            raise ToolFault("the tools are busy with other messages")
+
+    @property
+    def _left(self) -> float:
+        return self._end - time.monotonic()
+
+    def _render(self, page: _Page) -> Picture | None:
+        """The pixels; None where there is nothing more to do: it is read, cannot be read, or another page shows the same."""
+        try:
+            picture = page.scan.render(self._budget)
+        except ToolFault:
+            raise
+        except Unreadable as error:
+            page.reason = str(error)
+            return None
+        except MemoryError:
+            page.reason = "it needs too much memory"
+            return None
+        except Exception as error:
+            page.reason = f"could not be read: {type(error).__name__}"
+            return None
+        page.small = (page.scan.pixels or picture.width * picture.height) < _LOGO
+        page.tall = picture.height >= _PAGE_HEIGHT or page.scan.page > 0
+        grey = Image.frombytes("L", (picture.width, picture.height), picture.grey)
+        low, high = grey.getextrema()
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        if high - low <= _EVEN or min(picture.width, picture.height) < _SIDE:
+            page.read = True
+            return None
+        counts = grey.histogram()
+        page.empty = min(sum(counts[: (low + high) // 2]), sum(counts[(low + high) // 2 :])) < _SPECKS * picture.width * picture.height
+        digest = hashlib.sha256(b"%d %d " % (picture.width, picture.height) + picture.grey).digest()
+        first = self._seen.setdefault(digest, page)
+        if first is not page:
+            page.same = first
+            return None
+        return picture
+
+    def _begin(self, step: _Step, tools: Tools) -> None:
+        page = step.page
+        if page.read or page.reason or page.same is not None:
+            return
+        picture = self._render(page)
+        if picture is None or self._left <= _SHORTEST:
+            return
+        if step.look is Look.BANDS:
+            picture = _bands(picture)
+        elif step.degrees:
+            picture = _turned(picture, step.degrees)
+        self._under_way[tools.begin(picture, self._left, step.look)] = step
+
+    def _ended(self, step: _Step, outcome: Words | Unreadable) -> None:
+        page = step.page
+        if isinstance(outcome, OverLimit):
+            return
+        if isinstance(outcome, Unreadable):
+            if step.look is Look.PAGE and not step.degrees:
+                page.reason = str(outcome)
+            return
+        if step.look is Look.BANDS:
+            page.edges = outcome
+            return
+        if step.look is Look.TURN:
+            self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in ((outcome.turn,) if outcome.turn else _ROUND))
+            return
+        if outcome.confidence > page.best.confidence:
+            page.best = outcome
+        if outcome.count and outcome.confidence >= SURE:
+            page.words, page.read = outcome, True
+        elif not step.degrees:
+            assert self._tools is not None
+            if self._tools.turns and not page.small:
+                self._later.append(_Step(page, Look.TURN))
+            else:
+                self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in _ROUND)
+        if not any(waiting.page is page for waiting in (*self._later, *self._under_way.values())):
+            page.turned = True
+            page.read = page.read or page.small or (page.empty and not page.best.count)
+
+
+def _cost(page: _Page) -> float:
+    return _SECONDS + _SECONDS_FOR_MILLION * min(page.scan.pixels or _UNKNOWN, 5_000_000) / 1_000_000
+
+
+def _bands(picture: Picture) -> Picture:
+    rows = max(1, int(picture.height * BAND))
+    grey = picture.grey[: rows * picture.width] + picture.grey[-rows * picture.width :]
+    return Picture(picture.width, 2 * rows, grey, picture.dpi)
+
+
+_TRANSPOSE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+
+
+def _turned(picture: Picture, degrees: int) -> Picture:
+    """*picture*, turned clockwise."""
+    image = Image.frombytes("L", (picture.width, picture.height), picture.grey).transpose(_TRANSPOSE[degrees])
+    return Picture(image.width, image.height, image.tobytes(), picture.dpi)
+
+
+def _recognised(pages: list[_Page], has_tools: bool) -> Recognised:
+    segments: list[Segment] = []
+    doubtful: list[Segment] = []
+    for page in pages:
+        shown = page.same or page
+        words = shown.words or (shown.best if shown.best.count else shown.edges)
+        if words is None:
+            continue
+        place, places = page.scan.page, page.scan.pages
+        if shown.tall and words.head:
+            segments.append(Segment(words.head, Zone.PAGE_HEADER, place, places))
+        if words.text:
+            segments.append(Segment(words.text, Zone.BODY, place, places))
+        if shown.tall and words.foot:
+            segments.append(Segment(words.foot, Zone.PAGE_FOOTER, place, places))
+        if words.doubtful:
+            doubtful.append(Segment(words.doubtful, Zone.BODY, place, places))
+    unread = [page for page in pages if not (page.same or page).read]
+    reason = _reason(pages, [page.same or page for page in unread]) if unread and has_tools else ""
+    return Recognised(tuple(segments), not unread, reason, tuple(doubtful))
+
+
+def _reason(pages: list[_Page], unread: list[_Page]) -> str:
+    """Why the pages *unread* of *pages* are not read."""
+    own = dict.fromkeys(page.reason or (NOTHING if page.turned else "") for page in unread)
+    if len(pages) == 1:
+        return next(iter(own)) or "there was no time to read the words in it"
+    noun = "pages" if any(page.scan.page for page in pages) else "pictures"
+    clause = f"words were read in {len(pages) - len(unread)} of {len(pages)} {noun}"
+    if any(page.edges is not None and not page.turned for page in unread):
+        clause += "; of the others only the top and the bottom"
+    return "; ".join((clause, *(f"in {sum(p.reason == one for p in unread)}: {one}" for one in own if one and one != NOTHING)))
