@@ -16,9 +16,11 @@ from types import MappingProxyType
 
 from gateway.config import Limits
 from gateway.content import (
+    age,
     calendar,
     cms,
     compressed,
+    covered,
     eml,
     html,
     image,
@@ -27,12 +29,15 @@ from gateway.content import (
     ole,
     ooxml,
     ooxml_protection,
+    openssl_salted,
     pdf,
     pgp,
     rtf,
+    sevenzip,
     tar,
     text_plain,
     unread,
+    volumes,
     zip,
 )
 from gateway.content.base import Extractor, Tools
@@ -83,18 +88,19 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "cab": unread.suspect("a cab archive"),
     "iso": unread.suspect("a disk image"),
     "archive": unread.suspect("an archive of a kind that is not supported"),
-    "7z": unread.unverifiable("7z", "a 7z archive"),
+    "7z": sevenzip.extract,
     "rar": unread.unverifiable("rar", "a RAR archive"),
-    "pgp": unread.unverifiable("pgp", "an OpenPGP message"),
-    "age": unread.unverifiable("age", "a file encrypted with age"),
-    "salted": unread.unverifiable("openssl", "a file encrypted with openssl"),
-    "volume": unread.unverifiable("volume", "an encrypted store"),
+    "pgp": pgp.extract,
+    "age": age.extract,
+    "salted": openssl_salted.extract,
+    "volume": volumes.extract,
     "executable": unread.suspect("a program"),
     "script": unread.script,
     "font": unread.suspect("a font"),
     "unread": unread.suspect("a picture of a special kind"),
     "prefixed": unread.suspect("a PDF with other data before it"),
-    "unknown": unread.suspect("content of an unknown type"),
+    "covered": covered.extract,
+    "unknown": covered.extract_unknown,
 })  # fmt: skip
 """Kind (as ``sniff`` names it) to extractor."""
 
