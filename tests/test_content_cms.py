@@ -242,7 +242,9 @@ class TestOpenPgp:
         assert Level.CONFIDENTIAL in levels(found)
 
     def test_E14_a_signed_message_is_no_signature(self) -> None:
-        assert leaf(sample("pgp-opaque.asc")).state is LeafState.SUSPECT
+        found = sample("pgp-opaque.asc")
+        assert (leaf(found).state, leaf(found).protection.state) == (LeafState.INSPECTED, ProtectionState.NONE)
+        assert levels(found) == {Level.CONFIDENTIAL}
         opaque = (CORPUS / "pgp-opaque.asc").read_bytes().replace(b"PGP MESSAGE", b"PGP SIGNATURE")
         assert not pgp.is_signature(opaque)
         detached = (CORPUS / "pgp-detached.sig").read_bytes()

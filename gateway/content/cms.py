@@ -37,7 +37,8 @@ _NAMES = {
     "1.2.840.113549.1.7.4": "signed and enveloped data",
 }
 _ARMOUR = re.compile(rb"-----BEGIN (PKCS7|CMS|PKCS #7 SIGNED DATA)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")
-_ENTITY = re.compile(rb"\A\s{0,4}(?:content-|mime-version:|from:|to:|subject:|date:|received:|message-id:)", re.I)
+ENTITY = re.compile(rb"\A\s{0,4}(?:content-|mime-version:|from:|to:|subject:|date:|received:|message-id:)", re.I)
+"""How content begins that is an entity with its header section."""
 _DOCUMENT = re.compile(rb"PK\x03\x04|PK\x05\x06|%PDF-|\xd0\xcf\x11\xe0\xa1\xb1|Rar!\x1a|7z\xbc\xaf\x27|\{\\rtf")
 _ENDINGS = (".p7m", ".p7s", ".p7c", ".p7b", ".pkcs7", ".cms", ".sig")
 _LEVELS = {level.ess: level for level in Level}
@@ -121,7 +122,7 @@ def _content(wrapped: list[Node]) -> bytes:
 
 def _child(content: bytes, piece: Piece) -> Child:
     """The content as a piece: an entity with its header section, or a file by the object's name."""
-    if _ENTITY.match(content):
+    if ENTITY.match(content):
         return Child("signed", content, "message/rfc822", is_attachment=piece.is_attachment)
     name = piece.name
     for ending in _ENDINGS:

@@ -93,7 +93,15 @@ _ROWS: tuple[Row, ...] = (
     (b"Salted__", "salted", "application/x-openssl-encrypted"),
     (b"LUKS\xba\xbe", "volume", "application/x-luks"),
     (b"\x03\xd9\xa2\x9a", "volume", "application/x-keepass"),
+    (b"AES\x00", "volume", "application/x-aescrypt"),
+    (b"AES\x01", "volume", "application/x-aescrypt"),
     (b"AES\x02", "volume", "application/x-aescrypt"),
+    (b"AES\x03", "volume", "application/x-aescrypt"),
+    (b"\xeb\x58\x90-FVE-FS-", "volume", "application/x-bitlocker"),
+    (b"\xeb\x52\x90-FVE-FS-", "volume", "application/x-bitlocker"),
+    (b"VimCrypt~", "volume", "application/x-vim-encrypted"),
+    (b"encrcdsa", "volume", "application/x-apple-encrypted-image"),
+    (b"\xc0\xb9\x07\x2e\x4f\x93\xf1\x46", "volume", "application/x-axcrypt"),
     # documents and stores without a reader
     (b"\x78\x9f\x3e\x22", "tnef", "application/ms-tnef"),
     (b"!BDN", "document", "application/vnd.ms-outlook-pst"),
@@ -177,6 +185,10 @@ FTYP = {
 
 ARMOUR = (
     (b"-----BEGIN PGP MESSAGE", "pgp"),
+    (b"-----BEGIN PGP SIGNATURE", "pgp"),
+    (b"-----BEGIN PGP PUBLIC KEY BLOCK", "pgp"),
+    (b"-----BEGIN PGP PRIVATE KEY BLOCK", "pgp"),
+    (b"-----BEGIN PGP SECRET KEY BLOCK", "pgp"),
     (b"-----BEGIN AGE ENCRYPTED FILE-----", "age"),
     (b"-----BEGIN PKCS7-----", "cms"),
     (b"-----BEGIN CMS-----", "cms"),

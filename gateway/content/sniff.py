@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.content import pgp, signatures
+from gateway.content import age, covered, openssl_salted, pgp, pgp_armour, signatures
 from gateway.content.base import Piece
 from gateway.content.needle import Needle
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
@@ -70,10 +70,11 @@ def sniff(piece: Piece) -> Sniffed:
         elif not kind:
             kinds, media_type = ["unknown"], piece.declared or "application/octet-stream"
     kinds += [other for other in _appended(data, kinds[0]) if other not in kinds]
+    whole = len(kinds) == 1 and bool(_armoured(data))
     note = ""
     if piece.declared and _mismatch(piece.declared, media_type, kinds[0]):
         note = f"it is declared as {_shown(piece.declared)} but is {media_type}"
-    return Sniffed(tuple(kinds), media_type, note)
+    return Sniffed(tuple(kinds), media_type, note, whole)
 
 
 def _shown(declared: str) -> str:
@@ -116,7 +117,7 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
         return "audio/mpeg", "audio/mpeg"
     if data[:1] >= b"\x80" and pgp.is_signature(data):
         return "pgp-signature", "application/pgp-signature"
-    if data[:1] >= b"\x80" and _is_pgp(data):
+    if data[:1] >= b"\x80" and pgp.begins(data):
         return "pgp", "application/pgp-encrypted"
     return "", ""
 
@@ -162,28 +163,6 @@ def _is_tar(data: bytes) -> bool:
         return False
     field = data[148:156].strip(b" \x00")
     return bool(re.fullmatch(rb"[0-7]{1,7}", field)) and int(field, 8) == sum(data[:148]) + 8 * 32 + sum(data[156:512])
-
-
-def _is_pgp(data: bytes) -> bool:
-    """A binary OpenPGP message: a first packet of a sort that begins messages, whose length fits into the file."""
-    first = data[0]
-    tag = first & 0x3F if first & 0x40 else first >> 2 & 0x0F
-    if tag not in (1, 3, 4, 8, 9, 11, 18, 20) or len(data) < 12:
-        return False
-    if first & 0x40:
-        length = data[1] if data[1] < 192 else (data[1] - 192 << 8) + data[2] + 192 if data[1] < 224 else 0
-        head, body = 2 if data[1] < 192 else 3, 3
-    else:
-        width = (1, 2, 4, 0)[first & 3]
-        length, head = int.from_bytes(data[1 : 1 + width], "big"), 1 + width
-        body = head
-    del body
-    if head + length > len(data):
-        return False
-    version = data[head]
-    return {1: version in (2, 3, 6), 3: version in (4, 5, 6), 4: version in (3, 6), 18: version in (1, 2), 20: version == 1}.get(
-        tag, (tag in (8, 11) and version < 4) or tag == 9
-    )
 
 
 def _is_printer_settings(data: bytes) -> bool:
@@ -252,11 +231,9 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
     media_type = declared if declared.startswith("text/") else "text/plain"
     if b"-----BEGIN PGP SIGNATURE" in head[:64] and pgp.is_signature(data):
         return ["pgp-signature"], "application/pgp-signature"
-    for mark, kind in ARMOUR:
-        if mark in data:
-            kinds.append(kind)
-    if head[:10] == b"U2FsdGVkX1":
-        kinds.append("salted")
+    if kind := _armoured(data):
+        return [kind], "application/octet-stream"
+    kinds += dict.fromkeys(kind for mark, kind in ARMOUR if mark in data)
     if _CALENDAR.match(head) or declared in ("text/calendar", "text/vcard", "text/x-vcard", "text/directory"):
         return [*kinds, "calendar"], declared or "text/calendar"
     if head[:2] == b"%!":
@@ -278,7 +255,21 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         if not kinds and _FLAT_ODF.search(head):
             return ["odf-flat"], "application/vnd.oasis.opendocument"
         return [*kinds, "xml"], "application/xml"
+    if covered.claims(piece, data):
+        kinds.append("covered")
     return [*kinds, "text"], media_type
+
+
+def _armoured(data: bytes) -> str:
+    """The kind of the one armoured object that the text *data* is; empty where it is anything else, or more."""
+    head = data[:64].lstrip()
+    if head.startswith(b"-----BEGIN PGP "):
+        return "pgp" if pgp_armour.whole(data) is not None else ""
+    if head.startswith(b"-----BEGIN AGE "):
+        return "age" if age.armoured(data) else ""
+    if head.startswith(b"U2FsdGVkX1"):
+        return "salted" if openssl_salted.armoured(data) else ""
+    return ""
 
 
 def _is_mail(head: bytes) -> bool:

@@ -9,6 +9,7 @@ Sources: contract.md, ``protection.state`` (*weak*: its password stands in the s
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -27,12 +28,13 @@ _KEYWORD = re.compile(
     r"પાસ[ \t-]?વર્ડ|পাস[ \t-]?ওয়ার্ড|ਪਾਸ[ \t-]?ਵਰਡ|பாஸ்வேர்ட்|கடவுச்சொல்|పాస్[\u200c]?వర్డ్|ಪಾಸ್[\u200c]?ವರ್ಡ್|പാസ്[\u200c]?വേഡ്|"
     r"پاس[ \t]?ورڈ"
 )
-_FILLERS = frozenset(
+_FILLER_WORDS = (
     "is are was be to open for the this that it its of a an and or in on with use using will as follows following below above given "
     "here file files attachment attachments attached document documents zip pdf archive word excel sheet letter please enter type "
     "same your our my case sensitive protected protection encrypted opening unlock view read both all above-mentioned shared "
-    "है हैं का की के को में से यह इस फाइल फ़ाइल खोलने लिए हेतु छे છે આ ફાઇલ માટે आहे ही या साठी उघडण्यासाठी".split()
+    "है हैं का की के को में से यह इस फाइल फ़ाइल खोलने लिए हेतु छे છે આ ફાઇલ માટે आहे ही या साठी उघडण्यासाठी"
 )
+_FILLERS = frozenset(_FILLER_WORDS.split())
 _AFTER = 14  # words behind a keyword
 _BEFORE = 4
 _LINE = re.compile(r"[^\r\n]{0,300}")
@@ -159,12 +161,12 @@ def _tokens(text: str) -> Iterator[str]:
 
 def _is_mixed(word: str) -> bool:
     """Whether *word* looks like something made up: figures or marks among letters; no address and no link."""
-    if len(word) < 4 or "://" in word or word.count("@") == 1 and "." in word.partition("@")[2]:
+    if len(word) < 4 or "://" in word or (word.count("@") == 1 and "." in word.partition("@")[2]):
         return False
     has_letter = any(character.isalpha() for character in word)
     has_digit = any(character.isdigit() for character in word)
     has_mark = any(character in "@#$%^&*!_+=~?" for character in word[:-1])
-    humps = any(small.islower() and large.isupper() for small, large in zip(word, word[1:], strict=False))
+    humps = any(small.islower() and large.isupper() for small, large in itertools.pairwise(word))
     return has_letter and (has_digit or has_mark or humps)
 
 
