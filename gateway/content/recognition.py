@@ -13,15 +13,16 @@ from __future__ import annotations
 import collections
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import structs
 from PIL import Image
 
 from gateway.content.base import BAND, Budget, Look, OverLimit, Picture, Scan, ToolFault, Tools, Unreadable, Words
 from gateway.content.tool_words import SURE
 from gateway.text.markings import Segment
-from gateway.verdict import Zone
+from gateway.verdict import Confidence, Finding, Zone
 
 NOTHING = "no words could be recognised in it"
 _LOGO = 250_000
@@ -90,6 +91,12 @@ def recognise(jobs: Sequence[tuple[Scan, ...]], budget: Budget) -> tuple[Recogni
     reading = _Reading([page for job in pages for page in job], budget)
     reading.run()
     return tuple(_recognised(job, reading.has_tools) for job in pages)
+
+
+def doubted(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """*findings* in what was recognised with little confidence: none is certain, for a person has to look."""
+    for one in findings:
+        yield structs.replace(one, confidence=Confidence.PROBABLE) if one.confidence is Confidence.CERTAIN else one
 
 
 class _Reading:
@@ -183,7 +190,9 @@ class _Reading:
         if isinstance(outcome, OverLimit):
             return
         if isinstance(outcome, Unreadable):
-            if step.look is Look.PAGE and not step.degrees:
+            if step.look is Look.TURN:
+                self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in _ROUND)
+            elif step.look is Look.PAGE and not step.degrees:
                 page.reason = str(outcome)
             return
         if step.look is Look.BANDS:

@@ -40,7 +40,7 @@ from gateway.protection import ProtectionState
 from gateway.text import markings, passwords
 from gateway.text.markings import Scheme, Segment
 from gateway.text.observing import Observer
-from gateway.verdict import Confidence, Finding, Inspection, Leaf, LeafState, Zone
+from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
 
 _AMBIGUITY = 50
 _SIGNED = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
@@ -285,7 +285,7 @@ class _Walk:
         results = recognition.recognise([scans for _, _, scans in scanned], self._budget)
         for (path, attached, _), result in zip(scanned, results, strict=True):
             self._scan(path, result.segments, {}, attached=attached)
-            self.findings.extend(_doubted(markings.scan(result.doubtful, path, self._scheme)))
+            self.findings.extend(recognition.doubted(markings.scan(result.doubtful, path, self._scheme)))
             if self._want_text and result.segments:
                 self.texts.append((path, "\n".join(segment.text for segment in result.segments)))
             leaf = self.leaves[places[path]]
