@@ -251,9 +251,9 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         return [*kinds, "html"], "text/html"
     if is_html or (piece.is_attachment and _HTML.search(head)):
         return [*kinds, *(["html"] if declared == "text/html" else ["html", "text"])], "text/html"
+    if not kinds and head[:1] == b"<" and _FLAT_ODF.search(head):
+        return ["odf-flat"], "application/vnd.oasis.opendocument"
     if head[:5] == b"<?xml" or (head[:1] == b"<" and re.match(rb"<[A-Za-z][\w:.-]*[\s>/]", head)):
-        if not kinds and _FLAT_ODF.search(head):
-            return ["odf-flat"], "application/vnd.oasis.opendocument"
         return [*kinds, "xml"], "application/xml"
     if covered.claims(piece, data):
         kinds.append("covered")
