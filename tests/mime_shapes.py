@@ -200,9 +200,7 @@ def _structure() -> Iterator[tuple[str, str]]:
     yield "no boundary within, the outer one used", nested("Content-Type: multipart/mixed\r\n", "foo", "foo")
     yield (
         "a multipart without a body",
-        (
-            f"{ROOT}Content-ID: 1\r\n\r\n--foo\r\nContent-Type: multipart/mixed; boundary=bar\r\nContent-ID: 2\r\n\r\n\r\n--foo\r\n{plain}--foo--\r\n"
-        ),
+        (f"{ROOT}Content-ID: 1\r\n\r\n--foo\r\nContent-Type: multipart/mixed; boundary=bar\r\n{ID}\r\n\r\n--foo\r\n{plain}--foo--\r\n"),
     )
 
 

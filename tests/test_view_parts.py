@@ -126,3 +126,15 @@ def test_C02_a_character_set_that_is_no_name(value: bytes) -> None:
 
 def test_C02_a_character_set_given_twice() -> None:
     assert "the parameter charset given twice" in reasons(single(b"Content-Type: text/plain; charset=utf-8; charset=utf-7\r\n", b"x\r\n"))
+
+
+@pytest.mark.parametrize(
+    "value", [b'text/plain; charset = "utf-8"', b"text/plain; Windows-1252", b"text/plain; format = flowed; charset=utf-8"]
+)
+def test_sloppy_parameters_of_real_mail_are_not_ambiguous(value: bytes) -> None:
+    assert reasons(single(b"Content-Type: " + value + b"\r\n", b"words\r\n")) == ""
+
+
+@pytest.mark.parametrize("value", [b"multipart/mixed; boundary = B", b"multipart/mixed; B; boundary=B", b"text/html; Windows-1252"])
+def test_M13_sloppy_parameters_that_change_the_reading_are_ambiguous(value: bytes) -> None:
+    assert reasons(single(b"Content-Type: " + value + b"\r\n", b"--B\r\n\r\nwords\r\n--B--\r\n"))

@@ -109,9 +109,12 @@ def _parse_slowly(value: str, field: str) -> tuple[str, list[tuple[str, str]], l
             if number < len(pieces) - 1:
                 problems[f"an empty parameter in {field}"] = None
             continue
-        if name[-1:].isspace() or text[:1].isspace():
-            problems[f"white space around an equals sign in {field}"] = None
+        spaced = name[-1:].isspace() or text[:1].isspace()
         name, text = name.strip().lower(), text.strip()
+        if spaced and name.startswith("boundary"):
+            problems[f"white space around an equals sign in {field}"] = None
+        if not equals and head == "text/plain" and re.fullmatch(_WORD, name):
+            continue  # a word alone: whoever gives up at it reads the default, which is the same
         if not equals or not re.fullmatch(_WORD, name):
             problems[f"a parameter of {field} that is not well-formed"] = None
             continue

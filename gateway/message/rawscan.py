@@ -1,4 +1,4 @@
-"""Content that hides in text: base64 runs, quoted-printable, uuencode, xxencode, yEnc, BinHex, data: addresses, PGP armour, a MIME entity pasted in.
+"""Content that hides in text: base64, quoted-printable, uuencode, xxencode, yEnc, BinHex, data: addresses, armour, pasted entities.
 
 What it is: ``suspicious``, the cheap question a door asks, and ``hidden``, which finds and decodes for the inspector.
 Who calls it: ``plain`` and ``content.unpack``.
@@ -216,8 +216,8 @@ def _runs(data: bytes, classes: bytes) -> Iterator[tuple[int, bytes]]:
         if match is None or match.end() <= at:
             match = _RUN.match(data, at)
         assert match is not None, "a run of the alphabet matches"
-        for octets in _readings(match[0], _within(match.start(), benign)):
-            yield match.start(), octets
+        for reading in _readings(match[0], _within(match.start(), benign)):
+            yield match.start(), reading
         seen = match.end()
         at = classes.find(_LONG, seen)
     if not _may_have_short_lines(data):
