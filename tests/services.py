@@ -14,6 +14,9 @@ NEEDED = {
     "strace": ("strace", "a disk that is slow on purpose"),
     "Dovecot": ("dovecot", "the checker of passwords behind NIC's server"),
     "promtool": ("promtool", "Prometheus' own check of the alert rules, in Debian's package prometheus"),
+    "tesseract": ("tesseract", "the words in pictures, in Debian's packages tesseract-ocr, -hin and -osd"),
+    "unar": ("unar", "members of RAR archives that libarchive does not read"),
+    "bubblewrap": ("bwrap", "the small file system in which unar writes"),
 }
 
 
@@ -25,7 +28,7 @@ def main() -> None:
         if name in missing:
             print(f"service tests skipped: {name} ({purpose}): there is no program {program}; .ci/run installs it as root")
     if not missing:
-        print("service tests: Postfix, swaks, strace, Dovecot and promtool are here; make test-service runs the tests that use them")
+        print(f"service tests: {', '.join(NEEDED)} are here; make test-service runs the tests that use them")
 
 
 if __name__ == "__main__":
