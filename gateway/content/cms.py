@@ -1,7 +1,7 @@
 """S/MIME and CMS: signatures, signed content, and what is encrypted.
 
-What it is: the extractor of CMS objects (DER, BER or PEM). What is signed is opened and read; a signature beside its content must
-hold nothing but a signature; what is encrypted is weighed in ``cms_protection``.
+What it is: the extractor of CMS objects (DER, BER or PEM). What is signed, digested, authenticated or compressed is opened and read; a
+signature beside its content must hold nothing but a signature; what is encrypted is weighed in ``cms_protection``.
 Who calls it: ``content.walk`` through the table.
 Must never: believe the declared type or the name (the object says what it is); call a signature clean that has room for a
 document; check a signature (the recipient does that, on unchanged bytes).
@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import binascii
 import re
+import zlib
 from collections.abc import Iterator
 
-from gateway.content import cms_protection, der
-from gateway.content.base import Budget, Child, Found, Piece, Unreadable
-from gateway.content.der import CONTEXT, INTEGER, OCTETS, SEQUENCE, SET, Node
+from gateway.content import cms_lock, cms_protection, der
+from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable
+from gateway.content.der import CONTEXT, INTEGER, OCTETS, OID, SEQUENCE, SET, Node
+from gateway.content.randomness import disproof
 from gateway.levels import Level
+from gateway.protection import Protection, ProtectionState
 from gateway.verdict import LeafState
 
 LARGEST_SIGNATURE = 200_000
@@ -30,12 +33,15 @@ _MOST = 200  # certificates, signers or attributes
 _SIGNED = "1.2.840.113549.1.7.2"
 _DATA = "1.2.840.113549.1.7.1"
 _LABEL = "1.2.840.113549.1.9.16.2.2"
+_COMPRESSED = "1.2.840.113549.1.9.16.1.9"
 _NAMES = {
     "1.2.840.113549.1.7.5": "digested data",
-    "1.2.840.113549.1.9.16.1.9": "compressed data",
+    _COMPRESSED: "compressed data",
     "1.2.840.113549.1.9.16.1.2": "authenticated data",
     "1.2.840.113549.1.7.4": "signed and enveloped data",
 }
+_PLAIN = frozenset(("1.2.840.113549.1.7.5", _COMPRESSED, "1.2.840.113549.1.9.16.1.2"))
+"""Content types whose content stands in the clear."""
 _ARMOUR = re.compile(rb"-----BEGIN (PKCS7|CMS|PKCS #7 SIGNED DATA)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")
 ENTITY = re.compile(rb"\A\s{0,4}(?:content-|mime-version:|from:|to:|subject:|date:|received:|message-id:)", re.I)
 """How content begins that is an entity with its header section."""
@@ -61,10 +67,68 @@ def extract(piece: Piece, budget: Budget) -> Found:
     if kind == _DATA:
         return Found(children=(_child(body.octets(), piece),), container=True, media_type="application/pkcs7-mime")
     if kind in cms_protection.KINDS:
-        protection = cms_protection.assess(kind, body)
-        state = LeafState.OPAQUE if protection.state is protection.state.STRONG else LeafState.SUSPECT
-        return Found(state=state, reason=protection.reason, protection=protection, media_type="application/pkcs7-mime")
+        return _encrypted(kind, body, budget)
+    if kind in _PLAIN:
+        return _plain(kind, body, len(data), piece, budget)
     raise Unreadable(f"a CMS object of {_NAMES.get(kind, 'an unknown kind')}: there is no reader for it")
+
+
+def _encrypted(kind: str, body: Node, budget: Budget) -> Found:
+    """What is encrypted, or says so."""
+    lock = cms_lock.lock(body)
+    # More than a second for one try is nothing that a careless program writes with an empty password.
+    opened = lock.open("", budget) if lock is not None and lock.seconds < 1 else None
+    protection = cms_protection.assess(kind, body)
+    children: tuple[Child, ...] = ()
+    if opened is not None:
+        reason = "an S/MIME or CMS object whose password is empty"
+        protection = Protection(ProtectionState.WEAK, "cms", protection.cipher, protection.bits, reason)
+        children, lock = (Child("content", opened, "message/rfc822" if ENTITY.match(opened) else ""),), None
+    elif protection.state is ProtectionState.UNVERIFIABLE and (data := cms_protection.payload(body)) and disproof(data):
+        budget.spend_bytes(len(data))
+        children = (Child("data", data),)  # what is not encrypted is read
+    state = LeafState.OPAQUE if protection.state is ProtectionState.STRONG else LeafState.SUSPECT
+    return Found(
+        (), children, state, protection.reason, protection, container=bool(children), media_type="application/pkcs7-mime", lock=lock
+    )  # fmt: skip
+
+
+def _plain(kind: str, body: Node, size: int, piece: Piece, budget: Budget) -> Found:
+    """Digested, authenticated or compressed content: it can be read by everybody."""
+    wrapped = next((node for node in body.children() if node.is_(SEQUENCE) and _is_content(node)), None)
+    if wrapped is None:
+        raise Unreadable(f"a CMS object of {_NAMES[kind]} that is broken")
+    content = _content(list(wrapped.children()))
+    # What stands beside the content: digests, and for authenticated data its recipients.
+    problem = "a CMS object with more beside its content than any" if size - len(content) > LARGEST_SIGNATURE else ""
+    if kind == _COMPRESSED:
+        content = _inflate(content, budget)
+    if not content:
+        raise Unreadable(f"a CMS object of {_NAMES[kind]} without content")
+    state = LeafState.SUSPECT if problem else LeafState.INSPECTED
+    return Found((), (_child(content, piece),), state, problem, container=True, media_type="application/pkcs7-mime")
+
+
+def _is_content(node: Node) -> bool:
+    """Whether *node* is EncapsulatedContentInfo: a content type, and the content in its tag."""
+    parts = list(node.children())
+    return len(parts) == 2 and parts[0].is_(OID) and parts[1].is_(0, CONTEXT)
+
+
+def _inflate(packed: bytes, budget: Budget) -> bytes:
+    """Raises Unreadable for what is no zlib, OverLimit for too much of it."""
+    room = budget.room(len(packed))
+    engine = zlib.decompressobj()
+    try:
+        out = engine.decompress(packed, room + 1)
+    except zlib.error:
+        raise Unreadable("a CMS object of compressed data that is broken") from None
+    if len(out) > room:
+        raise OverLimit("it unpacks to more than the limit")
+    if not engine.eof or engine.unused_data:
+        raise Unreadable("a CMS object of compressed data that is broken")
+    budget.spend_bytes(len(out))
+    return out
 
 
 def _octets(data: bytes) -> bytes:

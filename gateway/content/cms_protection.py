@@ -10,7 +10,7 @@ section 2.7; contract.md, ``protection.state``; hostile-inputs catalogue E15, E1
 from __future__ import annotations
 
 from gateway.content.base import Unreadable
-from gateway.content.der import CONTEXT, OCTETS, OID, SEQUENCE, SET, Node
+from gateway.content.der import CONTEXT, INTEGER, OCTETS, OID, SEQUENCE, SET, Node
 from gateway.content.randomness import disproof
 from gateway.protection import Protection, ProtectionState
 
@@ -52,6 +52,12 @@ def assess(kind: str, body: Node) -> Protection:
     return Protection(ProtectionState.STRONG, "cms", cipher, bits, f"encrypted with {cipher}")
 
 
+def payload(body: Node) -> bytes:
+    """The octets that are said to be encrypted. Raises Unreadable when the structure is broken."""
+    info = next((node for node in body.children() if node.is_(SEQUENCE)), None)
+    return _encrypted(info)[2] if info is not None else b""
+
+
 def _encrypted(info: Node) -> tuple[str, int, bytes]:
     """Cipher, bits and data of EncryptedContentInfo; an empty cipher where it is not known."""
     parts = list(info.children())
@@ -62,11 +68,21 @@ def _encrypted(info: Node) -> tuple[str, int, bytes]:
     if algorithm is None:
         raise Unreadable("a CMS object that is broken")
     cipher, bits = _CIPHERS.get(algorithm.oid(), ("", 0))
+    if cipher == "RC2-CBC":
+        bits = _rc2_bits(parts[1])
     if len(parts) == 2:
         return cipher, bits, b""
     if not parts[2].is_(0, CONTEXT):
         raise Unreadable("a CMS object that is broken")
     return cipher, bits, parts[2].octets()
+
+
+def _rc2_bits(algorithm: Node) -> int:
+    """Bits of an RC2 key, by the number that stands for them (RFC 2268 section 6)."""
+    parameters = list(algorithm.children())[1:]
+    numbers = [node for node in parameters[0].children() if node.is_(INTEGER)] if parameters and parameters[0].is_(SEQUENCE) else []
+    value = int.from_bytes(numbers[0].content[:4], "big") if numbers else 160
+    return {160: 40, 120: 64, 58: 128}.get(value, 40)
 
 
 def _problem(kind: str, before: list[Node], cipher: str, data: bytes) -> str:
@@ -88,7 +104,7 @@ def _problem(kind: str, before: list[Node], cipher: str, data: bytes) -> str:
 def _weak_wrap(node: Node, depth: int) -> bool:
     """Whether an algorithm of a recipient is a weak key wrap."""
     if node.is_(OID):
-        return node.oid() in _WEAK_WRAPS
+        return node.oid() in _WEAK_WRAPS or _CIPHERS.get(node.oid(), ("", 256))[1] < 256
     return depth < 6 and node.constructed and any(_weak_wrap(inner, depth + 1) for inner in node.children())
 
 
