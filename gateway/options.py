@@ -295,6 +295,7 @@ class Retention(Section):
     audit: Seconds = Field(365 * 86400.0, description="The decision log; at least 180d (CERT-In directions of 2022).")
     messages: Seconds = Field(90 * 86400.0, description="Envelope and facts of mail whose deliveries have ended (bodies go at once).")
     correspondents: Seconds = Field(365 * 86400.0, description="Who has written to whom before, as keyed hashes.")
+    threads: Seconds = Field(365 * 86400.0, description="Levels of threads and passages of marked mail, as keyed hashes.")
 
     @field_validator("audit")
     @classmethod
@@ -335,7 +336,8 @@ class Limits(Section):
     inspectors: int = Field(2, ge=1, description="Inspection workers, and programs beside them (recognition of words, RAR) at one time.")
     ocr_seconds: Seconds = Field(8.0, description="Time for the words in all pictures of a message; 0: pictures are not read.")
     ocr_languages: tuple[str, ...] = Field(
-        ("eng", "hin"), description="Languages of words in pictures, by the names of tesseract's packs; those that are missing are left out."
+        ("eng", "hin"),
+        description="Languages of words in pictures, by the names of tesseract's packs; those that are missing are left out.",
     )
     ocr_memory: Size = Field(512_000_000, description="Memory of a program beside the inspection workers.")
     pipeline: Seconds = Field(60.0, description="Time from the end of DATA to the decision; later is 451.")

@@ -19,10 +19,10 @@ from gateway.counting import Counts
 from gateway.envelope import Transaction
 from gateway.message import plain, prescan, signatures, views
 from gateway.metrics import kind_of
-from gateway.policy import Policy, decide
+from gateway.policy import Policy, decide, threads
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, Stale
-from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Verdict
+from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Remembered, Thread, Verdict
 
 _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
@@ -69,6 +69,9 @@ class Memory(Protocol):
     async def first_times(self, sender: str, recipients: tuple[str, ...]) -> frozenset[str]:
         """Which of *recipients* has *sender* never written to before? Raises ReplyError (4xx)."""
 
+    async def thread_levels(self, thread: Thread) -> Remembered:
+        """What is remembered of the mail that *thread* answers or quotes. Raises ReplyError (4xx)."""
+
     async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
         """Makes the decision durable. Raises ReplyError (4xx) when it is not known to be."""
 
@@ -107,9 +110,12 @@ class Pipeline:
         for leaf in inspection.leaves:
             self._counts.add("gateway_leaves_total", kind_of(leaf.media_type), leaf.state)
         first_times = await self._first_times(tx, inspection)
+        remembered = await self._remembered(tx, inspection)
         for _ in range(_DECISIONS):
             began = perf_counter()
-            verdict = decide.decide(tx, inspection, self.policy, self._memory.exceptions, self.config, first_times=first_times)
+            verdict = decide.decide(
+                tx, inspection, self.policy, self._memory.exceptions, self.config, first_times=first_times, remembered=remembered
+            )
             decided = perf_counter()
             self._decide.observe(decided - began)
             answer = await self._memory.commit(tx, verdict, content)
@@ -129,6 +135,16 @@ class Pipeline:
             return await self._memory.first_times(tx.envelope.sender.text, addresses)
         except ReplyError as error:
             await self._memory.deferred(tx, error.reply, "who has written to whom before could not be asked")
+            raise
+
+    async def _remembered(self, tx: Transaction, inspection: Inspection) -> Remembered:
+        """What earlier mail was marked that this one answers or quotes. Raises ReplyError (4xx): a guess is no answer."""
+        if inspection.thread is None or not threads.asks(tx, inspection, self.policy):
+            return threads.NOTHING
+        try:
+            return await self._memory.thread_levels(inspection.thread)
+        except ReplyError as error:
+            await self._memory.deferred(tx, error.reply, "what the thread was marked before could not be asked")
             raise
 
     async def _inspect(self, tx: Transaction, content: bytes) -> Inspection:

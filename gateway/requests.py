@@ -42,7 +42,7 @@ from gateway.inquiries import (
     StartProfile,
 )
 from gateway.reply import Reply
-from gateway.verdict import Inspection, Verdict
+from gateway.verdict import Inspection, Remembered, Verdict
 
 __all__ = [
     "ActOnQueue",
@@ -138,6 +138,15 @@ class FirstTimes(Message, frozen=True):
 
     sender: str
     recipients: tuple[str, ...]
+
+
+class ThreadLevels(Message, frozen=True):
+    """What is remembered of the messages that somebody answers or forwards, and of the passages that he quotes?"""
+
+    references: tuple[str, ...]
+    """Message-IDs without brackets."""
+    passages: tuple[bytes, ...]
+    """Fingerprints; see ``text.passages``."""
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -248,6 +257,12 @@ class FirstTime(Message, frozen=True):
     recipients: tuple[str, ...]
 
 
+class ThreadLevel(Message, frozen=True):
+    """What is remembered."""
+
+    remembered: Remembered
+
+
 class Verified(Message, frozen=True):
     """*reply* 2xx: the next hop takes the recipient; 4xx or 5xx: what to answer the client."""
 
@@ -310,7 +325,9 @@ class Status(Message, frozen=True):
     """The processes: one row each with kind, pid, state, since, restarts."""
 
 
-DoorRequest = Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | Counters | DoorHello | Health
+DoorRequest = (
+    Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | ThreadLevels | Counters | DoorHello | Health
+)
 WebRequest = ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
@@ -318,5 +335,5 @@ AdminRequest = (
     | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Authenticate
 )  # fmt: skip
 SupervisorRequest = Reload | Status
-KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | Done | Failed | Rows
+KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | ThreadLevel | Done | Failed | Rows
 InspectorAnswer = Inspected | Failed

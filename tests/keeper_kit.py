@@ -23,6 +23,7 @@ from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
+from gateway.keeper.threads import Threads
 from gateway.levels import Level
 from gateway.policy import Policy
 from gateway.relay.reports import Reports
@@ -212,8 +213,9 @@ class Room:
         parts = (self.config, self.store, self.vault, self.register, self.reports, self.relay, lambda: self.policy)
         self.copies = Copies(self.config, lambda: self.policy)
         self.correspondents = Correspondents(self.store, self.vault, lambda: self.policy, lambda: self.now)
+        self.threads = Threads(self.store, self.vault, lambda: self.now)
         self.notifier = Notifier(self.config, self.vault, lambda: self.policy, lambda: self.now, lambda: self.now)
-        self.actor = Actor(*parts, self.copies, self.correspondents, self.notifier, seal, lambda: self.now)
+        self.actor = Actor(*parts, self.copies, self.correspondents, self.threads, self.notifier, seal, lambda: self.now)
         self.quarantine = Quarantine(*parts, self.copies, self.correspondents, lambda: self.now)
         return self
 

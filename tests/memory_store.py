@@ -47,6 +47,7 @@ class MemoryStore:
         self.exception_rows: dict[str, ExceptionRow] = {}
         self.profile_rows: dict[str, ProfileRow] = {}
         self.pairs: dict[bytes, int] = {}
+        self.thread_rows: dict[bytes, tuple[int, int]] = {}
         self.user_rows: dict[str, UserRow] = {}
         self.events: list[AuditEvent] = []
         self.audit_table: list[AuditRow] = []
@@ -99,6 +100,9 @@ class MemoryStore:
         self.exception_rows.update((row.id, row) for row in batch.exceptions)
         self.profile_rows.update((row.id, row) for row in batch.profiles)
         self.pairs.update((row.pair, row.day) for row in batch.correspondents)
+        for mark in batch.threads:
+            level, day = self.thread_rows.get(mark.mark, (0, 0))
+            self.thread_rows[mark.mark] = max(level, mark.level), max(day, mark.day)
         self.user_rows.update((row.name, row) for row in batch.users)
         for body_id in batch.drop_bodies:
             self.bodies.pop(body_id, None)
@@ -192,6 +196,9 @@ class MemoryStore:
     async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
         return {pair for pair in pairs if pair in self.pairs}
 
+    async def remembered(self, marks: Sequence[bytes]) -> dict[bytes, int]:
+        return {mark: self.thread_rows[mark][0] for mark in marks if mark in self.thread_rows}
+
     async def figures(self) -> Figures:
         due = [row for row in self.delivery_rows.values() if row.state in _DUE]
         held = [row for row in self.hold_rows.values() if row.state in _OPEN_HOLD]
@@ -257,6 +264,12 @@ class MemoryStore:
         gone = [pair for pair, day in self.pairs.items() if day < before][:limit]
         for pair in gone:
             del self.pairs[pair]
+        return len(gone)
+
+    async def drop_threads(self, before: int, limit: int) -> int:
+        gone = [mark for mark, (_, day) in self.thread_rows.items() if day < before][:limit]
+        for mark in gone:
+            del self.thread_rows[mark]
         return len(gone)
 
     async def drop_ended(self, before: float, limit: int) -> int:

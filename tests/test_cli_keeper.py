@@ -302,7 +302,7 @@ def test_a_profile_needs_a_reason_two_people_and_an_end(site: Site, words: list[
 
 
 def test_a_removal_is_asked_for_once_more_and_says_how_much_went(site: Site) -> None:
-    gone = {"audit": 12, "messages": 3, "correspondents": 0, "entries": 1, "files": 2, "finished": False}
+    gone = {"audit": 12, "messages": 3, "correspondents": 0, "threads": 7, "entries": 1, "files": 2, "finished": False}
     site.keeper.answers[requests.Purge] = requests.Rows((gone,))
     code, out, err = site.run("audit", "purge")
     assert code != 0, "nobody is there to say yes"

@@ -19,7 +19,7 @@ from gateway.policy import decide, facts, snapshots
 from gateway.policy.rules import Rule, RuleSet
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, ProfileRow, Stale
-from gateway.verdict import Direction, Disposition, Headers, Inspection, Observation, Verdict
+from gateway.verdict import Direction, Disposition, Headers, Inspection, Observation, Remembered, Thread, Verdict
 from tests.test_decide import BODY, CONFIG, LISTED, NONE, NOW, POLICY, SIGNED_IN, STRANGER, finding, inspection, path, transaction
 
 SNAPSHOT = json.loads((FilePath(__file__).parent / "corpus" / "snapshots" / "relay.json").read_text("utf-8"))
@@ -251,6 +251,9 @@ class Keeper:
         if isinstance(self.answer, ReplyError):
             raise self.answer
         return self.answer
+
+    async def thread_levels(self, thread: Thread) -> Remembered:
+        raise AssertionError("this message answers nothing")
 
     async def commit(self, tx: Transaction, verdict: Verdict, content: bytes) -> Committed | Stale:
         self.verdicts.append(verdict)

@@ -23,7 +23,7 @@ from gateway.policy import Policy, decide
 from gateway.relay.signing import Signer
 from gateway.reply import Reply
 from gateway.requests import Committed, ExceptionRow, Exceptions
-from gateway.verdict import Disposition, Inspection, Verdict
+from gateway.verdict import Disposition, Inspection, Remembered, Thread, Verdict
 from tests.ordinary_mail import ADDED, APPROVED, FOLDER, OFFICER, OFFICIALS, Case, above, cases
 from tests.test_authentication import pem, record
 
@@ -87,6 +87,9 @@ class Keeps:
 
     async def first_times(self, sender: str, recipients: tuple[str, ...]) -> frozenset[str]:
         return frozenset()
+
+    async def thread_levels(self, thread: Thread) -> Remembered:
+        return Remembered()
 
     async def commit(self, tx: Transaction, verdict: Verdict, octets: bytes) -> Committed:
         self.verdicts.append(verdict)

@@ -184,10 +184,10 @@ def _purge(
     path = config_path(context, config)
     loaded = load_config(path)
     if not yes and not json:
-        days = {name: f"{getattr(loaded.retention, name) / 86400:g} days" for name in ("audit", "messages", "correspondents")}
+        days = {name: f"{getattr(loaded.retention, name) / 86400:g} days" for name in ("audit", "messages", "correspondents", "threads")}
         output.write(
             f"What is older goes for good: decisions {days['audit']}, finished messages {days['messages']},"
-            f" correspondents {days['correspondents']}."
+            f" correspondents {days['correspondents']}, levels of threads {days['threads']}."
         )
         if not typer.confirm("Remove it?"):
             raise Stop("Nothing was removed.", 1)
@@ -200,6 +200,7 @@ def _purge(
             f"{record.get(name, 0)} {words}"
             for name, words in (
                 ("audit", "rows of the decision log"), ("messages", "finished messages"), ("correspondents", "correspondents"),
+                ("threads", "levels of threads and passages"),
                 ("entries", "ended exceptions and profiles"), ("files", "log files"),
             )
         )  # fmt: skip

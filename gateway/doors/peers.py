@@ -40,10 +40,12 @@ from gateway.requests import (
     KeeperAnswer,
     Refused,
     Stale,
+    ThreadLevel,
+    ThreadLevels,
     Verified,
     VerifyRecipient,
 )
-from gateway.verdict import Inspection, Verdict
+from gateway.verdict import Inspection, Remembered, Thread, Verdict
 
 _RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds; the last one repeats
 _FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
@@ -160,6 +162,13 @@ class KeeperLink:
         if isinstance(answer, FirstTime):
             return frozenset(answer.recipients)
         raise ReplyError(OUR_FAULT, "the question for first times was answered by something else")
+
+    async def thread_levels(self, thread: Thread) -> Remembered:
+        """What is remembered of what *thread* answers or quotes. Raises ReplyError (4xx) when it cannot be known."""
+        answer = await self._ask(ThreadLevels(thread.references, thread.quotes), within=_ANSWER)
+        if isinstance(answer, ThreadLevel):
+            return answer.remembered
+        raise ReplyError(OUR_FAULT, "the question for threads was answered by something else")
 
     async def authenticate(self, login: str, password: str, client_ip: str, door: str) -> Authenticated:
         """Whether *password* is that of *login*. Never raises: whatever keeps the keeper from saying so is a 454, never a yes."""

@@ -26,6 +26,7 @@ from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier, Told
+from gateway.keeper.threads import Threads
 from gateway.policy import Policy
 from gateway.relay.notices import Report
 from gateway.relay.reports import About, Reports
@@ -82,7 +83,8 @@ class Actor:
 
     def __init__(
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
-        policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, notifier: Notifier, seal: Seal | None = None,
+        policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, threads: Threads,
+        notifier: Notifier, seal: Seal | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._config = config
@@ -94,6 +96,7 @@ class Actor:
         self._policy = policy
         self._copies = copies
         self._correspondents = correspondents
+        self._threads = threads
         self._notifier = notifier
         self._seal = seal
         self._clock = clock
@@ -166,6 +169,7 @@ class Actor:
                     bodies=[report.body for report in told.reports],
                     messages=[report.message for report in told.reports],
                     deliveries=[report.delivery for report in told.reports],
+                    threads=self._threads.rows(tx, verdict),
                     audit=[*self._log(request, codes, verdict=verdict), *told.audit],
                     expect_exceptions_version=verdict.exceptions_version,
                 )
@@ -249,6 +253,7 @@ class Actor:
             deliveries=deliveries + [report.delivery for report in reports],
             holds=holds,
             correspondents=pairs,
+            threads=self._threads.rows(tx, verdict),
             audit=[*self._log(request, {}), *copied.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )

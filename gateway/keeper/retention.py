@@ -1,4 +1,4 @@
-"""Removing what is past its retention: old decisions, finished messages, correspondents, ended entries, old log files.
+"""Removing what is past its retention: old decisions, finished messages, correspondents, threads, ended entries, old log files.
 
 What it is: ``Retention.run``: bounded steps with pauses between them, so that mail goes first; each step leaves a whole store behind.
 Who calls it: ``housekeeping``, by the clock and for ``gateway audit purge``.
@@ -59,6 +59,8 @@ class Retention:
         out: dict[str, Any] = {"audit": await self._audit(now, upto, user)}
         out["messages"] = await self._messages(now - self._keep.messages)
         out["correspondents"] = await self._correspondents(int((now - self._keep.correspondents) // DAY))
+        threads = int((now - self._keep.threads) // DAY)
+        out["threads"] = await self._repeated(lambda: self._store.drop_threads(threads, PAIR_STEP))
         out["entries"] = await self._repeated(lambda: self._store.drop_ended(now - self._keep.audit, PAIR_STEP))
         out["files"] = await asyncio.to_thread(export.forget, self._folder, now - self._keep.audit)
         if any(out.values()):

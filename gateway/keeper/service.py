@@ -37,6 +37,7 @@ from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.readiness import Readiness
 from gateway.keeper.rotation import Rotation
+from gateway.keeper.threads import Threads
 from gateway.policy import Policy, PolicyError, contacts
 from gateway.relay.callout import Callout
 from gateway.relay.notices import Notices
@@ -122,8 +123,9 @@ class Keeper:
         parts = (config, self._store, the_vault, register, reports, self._relay, lambda: self.policy)
         copies = Copies(config, lambda: self.policy)
         self._correspondents = Correspondents(self._store, the_vault, lambda: self.policy, time.time)
+        self._threads = Threads(self._store, the_vault, time.time)
         notifier = Notifier(config, the_vault, lambda: self.policy, time.time)
-        self._actor = Actor(*parts, copies, self._correspondents, notifier, seal)
+        self._actor = Actor(*parts, copies, self._correspondents, self._threads, notifier, seal)
         quarantine = Quarantine(*parts, copies, self._correspondents, time.time)
         self._callout = Callout(config, self._relay.routes, self._relay.resolver, self._relay.contexts)
         queue = QueueActions(self._store, self._relay)
@@ -272,6 +274,8 @@ class Keeper:
                 return self._register.current, b""
             case requests.FirstTimes():
                 return requests.FirstTime(await self._correspondents.first_times(request.sender, request.recipients)), b""
+            case requests.ThreadLevels():
+                return requests.ThreadLevel(await self._threads.levels(request)), b""
             case requests.VerifyRecipient():
                 return requests.Verified(await self._callout.verify(request.address)), b""
             case requests.Authenticate():

@@ -134,7 +134,7 @@ FINDING: Mapping[str, Fact] = _table(
 
 OBSERVATION: Mapping[str, Fact] = _table(
     ("kind", "string", "topic", "aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."),
-    ("name", "string", "", "topic: its name in topics.toml; link: cloud, messenger or other; address: the tier of its domain; active: macro, script, launch …"),
+    ("name", "string", "", "topic: its name; link: cloud, messenger or other; address: tier of its domain; active: macro, script …"),
     ("place", "string", "body", "subject, body, quoted, signature or attachment."),
     ("count", "int", 1, "How many different ones of this kind, name and place."),
 )  # fmt: skip

@@ -93,6 +93,7 @@ class Applier:
             if batch.holds or batch.approvals or batch.users or batch.drop_bodies or batch.heads or batch.exceptions or batch.profiles:
                 self._apply_rare(db, batch)
         many(db, rows.REPLACE_CORRESPONDENT, [rows.correspondent_values(row) for b in batches for row in b.correspondents])
+        self._statements(db, rows.RAISE_THREAD, "(?, ?, ?, ?, ?)", [rows.thread_values(row) for b in batches for row in b.threads])
         if ended:
             self._statements(db, _DROP_FINISHED, "?", [(message_id,) for message_id in ended])
         audit = [rows.audit_values(chain.append(event), event) for b in batches for event in b.audit]

@@ -17,6 +17,8 @@ import msgspec
 
 from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.figures import Figures
+from gateway.stores.remembered import CorrespondentRow as CorrespondentRow
+from gateway.stores.remembered import ThreadRow as ThreadRow
 from gateway.verdict import Edit
 
 FORMAT = 1
@@ -206,14 +208,6 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     department: str = ""
 
 
-class CorrespondentRow(msgspec.Struct, frozen=True):
-    """Somebody of ours has written to somebody: a keyed hash of both addresses, and the day (since the epoch) of the last time."""
-
-    pair: bytes
-    day: int
-    department: str = ""
-
-
 class UserRow(msgspec.Struct, frozen=True):
     """A reviewer."""
 
@@ -304,6 +298,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Inserted, or replaced where the id is there."""
     correspondents: Sequence[CorrespondentRow] = ()
     """Inserted, or replaced where the pair is there."""
+    threads: Sequence[ThreadRow] = ()
+    """Inserted; where the mark is there, the higher level and the later day stay."""
     users: Sequence[UserRow] = ()
     drop_bodies: Sequence[str] = ()
     """Ids of bodies whose data key is destroyed."""
@@ -359,6 +355,9 @@ class Store(Protocol):
     async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
         """Those of *pairs* that the table of correspondents holds."""
 
+    async def remembered(self, marks: Sequence[bytes]) -> dict[bytes, int]:
+        """Those of *marks* that the table of threads holds, with their levels."""
+
     async def users(self) -> list[UserRow]: ...
     async def figures(self) -> Figures: ...
     async def audit_head(self, chain: str) -> AuditRow | None: ...
@@ -381,6 +380,9 @@ class Store(Protocol):
 
     async def drop_correspondents(self, before: int, limit: int) -> int:
         """Removes at most *limit* correspondents last seen before the day *before*. Returns how many."""
+
+    async def drop_threads(self, before: int, limit: int) -> int:
+        """The same of threads and passages."""
 
     async def drop_ended(self, before: float, limit: int) -> int:
         """Removes at most *limit* exceptions, and as many profiles, that ended before *before*. Returns how many."""

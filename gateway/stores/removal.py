@@ -1,7 +1,7 @@
 """Removing what is past its retention, a bounded step at a time.
 
-What it is: functions on the writing connection, each of one short transaction, and the look-up of correspondents.
-Who calls it: ``sqlite``, in the writer's thread (the look-up in the reader's).
+What it is: functions on the writing connection, each of one short transaction, and the look-ups of correspondents and threads.
+Who calls it: ``sqlite``, in the writer's thread (the look-ups in the reader's).
 Must never: remove a message with an open delivery or hold; take rows out of the middle of an audit chain; leave a removed
 beginning without its signed closing head.
 Sources: design.md section 6; features row 41 (cleaning a big table in one go stops the service).
@@ -85,6 +85,12 @@ def correspondents(db: sqlite3.Connection, before: int, limit: int) -> int:
     return db.execute(sql, (before, limit)).rowcount
 
 
+def threads(db: sqlite3.Connection, before: int, limit: int) -> int:
+    """See ``Store.drop_threads``."""
+    sql = "DELETE FROM threads WHERE mark IN (SELECT mark FROM threads WHERE last_seen < ? LIMIT ?)"
+    return db.execute(sql, (before, limit)).rowcount
+
+
 def ended(db: sqlite3.Connection, before: float, limit: int) -> int:
     """See ``Store.drop_ended``."""
     gone = 0
@@ -100,4 +106,13 @@ def known_pairs(db: sqlite3.Connection, pairs: Sequence[bytes]) -> set[bytes]:
     for start in range(0, len(pairs), 200):
         some = pairs[start : start + 200]
         found.update(row[0] for row in db.execute(f"SELECT pair FROM correspondents WHERE pair IN ({_marks(some)})", some))  # noqa: S608
+    return found
+
+
+def remembered(db: sqlite3.Connection, marks: Sequence[bytes]) -> dict[bytes, int]:
+    """See ``Store.remembered``."""
+    found: dict[bytes, int] = {}
+    for start in range(0, len(marks), 200):
+        some = marks[start : start + 200]
+        found.update(db.execute(f"SELECT mark, level FROM threads WHERE mark IN ({_marks(some)})", some))  # noqa: S608
     return found

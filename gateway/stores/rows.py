@@ -28,6 +28,7 @@ from gateway.stores.base import (
     HoldRow,
     HoldState,
     MessageRow,
+    ThreadRow,
     UserRow,
 )
 from gateway.verdict import Edit
@@ -76,6 +77,11 @@ INSERT_APPROVAL = schema.insert_sqlite(schema.APPROVALS, _APPROVAL)
 REPLACE_EXCEPTION = schema.insert_sqlite(schema.EXCEPTIONS, _EXCEPTION, replace=True)
 REPLACE_PROFILE = schema.insert_sqlite(schema.PROFILES, _PROFILE, replace=True)
 REPLACE_CORRESPONDENT = schema.insert_sqlite(schema.CORRESPONDENTS, _CORRESPONDENT, replace=True)
+RAISE_THREAD = (
+    "INSERT INTO threads (mark, level, last_seen, department, format) VALUES {rows} ON CONFLICT (mark)"
+    " DO UPDATE SET level = max(level, excluded.level), last_seen = max(last_seen, excluded.last_seen)"
+)
+"""A template: rows of five marks stand in the place of ``{rows}``."""
 REPLACE_USER = schema.insert_sqlite(schema.USERS, _USER, replace=True)
 INSERT_AUDIT = schema.insert_sqlite(schema.AUDIT, _AUDIT)
 INSERT_HEAD = schema.insert_sqlite(schema.HEADS, _HEAD, replace=True)
@@ -233,6 +239,11 @@ def profile_row(v: tuple[Any, ...]) -> ProfileRow:
 def correspondent_values(row: CorrespondentRow) -> tuple[object, ...]:
     """Parameters of REPLACE_CORRESPONDENT."""
     return (row.pair, row.day, row.department, FORMAT)
+
+
+def thread_values(row: ThreadRow) -> tuple[object, ...]:
+    """Parameters of RAISE_THREAD."""
+    return (row.mark, row.level, row.day, row.department, FORMAT)
 
 
 def user_values(row: UserRow) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Meta
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-VERSION = 2
+VERSION = 3
 """The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``migrations``."""
 
 METADATA = MetaData(
@@ -119,6 +119,12 @@ PROFILES = Table(
 CORRESPONDENTS = Table(
     "correspondents", METADATA, Column("pair", LargeBinary, primary_key=True), _whole("last_seen"), *_common(), Index(None, "last_seen"),
     sqlite_with_rowid=False,
+)  # fmt: skip
+
+# A keyed hash of a Message-ID or of a passage, the level that it carried, and the day on which it was last seen: no word stands here.
+THREADS = Table(
+    "threads", METADATA, Column("mark", LargeBinary, primary_key=True), _whole("level"), _whole("last_seen"), *_common(),
+    Index(None, "last_seen"), sqlite_with_rowid=False,
 )  # fmt: skip
 
 # Where a chain begins after its oldest rows were removed: the last removed row, signed.

@@ -166,6 +166,10 @@ class SqliteStore:
         """See ``Store.drop_correspondents``."""
         return int(await self._submit(work=lambda db: removal.correspondents(db, before, limit)))
 
+    async def drop_threads(self, before: int, limit: int) -> int:
+        """See ``Store.drop_threads``."""
+        return int(await self._submit(work=lambda db: removal.threads(db, before, limit)))
+
     async def drop_ended(self, before: float, limit: int) -> int:
         """See ``Store.drop_ended``."""
         return int(await self._submit(work=lambda db: removal.ended(db, before, limit)))
@@ -308,6 +312,10 @@ class SqliteStore:
     async def known_pairs(self, pairs: Sequence[bytes]) -> set[bytes]:
         """See ``Store.known_pairs``."""
         return await self._read(lambda db: removal.known_pairs(db, pairs))
+
+    async def remembered(self, marks: Sequence[bytes]) -> dict[bytes, int]:
+        """See ``Store.remembered``."""
+        return await self._read(lambda db: removal.remembered(db, marks)) if marks else {}
 
     async def figures(self) -> figures.Figures:
         """Open deliveries, held mail and sizes as they are now."""

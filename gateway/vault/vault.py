@@ -182,6 +182,11 @@ class Vault:
         octets = f"{sender.casefold()}\0{recipient.casefold()}".encode("utf-8", "surrogateescape")
         return hashlib.blake2b(octets, digest_size=16, key=self._ring.evidence, person=b"correspondents").digest()
 
+    def thread_hash(self, kind: str, value: bytes) -> bytes:
+        """A keyed hash of a Message-ID or of a passage's fingerprint, as *kind* says; 16 octets, with the same key."""
+        person = f"thread {kind}".encode("ascii")[:16]
+        return hashlib.blake2b(value, digest_size=16, key=self._ring.evidence, person=person).digest()
+
 
 def content_hash(content: bytes) -> str:
     """sha256 of *content* in hexadecimal. Small content goes in pieces below the size from which hashlib lets go of the

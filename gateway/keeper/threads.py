@@ -1,0 +1,60 @@
+"""The memory of threads: which Message-IDs and passages of earlier mail were marked, and how high.
+
+What it is: ``Threads``: the rows that a decision adds, and the answer to "what did this answer, forward or quote?".
+Who calls it: ``act`` (every decision that is not a deferral), ``service`` (the doors' question).
+Must never: keep a Message-ID or a fingerprint as it came: each is hashed with a key that no door has; lower a level; take "could not
+be looked up" for nothing.
+Sources: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share), rule R7; design.md section 6.
+
+An answer that is decided before the commit of what it answers, in another door, does not see it: nobody can answer what was not yet
+delivered, but two messages of one sender can cross like that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.envelope import Transaction
+from gateway.keeper.correspondents import DAY
+from gateway.levels import Level
+from gateway.requests import ThreadLevels
+from gateway.stores.base import Store, ThreadRow
+from gateway.vault.vault import Vault
+from gateway.verdict import Remembered, Verdict
+
+MESSAGE, PASSAGE = "message", "passage"
+
+
+class Threads:
+    """The table, behind the key of the vault."""
+
+    def __init__(self, store: Store, vault: Vault, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+
+    def rows(self, tx: Transaction, verdict: Verdict) -> list[ThreadRow]:
+        """What the decision about *tx* adds: also one that refuses, since what was refused may be tried again without its marking."""
+        memo = verdict.memo
+        if memo is None or memo.level < Level.RESTRICTED:
+            return []
+        day = int(self._clock() // DAY)
+        found = [
+            ThreadRow(self._vault.thread_hash(PASSAGE, value), int(level), day, tx.department)
+            for level, value in memo.passages
+            if level >= Level.RESTRICTED
+        ]
+        if memo.message_id:
+            mark = self._vault.thread_hash(MESSAGE, memo.message_id.encode("utf-8", "surrogateescape"))
+            found.append(ThreadRow(mark, int(memo.level), day, tx.department))
+        return found
+
+    async def levels(self, asked: ThreadLevels) -> Remembered:
+        """What is remembered of the messages and passages that *asked* names. Raises StoreError."""
+        messages = {self._vault.thread_hash(MESSAGE, one.encode("utf-8", "surrogateescape")) for one in asked.references}
+        passages = {self._vault.thread_hash(PASSAGE, one) for one in asked.passages}
+        known = await self._store.remembered([*messages, *passages])
+        return Remembered(
+            max((Level(level) for mark, level in known.items() if mark in messages), default=None),
+            max((Level(level) for mark, level in known.items() if mark in passages), default=None),
+        )
