@@ -16,6 +16,7 @@ import charset_normalizer
 from gateway.content.base import Budget, Child, Found, Piece, Unreadable
 from gateway.message import rawscan
 from gateway.message.prescan import canonical
+from gateway.text import iscii
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -85,9 +86,12 @@ def decode(data: bytes, declared: str) -> Decoded:
             return Decoded((text,))
     name = declared.strip().strip("\"'").lower()
     codec = _CODECS.get(name, "")
+    script = iscii.script_of(name)
     if data.isascii() and b"\x1b" not in data and codec in ("", "utf-8", "ascii", "cp1252"):
-        return _ascii(data, unknown=bool(name) and not codec)
+        return _ascii(data, unknown=bool(name) and not codec and not script)
     readings: list[str] = []
+    if script or iscii.plainly(data):
+        readings.append(iscii.decode(data, script))
     if codec and codec not in ("utf-8", "ascii") and (text := _strict(data, codec)) is not None and not _BINARY.search(text):
         readings.append(text)
     if (text := _strict(data, "utf-8")) is not None and not _BINARY.search(text) and text not in readings:
@@ -95,7 +99,7 @@ def decode(data: bytes, declared: str) -> Decoded:
     if not readings and (text := _wide(data)) is not None:
         readings.append(text)
     if readings:
-        return Decoded(tuple(readings), "its charset is not known" if name and not codec else "")
+        return Decoded(tuple(readings), "its charset is not known" if name and not codec and not script else "")
     return Decoded((_guess(data),), "its charset is not known" if name and not codec else "")
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec import structs
 
 from gateway.levels import Level
-from gateway.text import short_forms
+from gateway.text import legacy_fonts, short_forms
 from gateway.text.judgement import CERTAIN, POSSIBLE, PROBABLE, Context, Draft, alone, body_line, min_confidence, subject
 from gateway.text.matcher import Hit
 from gateway.text.negatives import policy_text
@@ -49,6 +50,8 @@ class Segment(msgspec.Struct, frozen=True):
     """From 1; 0 where the format knows no pages, or the segment stands on every page."""
     pages: int = 0
     """Pages of the leaf; 0 where unknown."""
+    font: str = ""
+    """The font of all of it, where a format knows one: text for a legacy font is read by the letters that it shows."""
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -89,10 +92,30 @@ def scan(
             findings.extend(short_forms.find(segment.text, segment.zone, path, scheme, base))
             if observer is not None:
                 observer.look(normal, segment.zone, path, attached=attached, layout=layout)
+            if (shown := legacy_fonts.decode(segment.text, segment.font)) is not None:
+                findings.extend(_shown(segment, shown, path, scheme, observer, base, attached=attached))
         base += len(segment.text) + 1
     if found:
         findings[:0] = _findings(found, path)
     return tuple(findings)
+
+
+def _shown(
+    segment: Segment, shown: str, path: str, scheme: Scheme, observer: Observer | None, base: int, *, attached: bool
+) -> Iterator[Finding]:
+    """The markings in *shown*, which is what *segment* shows in its legacy font; their places are the lines of the segment.
+
+    Where the font is only guessed from the words, none is more than probable.
+    """
+    starts = [0]
+    for line in segment.text.split("\n")[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    for found in scan([structs.replace(segment, text=shown, font="")], path, scheme, observer, attached=attached):
+        number = shown.count("\n", 0, found.offset)
+        length = segment.text.find("\n", starts[number])
+        length = (length if length >= 0 else len(segment.text)) - starts[number]
+        sure = found.confidence if segment.font else min_confidence(found.confidence, PROBABLE)
+        yield structs.replace(found, confidence=sure, offset=base + starts[number], length=length)
 
 
 def _judge(segment: Segment, context: Context, hits: list[Hit], base: int) -> Iterator[_Found]:
