@@ -16,10 +16,12 @@ import pkgutil
 import zipfile
 
 import pikepdf
+from PIL import Image
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import authentication, libmagic, text_plain
+from gateway.content import authentication, image_pixels, libmagic, pdf_render, text_plain
+from gateway.content.base import Budget, Unreadable
 from gateway.message import encoded
 from gateway.text.markings import Scheme
 
@@ -59,6 +61,7 @@ def up(scheme: Scheme, limits: Limits) -> None:
     _codecs()
     libmagic.load()
     libmagic.vote(bytes(range(256)))
+    _pictures(limits)
     for sample in _samples():
         content.unpack(sample, sha256="", limits=limits, scheme=scheme)
     signature = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s; h=from; bh=x; b=x\r\n"
@@ -75,6 +78,28 @@ def _codecs() -> None:
             continue  # of another system
     for codec in (*text_plain.codecs_in_use(), *encoded.codecs_in_use(), "raw-unicode-escape", "punycode", "idna"):
         codecs.lookup(codec)
+
+
+def _pictures(limits: Limits) -> None:
+    """Every decoder of pictures that is in use, and the drawing of a page."""
+    Image.init()
+    budget = Budget(limits)
+    for kind in image_pixels.FORMATS.values():
+        for mode in ("RGBA", "RGB", "L", "1"):
+            out = io.BytesIO()
+            try:
+                Image.new(mode, (40, 30)).save(out, kind)
+                image_pixels.decode(out.getvalue(), kind, 0, budget)
+            except (OSError, ValueError, KeyError, Unreadable):
+                continue  # not every format has every mode
+    for compression in ("group4", "group3", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits"):
+        out = io.BytesIO()
+        try:
+            Image.new("1" if compression.startswith("group") else "L", (40, 30)).save(out, "TIFF", compression=compression)
+            image_pixels.decode(out.getvalue(), "TIFF", 0, budget)
+        except (OSError, ValueError, KeyError, Unreadable):
+            continue
+    pdf_render.render(_pdf(None), 0, budget)
 
 
 def _samples() -> list[bytes]:
