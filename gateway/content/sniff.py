@@ -197,7 +197,8 @@ def _appended(data: bytes, kind: str) -> list[str]:
     found: list[str] = []
     if kind == "cms" and data.find(_SIGNED_DATA, 0, 40) > 0:
         return found  # a signed document: it is opened and read, and the reader lets nothing stand behind it
-    if kind not in ("zip", "ooxml", "odf"):
+    # A compound file may hold packages in its streams; its reader looks for what stands outside of them.
+    if kind not in ("zip", "ooxml", "odf", "ole2", "ooxml-encrypted"):
         at = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
         if at >= 0 and at + 22 <= len(data):
             length = int.from_bytes(data[at + 12 : at + 16], "little")
