@@ -240,6 +240,9 @@ class InspectorLink:
                 raise WorkerDied(str(error)) from error
             finally:
                 channel.close()
+        if isinstance(answer, Failed) and answer.code == 3:
+            # A tool of theirs failed, which says nothing about the message: it is to come again, and is never poison.
+            raise InspectorAway(answer.message)
         if not isinstance(answer, Inspected) or answer.nonce != nonce or answer.inspection.sha256 != sha256:
             raise WorkerDied("the answer was for another question")
         return answer.inspection
