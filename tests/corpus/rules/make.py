@@ -71,7 +71,9 @@ def encrypted(data: bytes) -> bytes:
 
 def picture() -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (16, 16), (200, 30, 30)).save(out, "PNG")
+    shown = Image.new("L", (160, 120))  # large enough that words could stand in it
+    shown.putdata([(x * y // 90 + 40 * ((x // 20 + y // 15) % 2)) % 256 for y in range(120) for x in range(160)])
+    shown.quantize(8).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
