@@ -220,7 +220,7 @@ def _is_text(data: bytes) -> bool:
         return True
     # UTF-16 without a byte order mark: one half of its octets are nearly all 0 or, in Indian scripts, 9 to 13.
     halves = (data[0:2000:2], data[1:2000:2])
-    return len(data) % 2 == 0 and any(sum(half.count(page) for page in _PAGES) * 4 > len(half) for half in halves)
+    return any(sum(half.count(page) for page in _PAGES) * 4 > len(half) for half in halves)
 
 
 def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:

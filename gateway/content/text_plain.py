@@ -3,7 +3,7 @@
 What it is: ``decode`` (all plausible readings of some octets) and the extractor of plain text.
 Who calls it: ``content.walk`` through the table; the HTML and mail readers for their own octets.
 Must never: look up a codec by a name that the message supplied; call octets text that no allowed charset can read.
-Sources: RFC 2046 section 4.1; hostile-inputs catalogue C01, C02; reference/inspection.md, charsets.
+Sources: RFC 2046 section 4.1; RFC 2781; hostile-inputs catalogue C01, C02; reference/inspection.md, charsets.
 """
 
 from __future__ import annotations
@@ -13,43 +13,13 @@ from dataclasses import dataclass
 
 import charset_normalizer
 
-from gateway.content.base import Budget, Child, Found, Piece, Unreadable
-from gateway.message import rawscan
+from gateway.content.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.message import charsets, rawscan
 from gateway.message.prescan import canonical
 from gateway.text import iscii
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
-_CODECS = {
-    name: codec
-    for codec, names in {
-        "utf-8": "utf-8 utf8 unicode-1-1-utf-8",
-        "ascii": "us-ascii ascii ansi_x3.4-1968 iso646-us 646 iso-ir-6",
-        "utf-16": "utf-16 utf16 unicode ucs-2",
-        "utf-16-le": "utf-16le",
-        "utf-16-be": "utf-16be",
-        "utf-32": "utf-32 utf32",
-        "utf-7": "utf-7 utf7",
-        "cp1252": "iso-8859-1 latin1 latin-1 iso8859-1 l1 windows-1252 cp1252 x-ansi ansi",
-        "iso8859-15": "iso-8859-15 latin-9 latin9",
-        "gb18030": "gb2312 gbk gb18030 cp936 euc-cn x-gbk",
-        "big5hkscs": "big5 big5-hkscs cp950",
-        "cp932": "shift_jis shift-jis sjis x-sjis cp932 windows-31j",
-        "euc_jp": "euc-jp",
-        "iso2022_jp_2": "iso-2022-jp iso-2022-jp-2",
-        "cp949": "euc-kr ks_c_5601-1987 ksc5601 cp949 windows-949",
-        "hz": "hz-gb-2312 hz",
-        "koi8-r": "koi8-r",
-        "koi8-u": "koi8-u",
-        "tis-620": "tis-620 windows-874 cp874",
-        "mac-roman": "macintosh x-mac-roman",
-        "cp437": "cp437 ibm437",
-        "cp850": "cp850 ibm850",
-        **{f"iso8859-{n}": f"iso-8859-{n} iso8859-{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 16)},
-        **{f"cp125{n}": f"windows-125{n} cp125{n}" for n in (0, 1, 3, 4, 5, 6, 7, 8)},
-    }.items()
-    for name in names.split()
-}
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -64,7 +34,7 @@ _HIGH = bytes(range(0x80, 0x100))
 
 def codecs_in_use() -> tuple[str, ...]:
     """Every codec that may be asked for, to be loaded before a worker loses its files."""
-    return tuple(dict.fromkeys((*_CODECS.values(), *_GUESSABLE, *(codec for _, codec in _BOMS), "latin-1", "utf-16-le", "utf-16-be")))
+    return tuple(dict.fromkeys((*charsets.codecs_in_use(), *_GUESSABLE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +45,83 @@ class Decoded:
     doubt: str = ""
 
 
+UNKNOWN = "its charset is not known"
+CUT = "its last character is cut off"
+FORBIDDEN = "its characters are written in a forbidden way"
+
+
 def decode(data: bytes, declared: str) -> Decoded:
     """What *data* says. Raises Unreadable when no allowed charset can read it.
 
-    Order: byte order mark, the declared charset, strict UTF-8, the pattern of NULs, a guess. Where the declared charset and
-    UTF-8 read the same octets differently, both readings are given.
+    Order: byte order mark, the declared charset, strict UTF-8, the pattern of NULs, a guess. Where readers may read the same octets
+    differently, all readings are given: the declared charset and UTF-8, the escapes of UTF-7 and ISO-2022 and the text without them.
     """
     for bom, codec in _BOMS:
-        if data.startswith(bom) and (text := _strict(data, codec)) is not None:
-            return Decoded((text,))
+        if data.startswith(bom):
+            return _marked(data, codec, len(bom))
     name = declared.strip().strip("\"'").lower()
-    codec = _CODECS.get(name, "")
-    script = iscii.script_of(name)
-    if data.isascii() and b"\x1b" not in data and codec in ("", "utf-8", "ascii", "cp1252"):
-        return _ascii(data, unknown=bool(name) and not codec and not script)
-    readings: list[str] = []
-    if script or iscii.plainly(data):
-        readings.append(iscii.decode(data, script))
-    if codec and codec not in ("utf-8", "ascii") and (text := _strict(data, codec)) is not None and not _BINARY.search(text):
-        readings.append(text)
-    if (text := _strict(data, "utf-8")) is not None and not _BINARY.search(text) and text not in readings:
-        readings.append(text)
-    if not readings and (text := _wide(data)) is not None:
-        readings.append(text)
+    name = "" if name in charsets.UNDECLARED else name
+    doubt = "" if not name or charsets.is_known(name) else UNKNOWN
+    codec = charsets.codec_of(name)
+    if data.isascii() and codec in ("", "utf-8", "ascii", "cp1252", "utf-7"):
+        return _ascii(data, doubt)
+    readings: dict[str, None] = {}
+    if codec not in ("utf-8", "ascii") and (text := _declared(data, name, codec)) is not None and not _BINARY.search(text):
+        readings[text] = None
+    if (text := _strict(data, "utf-8")) is not None and not _BINARY.search(text):
+        readings[text] = None
+    if not readings and (wide := _wide(data)) is not None:
+        return Decoded(wide.texts, join_reasons(doubt, wide.doubt))
     if readings:
-        return Decoded(tuple(readings), "its charset is not known" if name and not codec and not script else "")
-    return Decoded((_guess(data),), "its charset is not known" if name and not codec else "")
+        return Decoded(tuple(readings), doubt)
+    return _unsure(data, name, doubt)
 
 
-def _ascii(data: bytes, *, unknown: bool) -> Decoded:
+def _marked(data: bytes, codec: str, mark: int) -> Decoded:
+    """Text behind a byte order mark; a character that is cut off at its end is in doubt, not the rest."""
+    if (text := _strict(data, codec)) is not None:
+        return Decoded((text,))
+    width = {"utf-32": 4, "utf-16": 2}.get(codec, 1)
+    whole = data[: len(data) - (len(data) - (0 if width > 1 else mark)) % width]
+    if width > 1 and (text := _strict(whole, codec)) is not None:
+        return Decoded((text,), CUT)
+    return Decoded((data.decode(codec, "replace"),), "it is broken")
+
+
+def _declared(data: bytes, name: str, codec: str) -> str | None:
+    """*data* in the declared charset. UTF-16 without a mark is big-endian by its specification and little-endian in practice."""
+    if codec == "utf-16" and (wide := _wide(data)) is not None:
+        return wide.texts[0]
+    return charsets.decode(data, name)
+
+
+def _unsure(data: bytes, name: str, doubt: str) -> Decoded:
+    """Octets that are in no charset that was named: nearly UTF-8, an Indian eight-bit code, or what a guess says."""
+    if (short := charsets.overlong(data)) is not None and (mended := _strict(short, "utf-8")) is not None:
+        return Decoded((mended, data.decode("utf-8", "replace")), join_reasons(doubt, FORBIDDEN))
+    if iscii.plainly(data) and not _BINARY.search(text := iscii.decode(data)):
+        return Decoded((text, data.decode("latin-1")), doubt)
+    readings: dict[str, None] = {}
+    nearly = data.decode("utf-8", "replace")
+    if nearly.count("\ufffd") * 20 <= sum(1 for character in nearly if character > "\x7f") and not _BINARY.search(nearly):
+        readings[nearly] = None
+    try:
+        readings[_guess(data)] = None
+    except Unreadable:
+        if not readings:
+            raise
+    return Decoded(tuple(readings), doubt)
+
+
+def _ascii(data: bytes, doubt: str) -> Decoded:
     if len(data.translate(None, _BINARY_OCTETS)) != len(data):
-        if (text := _wide(data)) is not None:
-            return Decoded((text,))
-        raise Unreadable("it is not text")
-    return Decoded((data.decode("ascii"),), "its charset is not known" if unknown else "")
+        if (wide := _wide(data)) is not None:
+            return Decoded(wide.texts, join_reasons(doubt, wide.doubt))
+        if b"\x1b" not in data or len(data.translate(None, _BINARY_OCTETS)) + data.count(b"\x0e") + data.count(b"\x0f") != len(data):
+            raise Unreadable("it is not text")
+    text = data.decode("ascii")
+    others = (charsets.escaped(data), charsets.utf7(text))
+    return Decoded((text, *(other for other in others if other is not None and other != text)), doubt)
 
 
 def _strict(data: bytes, codec: str) -> str | None:
@@ -118,15 +131,19 @@ def _strict(data: bytes, codec: str) -> str | None:
         return None
 
 
-def _wide(data: bytes) -> str | None:
-    """UTF-16 without a byte order mark, by the pattern of its NULs or because nearly all of it is Devanagari and blanks."""
-    if len(data) < 4 or len(data) % 2:
+def _wide(data: bytes) -> Decoded | None:
+    """UTF-32 or UTF-16 without a byte order mark, by the pattern of its NULs or because nearly all of it is of Indian scripts."""
+    if len(data) < 4:
         return None
-    even, odd = data[0:4096:2], data[1:4096:2]
-    for high, codec in ((odd, "utf-16-le"), (even, "utf-16-be")):
-        pages = high.count(0) + sum(high.count(page) for page in range(0x09, 0x0E)) + high.count(0x20)
-        if pages > len(high) * 0.9 and (text := _strict(data, codec)) is not None and not _BINARY.search(text):
-            return text
+    for width, codecs in ((4, (("utf-32-le", 2), ("utf-32-be", 0))), (2, (("utf-16-le", 1), ("utf-16-be", 0)))):
+        whole = data[: len(data) - len(data) % width]
+        for codec, place in codecs:
+            high = whole[place:4096:width]
+            pages = high.count(0) + sum(high.count(page) for page in range(0x09, 0x0E)) + (high.count(0x20) if width == 2 else 0)
+            if pages <= len(high) * 0.9 or (width == 4 and whole[place + 1 : 4096 : 4].count(0) < len(high)):
+                continue
+            if (text := _strict(whole, codec)) is not None and not _BINARY.search(text):
+                return Decoded((text,), CUT if len(whole) != len(data) else "")
     return None
 
 

@@ -22,7 +22,7 @@ from gateway import content
 from gateway.config import Limits
 from gateway.content import authentication, image_pixels, libmagic, pdf_render, text_plain
 from gateway.content.base import Budget, Unreadable
-from gateway.message import encoded
+from gateway.message import charsets
 from gateway.text.markings import Scheme
 
 _LATE = (
@@ -76,7 +76,7 @@ def _codecs() -> None:
             importlib.import_module(f"encodings.{module.name}")
         except ImportError:
             continue  # of another system
-    for codec in (*text_plain.codecs_in_use(), *encoded.codecs_in_use(), "raw-unicode-escape", "punycode", "idna"):
+    for codec in (*text_plain.codecs_in_use(), *charsets.codecs_in_use(), "raw-unicode-escape", "punycode", "idna"):
         codecs.lookup(codec)
 
 

@@ -1,8 +1,8 @@
-"""Encoded words of RFC 2047 and the character sets that we decode.
+"""Encoded words of RFC 2047.
 
-What it is: ``decode_words`` for unstructured fields and phrases; ``codec_of``, the allow-list of character sets.
-Who calls it: ``views`` and ``plain`` for subject, names and text; ``content`` for text parts.
-Must never: look up a codec by a name that a mail supplied (rot13, zlib, unicode_escape …); raise; take more than linear time.
+What it is: ``decode_words`` for unstructured fields and phrases.
+Who calls it: ``views`` and ``plain`` for subject and names, ``params`` for file names; ``content`` for the headers of mail in mail.
+Must never: look up a codec by a name that a mail supplied; raise; take more than linear time.
 Sources: RFC 2047, RFC 2231 section 5 (language suffix); hostile-inputs catalogue C01-C03.
 """
 
@@ -11,33 +11,10 @@ from __future__ import annotations
 import binascii
 import re
 
-_CODECS = {
-    "us-ascii": "ascii", "ascii": "ascii", "ansi_x3.4-1968": "ascii", "utf-8": "utf-8", "utf8": "utf-8",
-    "iso-8859-1": "cp1252", "latin1": "cp1252", "windows-1252": "cp1252", "cp1252": "cp1252",
-    **{f"iso-8859-{n}": f"iso8859-{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)},
-    "iso-8859-8-i": "iso8859-8", "iso-8859-11": "iso8859-11", "tis-620": "tis-620",
-    **{f"windows-125{n}": f"cp125{n}" for n in (0, 1, 3, 4, 5, 6, 7, 8)},
-    "koi8-r": "koi8-r", "koi8-u": "koi8-u", "macintosh": "mac-roman", "ibm850": "cp850", "cp437": "cp437",
-    "gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "big5", "shift_jis": "cp932", "iso-2022-jp": "iso2022_jp",
-    "euc-jp": "euc_jp", "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "utf-16": "utf-16", "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be", "utf-7": "utf-7",
-}  # fmt: skip
+from gateway.message.charsets import readable
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{0,20})?\?([bBqQ])\?([^?\r\n]*)\?=")
 _CONTROLS = {code: " " for code in (*range(32), 127) if code != 9}
-
-
-def codec_of(charset: str) -> str:
-    """The Python codec for the declared *charset*, or nothing when it is not on the list.
-
-    ISO-8859-1 is read as windows-1252: that is what senders mean and what clients show.
-    """
-    return _CODECS.get(charset.lower(), "")
-
-
-def codecs_in_use() -> tuple[str, ...]:
-    """Every Python codec that may be asked for, to be loaded before a worker loses its files."""
-    return tuple(dict.fromkeys(_CODECS.values()))
 
 
 def decode_words(value: str) -> str:
@@ -50,16 +27,16 @@ def decode_words(value: str) -> str:
 def _decode(value: str) -> str:
     out: list[str] = []
     held: list[bytes] = []
-    held_codec = ""
+    held_charset = ""
     end = 0
     for match in _WORD.finditer(value):
         between = value[end : match.start()]
         end = match.end()
-        codec = codec_of(match[1])
-        octets = _word_octets(match[2], match[3]) if codec else None
+        charset = match[1].lower()
+        octets = _word_octets(match[2], match[3])
         # White space between two encoded words is not shown, and a character may be split over two of them.
-        if held and (between.strip(" \t") or octets is None or codec != held_codec):
-            out.append(b"".join(held).decode(held_codec, "replace"))
+        if held and (between.strip(" \t") or octets is None or charset != held_charset):
+            out.append(readable(b"".join(held), held_charset))
             held = []
             if octets is not None and not between.strip(" \t"):
                 between = ""
@@ -70,9 +47,9 @@ def _decode(value: str) -> str:
             out.append(match[0])
         else:
             held.append(octets)
-            held_codec = codec
+            held_charset = charset
     if held:
-        out.append(b"".join(held).decode(held_codec, "replace"))
+        out.append(readable(b"".join(held), held_charset))
     out.append(value[end:])
     return "".join(out)
 

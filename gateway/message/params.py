@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from gateway.message.encoded import codec_of, decode_words
+from gateway.message.charsets import is_known, readable
+from gateway.message.encoded import decode_words
 
 _WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 _VALUE = rf"{_WORD}|\"[^\"\\\r\n]*+\""
@@ -187,10 +188,10 @@ def _joined(pieces: list[tuple[str, bool]], problems: list[str]) -> str:
 
 
 def _text(octets: bytes, charset: str, problems: list[str]) -> str:
-    codec = codec_of(charset or "utf-8")
-    if not codec:
+    charset = charset or "utf-8"
+    if not is_known(charset):
         problems.append("a file name in an unknown character set")
-    return octets.decode(codec or "utf-8", "replace")
+    return readable(octets, charset)
 
 
 def _shown(name: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from gateway.config import Limits
 from gateway.message import labels, thread_fields
+from gateway.message.charsets import escaped, utf7
 from gateway.message.encoded import decode_words
 from gateway.message.entity import IDENTITY, describe
 from gateway.message.headers import read
@@ -95,7 +96,8 @@ def _text(body: bytes, charset: str) -> str | None:
     try:
         if body.isascii():
             known = charset in ("", "us-ascii", "ascii", "utf-8") or charset in _WESTERN
-            return body.decode("ascii") if known else None
+            text = body.decode("ascii")
+            return text if known and utf7(text) is None and escaped(body) is None else None
         if charset == "utf-8":
             return body.decode("utf-8")
         if charset not in _WESTERN:
