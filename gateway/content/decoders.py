@@ -28,7 +28,7 @@ DICTIONARY = 128 << 20
 """The largest dictionary or model, in octets, that is given to a decoder."""
 BROKEN = "it is damaged and cannot be unpacked"
 MORE = "it holds data after its end"
-_ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, zstandard.ZstdError, pyppmd.PpmdError)
+_ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, SystemError, zstandard.ZstdError, pyppmd.PpmdError)
 
 
 def stored(packed: bytes) -> Iterator[bytes]:

@@ -85,20 +85,21 @@ def _archive(data: bytes, formats: tuple[str, ...], filters: tuple[str, ...]) ->
 
 
 def members(
-    data: bytes, formats: tuple[str, ...], budget: Budget, *, filters: tuple[str, ...] = ("none",), room: int = 0
+    data: bytes, formats: tuple[str, ...], budget: Budget, *, filters: tuple[str, ...] = ("none",), counted: bool = False
 ) -> Iterator[Member]:
-    """Every entry of the archive *data*, which must be one of *formats*. Counts what it unpacks and stops at the limits: of *room*
-    octets where that is given, else of what *data* may unpack to. Raises Unreadable or OverLimit.
+    """Every entry of the archive *data*, which must be one of *formats*. Counts what it unpacks and stops at the limits;
+    *counted*: the caller has counted the entries. Raises Unreadable or OverLimit.
     """
     with _archive(data, formats, filters) as handle:
         entry = _ffi.entry_new()
-        left = room or budget.room(len(data))
+        left = budget.room(len(data))
         try:
             while True:
                 code = _ffi.read_next_header2(handle, entry)
                 if code == _EOF:
                     return
-                budget.spend_entries()
+                if not counted:
+                    budget.spend_entries()
                 budget.check_time()
                 mode = _ffi.entry_mode(entry)
                 link = _ffi.entry_hardlink(entry) or _ffi.entry_symlink(entry) or b""

@@ -86,5 +86,5 @@ def _ppmd(packed: bytes, size: int) -> Iterator[bytes]:
             feed = b""
             left -= len(out)
             yield out
-    except (ValueError, pyppmd.PpmdError):
+    except (ValueError, SystemError, pyppmd.PpmdError):
         raise Unreadable(decoders.BROKEN) from None

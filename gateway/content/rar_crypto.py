@@ -1,0 +1,85 @@
+"""Keys of encrypted RAR archives.
+
+What it is: ``Keys``, the derivations of one archive, each done once, and ``decrypt``.
+Who calls it: ``content.rar4``, ``content.rar5`` and ``content.rar``.
+Must never: derive a key that takes longer than the limit.
+Sources: "RAR 5.0 archive format", encryption header and file encryption record; rarfile (RAR 3 key derivation).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from gateway.content.base import Budget, Unreadable
+from gateway.content.rar_blocks import Closed
+
+_rarfile: Any = importlib.import_module("rarfile")  # it has no types
+POWER = 18
+"""The largest number of rounds of RAR 5, as a power of two, that is tried: about half a second. WinRAR writes 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a password gives: the key, for RAR 4 also the vector, for RAR 5 the key of checksums and the check value."""
+
+    key: bytes
+    vector: bytes = b""
+    checksums: bytes = b""
+    check: bytes = b""
+
+
+@dataclass(slots=True)
+class Keys:
+    """The keys that were derived."""
+
+    known: dict[tuple[str, int, bytes, int], Key] = field(default_factory=dict)
+
+    def of(self, password: str, closed: Closed, budget: Budget) -> Key:
+        """The key of *password* for *closed*. Raises Unreadable where that takes too long, OverLimit."""
+        wanted = (password, closed.generation, closed.salt, closed.power)
+        if wanted not in self.known:
+            budget.check_time()
+            self.known[wanted] = _rar5(password, closed) if closed.generation == 5 else _rar4(password, closed)
+        return self.known[wanted]
+
+
+def _rar5(password: str, closed: Closed) -> Key:
+    if closed.power > POWER:
+        raise Unreadable("its key takes too long to derive")
+    secret = password.encode("utf-8", "surrogatepass")
+    rounds = 1 << closed.power
+    key, checksums, check = (hashlib.pbkdf2_hmac("sha256", secret, closed.salt, rounds + more) for more in (0, 16, 32))
+    folded = bytes(check[at] ^ check[at + 8] ^ check[at + 16] ^ check[at + 24] for at in range(8))
+    return Key(key, b"", checksums, folded)
+
+
+def _rar4(password: str, closed: Closed) -> Key:
+    key, vector = _rarfile.rar3_s2k(password[:127], closed.salt)
+    return Key(key, vector)
+
+
+def fits(key: Key, closed: Closed) -> bool | None:
+    """Whether *key* is right by the check value; None where there is none."""
+    return key.check == closed.check if closed.check else None
+
+
+def decrypt(packed: bytes, key: Key, vector: bytes) -> bytes:
+    """AES in CBC mode over whole blocks. Raises Unreadable."""
+    if len(packed) % 16:
+        raise Unreadable("its size does not fit AES encryption")
+    return Cipher(algorithms.AES(key.key), modes.CBC(vector or key.vector)).decryptor().update(packed)
+
+
+def tweaked(crc: int, key: Key) -> int:
+    """The checksum *crc* as RAR 5 stores it so that it tells nothing without the password."""
+    digest = hmac.digest(key.checksums, crc.to_bytes(4, "little"), "sha256")
+    out = 0
+    for index, octet in enumerate(digest):
+        out ^= octet << (index & 3) * 8
+    return out
