@@ -109,11 +109,11 @@ def _misfit(one: Locked) -> str:
     """Why the octets cannot be what the manifest says; empty when they can."""
     claim = one.member.encryption or Encryption()
     if claim.algorithm.endswith("-cbc") and claim.algorithm in _KEYS:
-        fits = len(claim.vector) == 16 and len(one.data) % 16 == 0 and one.data
+        fits = len(claim.vector) == 16 and len(one.data) % 16 == 0 and bool(one.data)
     elif claim.algorithm in _KEYS:
         fits = len(claim.vector) == 12 and len(one.data) > 28 and one.data.startswith(claim.vector)
     elif claim.algorithm in _BLOWFISH:
-        fits = len(claim.vector) == 8 and one.data
+        fits = len(claim.vector) == 8 and bool(one.data)
     else:
         return "its encryption is of a kind that is not known"
     return "" if fits else "it claims encryption, but its members do not have the form of it"
@@ -167,7 +167,7 @@ def _opens(one: Locked, password: str, made: dict[tuple[object, ...], bytes]) ->
     return plain if _inflates(plain) else None
 
 
-def _decrypt(cipher: Cipher[modes.Mode], data: bytes) -> bytes:
+def _decrypt(cipher: Cipher[modes.CBC] | Cipher[old_modes.CFB | old_modes.CFB8], data: bytes) -> bytes:
     engine = cipher.decryptor()
     return engine.update(data) + engine.finalize()
 

@@ -118,7 +118,9 @@ def _element(state: _State, name: str, attributes: dict[str, str]) -> None:
             )
         case "start-key-generation":
             now = replace(
-                was, start_key=_short(attributes.get("start-key-generation-name", "")), start_bytes=_number(attributes.get("key-size", "20"))
+                was,
+                start_key=_short(attributes.get("start-key-generation-name", "")),
+                start_bytes=_number(attributes.get("key-size", "20")),
             )
         case "key-derivation":
             now = replace(

@@ -160,7 +160,7 @@ class _Reader:
             self.active["form"] = None
 
     def _speak(self, key: str, value: str) -> None:
-        if key in ("formula", "condition"):
+        if key in ("formula", "condition", "expression"):
             if "DDE" in value.upper():
                 self.active["dde"] = None
             if '"' not in value and "'" not in value:

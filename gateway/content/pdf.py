@@ -31,7 +31,8 @@ _PAGES = 20_000
 _TEXT_CAP = 64_000_000  # characters
 _REVISIONS = 10
 _CLAIMS_ENCRYPTION = re.compile(rb"/Encrypt\s*(?:\d+\s+\d+\s+R|<<)")
-_ENCRYPT, _END = Needle(b"/Encrypt"), Needle(b"startxref")
+_ENCRYPT, _END, _STANDARD = Needle(b"/Encrypt"), Needle(b"startxref"), Needle(b"/Standard")
+_ENCRYPTION = re.compile(rb"/Filter\s*/Standard\b[^<>]{0,2000}/[OPRUV]\b")
 _STARTXREF = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]*")
 _STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
 _FORM_DEPTH = 4
@@ -56,22 +57,25 @@ _FORM = (
 def extract(piece: Piece, budget: Budget) -> Found:
     """Text, strings and embedded files of the PDF, or its protection when no empty password opens it."""
     data = piece.data
-    document = _open_pdfium(data)
     try:
         pdf = pikepdf.open(io.BytesIO(data), suppress_warnings=True)
     except pikepdf.PasswordError:
-        return _half_open(data, document, budget) if document else _closed(data)
-    except pikepdf.PdfError as error:
+        document = _open_pdfium(data)
+        return _half_open(data, document, budget) if document else _closed(data, budget)
+    except (pikepdf.PdfError, NotImplementedError) as error:
+        if _claims_encryption(data):
+            return _unproved(data, budget)
         raise Unreadable("a PDF that is broken") from error
     with pdf:
         encrypted = pdf.is_encrypted
-        if not encrypted and _ENCRYPT.within(data) and _CLAIMS_ENCRYPTION.search(data):
-            raise Unreadable("a PDF whose encryption entry is broken")
+        if not encrypted and _claims_encryption(data):
+            return _unproved(data, budget)
+        objects = pdf_objects.read(pdf, budget)
+        document = _open_pdfium(data)
         if document is None:
             document = _open_pdfium(_without_encryption(pdf, budget)) if encrypted else None
             if document is None:
                 raise Unreadable("a PDF that is broken")
-        objects = pdf_objects.read(pdf, budget)
     pages = _pages(document, budget)
     older = _older_revisions(data, budget)
     protection = Protection(scheme="pdf", reason="it opens without a password") if encrypted else Protection()
@@ -84,6 +88,13 @@ def extract(piece: Piece, budget: Budget) -> Found:
         protection,
         objects.properties,
     )
+
+
+def _claims_encryption(data: bytes) -> bool:
+    """Whether a trailer names an encryption dictionary, or such a dictionary stands in a file that lost its trailer."""
+    if _ENCRYPT.within(data) and _CLAIMS_ENCRYPTION.search(data):
+        return True
+    return _STANDARD.within(data) and _ENCRYPTION.search(data) is not None
 
 
 def _open_pdfium(data: bytes) -> pdfium.PdfDocument | None:
@@ -100,9 +111,35 @@ def _without_encryption(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
     return out.getvalue()
 
 
-def _closed(data: bytes) -> Found:
-    protection = pdf_protection.assess(data)
-    return Found(state=_STATE.get(protection.state, LeafState.SUSPECT), reason=protection.reason, protection=protection)
+def _closed(data: bytes, budget: Budget) -> Found:
+    try:
+        protection = pdf_protection.assess(data, budget)
+    except OverLimit:
+        raise
+    except Unreadable:
+        return _unproved(data, budget)
+    state = _STATE.get(protection.state, LeafState.SUSPECT)
+    segments = _as_if_plain(data, budget) if protection.state is ProtectionState.UNVERIFIABLE else ()
+    return Found(segments, state=state, reason=protection.reason, protection=protection, lock=pdf_protection.lock(data))
+
+
+def _unproved(data: bytes, budget: Budget) -> Found:
+    """A file that claims encryption and that no reader can open for another reason than a missing password."""
+    reason = "a PDF whose encryption entry is broken"
+    protection = Protection(ProtectionState.UNVERIFIABLE, "pdf", reason=reason)
+    return Found(_as_if_plain(data, budget), state=LeafState.SUSPECT, reason=reason, protection=protection)
+
+
+def _as_if_plain(data: bytes, budget: Budget) -> tuple[Segment, ...]:
+    """What stands in the clear in a file that claims encryption: evidence, never a reason to call it read."""
+    stripped = _CLAIMS_ENCRYPTION.sub(lambda match: match[0].replace(b"/Encrypt", b"/Enc_ypt"), data)
+    try:
+        with pikepdf.open(io.BytesIO(stripped), suppress_warnings=True) as pdf:
+            segments = pdf_objects.read(pdf, budget).segments
+        document = _open_pdfium(stripped)
+        return segments if document is None else segments + _pages(document, budget).segments
+    except Exception:  # the libraries fail in many ways on such a file; it is suspect whatever comes of it
+        return ()
 
 
 def _half_open(data: bytes, document: pdfium.PdfDocument, budget: Budget) -> Found:
@@ -114,6 +151,7 @@ def _half_open(data: bytes, document: pdfium.PdfDocument, budget: Budget) -> Fou
         LeafState.SUSPECT,
         "its pages open without a password, but forms and embedded files could not be read",
         Protection(scheme="pdf", reason="its pages open without a password"),
+        lock=pdf_protection.lock(data),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pikepdf
 
-from gateway.content.base import Budget, Child, OverLimit
+from gateway.content.base import Budget, Child, OverLimit, Unreadable
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -133,8 +133,11 @@ def _text_of(stream: pikepdf.Object, budget: Budget) -> str:
 
 
 def _octets(stream: pikepdf.Object, budget: Budget) -> bytes:
-    packed = len(stream.read_raw_bytes())
-    data = stream.read_bytes()
+    try:
+        packed = len(stream.read_raw_bytes())
+        data = stream.read_bytes()
+    except (pikepdf.PdfError, pikepdf.DataDecodingError) as error:
+        raise Unreadable("a PDF with a damaged part") from error
     if len(data) > budget.room(packed):
         raise OverLimit("an embedded stream unpacks to more than the limit")
     budget.spend_bytes(len(data))
@@ -151,7 +154,9 @@ def _files(files: list[tuple[str, pikepdf.Object]], budget: Budget) -> tuple[Chi
         budget.spend_entries()
         try:
             children.append(Child(name, _octets(stream, budget)))
-        except pikepdf.PdfError:
+        except OverLimit:
+            raise
+        except Unreadable:
             children.append(Child(name, state=LeafState.SUSPECT, reason="an embedded file that could not be unpacked"))
     return tuple(children)
 
