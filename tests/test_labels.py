@@ -213,3 +213,91 @@ def test_fuzz_binary_labels(data: bytes) -> None:
         ess_level(base64.b64encode(data).decode())
     except LabelError:
         pass
+
+
+TITUS = base64.b64encode(
+    b'{"CategoryLabels":"","Metadata":{"ns":"http:\\/\\/www.titus.com\\/ns\\/dept","id":"39ff1a1d-0000-0000-0000-000000000000",'
+    b'"props":[{"n":"DEPTClassification","vals":[{"value":"SECRET"}]},{"n":"Retention","vals":[{"value":"5 years"}]}]},"SubjectLabels":[]}'
+).decode()
+BJ_XML = {
+    "bjDocumentLabelXML": '<?xml version="1.0" encoding="us-ascii"?><sisl sislVersion="0" policy="8f1b" origin="userSelected" xmlns="http://www.boldonj',
+    "bjDocumentLabelXML-0": 'ames.com/2008/01/sie/internal/label"><element uid="id_classification_restricted" value="" /></sisl>',
+    "bjLabelHistoryID": "{0D5A}",
+    "docIndexRef": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected", "sure"),
+    [
+        ("X-TITUS-Metadata-40", TITUS, Level.SECRET, Confidence.CERTAIN),
+        ("X-TitusMetadata", "<value>Secret</value>", Level.SECRET, Confidence.PROBABLE),
+        ("X-CTPClassification", "Restricted", Level.RESTRICTED, Confidence.PROBABLE),
+        ("X-Dept-Classification", "TOP SECRET", Level.TOP_SECRET, Confidence.PROBABLE),
+        ("X-Security-Label", "CONFIDENTIAL", Level.CONFIDENTIAL, Confidence.CERTAIN),
+        ("MMHS-Handling-Instructions", "handle by day; SECRET", Level.SECRET, Confidence.PROBABLE),
+        ("MMHS-Message-Instructions", "CONFIDENTIAL", Level.CONFIDENTIAL, Confidence.PROBABLE),
+    ],
+)
+def test_header_fields_of_labelling_products(name: str, value: str, expected: Level, sure: Confidence) -> None:
+    found = labels.findings([(name, value)], SCHEME)
+    assert {(one.level, one.confidence) for one in found} == {(expected, sure)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-TITUS-Metadata-40", "e30="),
+        ("X-TITUS-Metadata-40", "!!!"),
+        ("X-TITUS-Metadata-40", base64.b64encode(b'{"Metadata":{"props":[{"n":1,"vals":7},5,{"vals":[{"value":9}]}]}}').decode()),
+        ("X-TITUS-Metadata-40", base64.b64encode(b"[" * 5_000).decode()),
+        ("X-Spam-Classification", "the secret newsletter of the month"),
+        ("X-Declassification", "SECRET"),
+        ("MMHS-Primary-Precedence", "4"),
+        ("MMHS-Message-Instructions", "tell no secret to the press"),
+    ],
+)
+def test_fields_of_products_that_say_nothing_are_no_fault(name: str, value: str) -> None:
+    assert labels.findings([(name, value)], SCHEME) == ()
+    assert labels.broken([(name, value)], SCHEME) == ()
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        (BJ_XML, Level.RESTRICTED),
+        ({"bjDocumentSecurityLabel": "CONFIDENTIAL"}, Level.CONFIDENTIAL),
+        ({"bjDocumentSecurityLabel": "This item has no classification"}, None),
+        ({"TitusGUID": "39ff1a1d-0000-0000-0000-000000000000"}, None),
+        ({"TitusMetadata": TITUS}, Level.SECRET),
+        ({"DEPTClassification": "Secret"}, Level.SECRET),
+        ({"TITUSClassification": "Top Secret"}, Level.TOP_SECRET),
+        ({"Classification Date": "SECRET"}, None),
+    ],
+)
+def test_document_properties_of_labelling_products(properties: dict[str, str], expected: Level | None) -> None:
+    assert highest(one.level for one in labels.property_findings(properties, "1", SCHEME)) is expected
+
+
+def test_a_label_identifier_counts_where_the_scheme_names_it() -> None:
+    identifier = "2096f6a2-d2f7-48be-b329-b73aaa526e5d"
+    addition = f'[labels]\nnames = {{ "{identifier}" = "SECRET" }}\nheaders = ["X-Dept-Mark"]\n'
+    scheme = Scheme.parse((Path(__file__).parents[1] / "rules" / "scheme.toml").read_text(encoding="utf-8"), [addition])
+    properties = {f"MSIP_Label_{identifier}_Enabled": "1", f"MSIP_Label_{identifier}_SiteId": "x"}
+    assert [one.level for one in labels.property_findings(properties, "1", scheme)] == [Level.SECRET]
+    assert labels.property_findings({f"MSIP_Label_{identifier}_Enabled": "0"}, "1", scheme) == ()
+    assert labels.property_findings(properties, "1", SCHEME) == ()
+    assert [one.confidence for one in labels.findings([("X-Dept-Mark", "Secret")], scheme)] == [Confidence.CERTAIN]
+
+
+def test_labels_raise_and_never_lower() -> None:
+    found = labels.findings([("X-Classification", "Public"), ("X-Titus-Classification", "Secret")], SCHEME)
+    assert highest(one.level for one in found) is Level.SECRET
+
+
+@given(st.text(max_size=200))
+def test_fuzz_metadata_of_products(text: str) -> None:
+    encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
+    for value in (text, encoded):
+        labels.findings([("X-Titus-Metadata-1", value), ("X-A-Classification", value), ("MMHS-Message-Instructions", value)], SCHEME)
+        labels.property_findings({"bjDocumentLabelXML": value, "TitusMetadata": value, "MSIP_Label_a_Name": value}, "1", SCHEME)

@@ -6,7 +6,8 @@ Who calls it: ``plain`` and ``content`` on header sections, ``content`` on docum
 Must never: keep only one of several values (the highest counts), read a foreign vocabulary as ours, or let a hint of a mail
 program be certain.
 Sources: RFC 7444, RFC 2634 section 3.2, RFC 2156 section 5.3.4 (Sensitivity), the protective marking header of the Australian
-framework (2018.4), Microsoft's label metadata, STANAG 4774 (in SIO-Label as XML).
+framework (2018.4), Microsoft's label metadata, STANAG 4774 (in SIO-Label as XML), RFC 6477 (MMHS fields; none of them is a
+classification, two are free text that may name one).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gateway.levels import Level
+from gateway.message import label_products
 from gateway.message.label_edits import label_edits
 from gateway.message.label_fields import LabelError, binary, ess_level, pairs, parameters
 from gateway.text.scheme import Scheme
@@ -34,7 +36,7 @@ def findings(headers: Sequence[tuple[str, str]], scheme: Scheme) -> tuple[Findin
     """What the label fields among *headers* (name and unfolded value) say. Broken ones say nothing: see ``broken``."""
     result: list[Finding] = []
     for name, value in headers:
-        reader = _READERS.get(name.lower())
+        reader = _READERS.get(name.lower()) or _product(name.lower(), scheme)
         if reader is None:
             continue
         try:
@@ -53,7 +55,7 @@ def broken(headers: Sequence[tuple[str, str]], scheme: Scheme) -> tuple[str, ...
         small = name.lower()
         reader = _READERS.get(small)
         if reader is None:
-            continue
+            continue  # fields of other products have no grammar that a sender could be held to
         if small in _AT_MOST_ONCE and small in seen:
             reasons.append(f"{name}: stands there more than once")
         seen.add(small)
@@ -78,7 +80,30 @@ def property_findings(properties: Mapping[str, str], path: str, scheme: Scheme) 
     for key, value in properties.items():
         if scheme.is_classification_property(key):
             result.extend(_finding(item, path, Zone.PROPERTY) for item in _words(value, scheme))
+        elif key.lower().endswith(_ENDING):
+            result.extend(_finding(item, path, Zone.PROPERTY) for item in _exact(value, scheme))
+        elif key.lower().startswith("titus"):
+            result.extend(_finding(item, path, Zone.PROPERTY) for item in _titus(value, scheme))
+    if any(label_products.is_label_xml(key) for key in properties):
+        for words in label_products.boldon_james(properties):
+            result.extend(_finding(item, path, Zone.PROPERTY) for item in _exact(words, scheme))
     return tuple(result)
+
+
+def _product(name: str, scheme: Scheme) -> Callable[[str, Scheme], Iterator[_Found]] | None:
+    """How a header field of a labelling product is read, by its name in small letters; None for any other field.
+
+    Organisations name such fields themselves: those that the scheme lists are labels, others that are only named so are a hint.
+    """
+    if name in scheme.label_headers:
+        return _words
+    if name.startswith("x-titus"):
+        return _titus
+    if name in _INSTRUCTIONS:
+        return _instruction
+    if name.endswith(_ENDING) and not name.endswith("declassification") and name.startswith("x-"):
+        return _exact
+    return None
 
 
 def _finding(found: _Found, path: str, zone: Zone) -> Finding:
@@ -93,6 +118,28 @@ def _words(value: str, scheme: Scheme) -> Iterator[_Found]:
     if named is not None:
         sure = named.exact and named.verified
         yield named.level, named.language, named.verified, Confidence.CERTAIN if sure else Confidence.PROBABLE, value.strip()
+
+
+def _exact(value: str, scheme: Scheme) -> Iterator[_Found]:
+    """The level that a value names when it is only that: a field whose meaning is known by its name alone, so probable."""
+    named = scheme.named(value)
+    if named is not None and named.exact:
+        yield named.level, named.language, named.verified, Confidence.PROBABLE, value.strip()
+
+
+def _titus(value: str, scheme: Scheme) -> Iterator[_Found]:
+    """The properties in TITUS metadata; a property that is named for a classification is a label, any other a hint."""
+    for name, words in label_products.titus(value):
+        if scheme.is_classification_property(name) or name.lower().endswith(_ENDING):
+            yield from _words(words, scheme)
+        else:
+            yield from _exact(words, scheme)
+
+
+def _instruction(value: str, scheme: Scheme) -> Iterator[_Found]:
+    """Handling and message instructions of military mail: free text, in which a level may stand alone."""
+    for line in value.split(";")[:20]:
+        yield from _exact(line, scheme)
 
 
 def _sio(value: str, scheme: Scheme) -> Iterator[_Found]:
@@ -137,9 +184,12 @@ def _microsoft(value: str, scheme: Scheme) -> Iterator[_Found]:
         labels.setdefault(match[1].lower(), {})[match[2].lower()] = match[3].strip()
     if not labels:
         raise LabelError("no label in it")
-    for fields in labels.values():
-        if fields.get("enabled", "true").lower() != "false":
+    for identifier, fields in labels.items():
+        if fields.get("enabled", "true").lower() not in ("false", "0"):
             yield from _words(fields.get("name", ""), scheme)
+            level = scheme.label_level(identifier)
+            if level is not None:
+                yield level, "", True, Confidence.CERTAIN, identifier
 
 
 def _sensitivity(value: str, scheme: Scheme) -> Iterator[_Found]:
@@ -162,12 +212,7 @@ _READERS: Mapping[str, Callable[[str, Scheme], Iterator[_Found]]] = {
     "msip_labels": _microsoft,
     "sensitivity": _sensitivity,
     "subject": _subject,
-    "x-classification": _words,
-    "classification": _words,
-    "x-titus-classification": _words,
-    "x-tituslabel": _words,
-    "x-bjlabel": _words,
-    "x-boldonjames-classification": _words,
-    "x-ms-exchange-organization-classification": _words,
 }
+_INSTRUCTIONS = frozenset(("mmhs-handling-instructions", "mmhs-message-instructions"))
+_ENDING = ("classification", "protective-marking", "protectivemarking", "security-label")
 _AT_MOST_ONCE = frozenset(("sio-label", "x-protective-marking", "msip_labels"))

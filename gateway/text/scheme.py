@@ -94,6 +94,8 @@ class Scheme:
     sensitivity: Mapping[str, Level]
     sensitivity_confidence: Confidence
     properties: frozenset[str]
+    label_headers: frozenset[str]
+    """Names of header fields that hold a classification, in small letters."""
     watch: Watch = NOTHING
     """What to look for besides markings; ``with_watch`` sets it."""
 
@@ -123,6 +125,10 @@ class Scheme:
     def is_classification_property(self, name: str) -> bool:
         """Whether a document property of that name holds a classification."""
         return _phrase(name[:200]) in self.properties
+
+    def label_level(self, name: str) -> Level | None:
+        """The level that the table of label names gives *name*, a display name or an identifier of a label."""
+        return self.label_names.get(_phrase(name[:200]))
 
     def sensitivity_of(self, value: str) -> Level | None:
         """The level that a Sensitivity field hints at."""
@@ -277,4 +283,5 @@ def _compile(
         sensitivity=named_levels("sensitivity"),
         sensitivity_confidence=readers[0].confidence("labels", "sensitivity_confidence"),
         properties=frozenset(listed("labels", "properties")),
+        label_headers=frozenset(name.lower() for reader in readers for name in reader.strings("labels", "headers")),
     )

@@ -22,7 +22,7 @@ _TABLES: dict[str, frozenset[str]] = {
     "negative": frozenset({"after", "before", "negation", "history"}),
     "disclaimer": frozenset({"phrases"}),
     "quoting": frozenset({"headers", "fields", "reply_prefixes"}),
-    "labels": frozenset({"names", "sensitivity", "sensitivity_confidence", "properties"}),
+    "labels": frozenset({"names", "sensitivity", "sensitivity_confidence", "properties", "headers"}),
 }
 _ROWS = frozenset({"level", "marking", "abbreviation", "pair"})
 
