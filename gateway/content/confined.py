@@ -15,6 +15,7 @@ import os
 import platform
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.content import sandbox, syscalls
@@ -67,7 +68,7 @@ def start(
         if fence:
             architecture = syscalls.ARCHITECTURES.get(platform.machine())
             if architecture is not None:
-                files.append(_in_memory(sandbox.program(architecture, for_program=True)))
+                files.append(_in_memory(sandbox.program(architecture, sandbox.PROGRAM)))
             line = [fence, *_FENCE, *_seen(program), *(("--seccomp", str(files[-1])) if architecture is not None else ()), "--", *line]
             give_away = functools.partial(sandbox.enter_fence, os.getpid(), memory, seconds)
         else:
@@ -112,6 +113,14 @@ def fence() -> str:
         return ""
     finally:
         end(process)
+
+
+def enter_pool(programs: Sequence[Program]) -> None:
+    """Gives away what the process that starts *programs* does not need. Raises SandboxError."""
+    if fence():  # bubblewrap builds its walls with rights that its parent must have
+        return
+    readable = (*_LIBRARIES, "/proc", *(place for program in programs for place in program.data))
+    sandbox.enter_pool(readable, (*(program.path for program in programs), *_LOADERS))
 
 
 def describe() -> tuple[str, ...]:

@@ -29,6 +29,8 @@ _LOGO = 250_000
 """Pixels under which a picture in which nothing was found is taken to hold nothing: a page of text has more."""
 _SIDE = 8
 """Pixels of a side under which a picture holds no line of text."""
+_DOT = 5_000
+"""Pixels of what is looked at without any program: the dots and lines that hold the pages of newsletters together."""
 _EVEN = 8
 """Differences of grey that nobody sees."""
 _SPECKS = 0.001
@@ -118,7 +120,8 @@ class _Reading:
         """Raises ToolFault: the tools are gone, or were so busy with other messages that this one got no time."""
         if self._tools is None:
             for page in self._pages:
-                self._render(page)
+                if 0 < page.scan.pixels < _DOT:
+                    self._render(page)
             return
         before, cost = self._tools.waited, sum(map(_cost, self._pages))
         if cost > self._seconds * self._tools.lanes:

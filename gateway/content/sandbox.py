@@ -25,7 +25,8 @@ _PDEATHSIG, _DUMPABLE, _SECCOMP, _NO_NEW_PRIVS = 1, 4, 22, 38
 _MODE_FILTER = 2
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _PATH_BENEATH = 1
-_EXECUTE, _READ_FILE, _READ_FOLDER = 1, 4, 8
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1, 2, 4, 8
+WORKER, PROGRAM, POOL = range(3)
 _LANDLOCK_FILES = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
 _LANDLOCK_FILES_NEWEST = 0xFFFF  # from version 5 on: IOCTL_DEV
 _FILES_OPEN = 64
@@ -104,7 +105,23 @@ def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, .
     _landlock({**dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), **dict.fromkeys(runnable, _READ_FILE | _EXECUTE)})
     architecture = syscalls.ARCHITECTURES.get(platform.machine())
     if architecture is not None:
-        _seccomp(program(architecture, for_program=True))
+        _seccomp(program(architecture, PROGRAM))
+
+
+def enter_pool(readable: tuple[str, ...], runnable: tuple[str, ...]) -> None:
+    """What the process that starts programs gives away: network, tracing, all files but these. For good.
+
+    Raises SandboxError when a layer that the machine has cannot be put on.
+    """
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _prctl(_DUMPABLE, 0)
+    _prctl(_NO_NEW_PRIVS, 1)
+    read, run = dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), dict.fromkeys(runnable, _READ_FILE | _EXECUTE)
+    _landlock({**read, **run, os.devnull: _READ_FILE | _WRITE_FILE})
+    architecture = syscalls.ARCHITECTURES.get(platform.machine())
+    if architecture is not None:
+        _seccomp(program(architecture, POOL))
 
 
 def enter_fence(parent: int, memory: int, seconds: float) -> None:
@@ -203,10 +220,11 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _CLONE_THREAD = 0x00010000
 
 
-def program(architecture: syscalls.Architecture, *, for_program: bool = False) -> bytes:
+def program(architecture: syscalls.Architecture, of: int = WORKER) -> bytes:
     """The filter as BPF code: other architectures and the x32 calls kill, the calls of the table fail, all others pass.
 
-    *for_program*: for one that is started by execve, which is allowed then, as is to open files; it starts no thread either.
+    *of*: WORKER, which may start threads; PROGRAM, which may be started by execve and open files, and starts no thread; POOL, which
+    starts processes.
     """
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -216,15 +234,17 @@ def program(architecture: syscalls.Architecture, *, for_program: bool = False) -
     ]
     if architecture.x32:
         code += [(_JUMP_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)]
-    for number in architecture.refused_to_programs if for_program else architecture.refused:
+    for number in (architecture.refused, architecture.refused_to_programs, architecture.refused_to_the_pool)[of]:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
     for number in architecture.missing:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _MISSING)]
-    code += [
-        (_JUMP_EQUAL, 0, 3, architecture.clone),  # threads may start, processes may not
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_JUMP_SET, 0 if for_program else 1, 0, _CLONE_THREAD),
-        (_RETURN, 0, 0, _REFUSE),
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+    if of != POOL:
+        threads = 1 if of == WORKER else 0
+        code += [
+            (_JUMP_EQUAL, 0, 3, architecture.clone),  # threads of a worker may start, processes may not
+            (_LOAD, 0, 0, _FIRST_ARGUMENT),
+            (_JUMP_SET, threads, 0, _CLONE_THREAD),
+            (_RETURN, 0, 0, _REFUSE),
+        ]
+    code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

@@ -1,7 +1,8 @@
 """The inspector process: a warm parent that forks workers, and workers that read one message at a time.
 
 What it is: ``run``. The parent imports, warms up, listens on ``<run_dir>/inspector.sock`` and keeps ``limits.inspectors`` workers
-alive; each worker accepts a connection, reads one request, answers it and closes.
+alive; each worker accepts a connection, reads one request, answers it and closes. Beside them runs one process that starts programs
+(``content.tool_pool``); each worker has a socket to it from its birth.
 Who calls it: ``gateway run --only inspector``.
 Must never: let hostile octets meet a process that may open files or sockets; answer for content whose SHA-256 is another;
 log text of a message.
@@ -27,7 +28,10 @@ import msgspec
 from gateway import config as config_file
 from gateway import content, ipc, logs, rights, systemd
 from gateway.config import Config, ConfigError
-from gateway.content import authentication, sandbox, warm
+from gateway.content import authentication, confined, sandbox, tool_pool, tools, warm
+from gateway.content.base import ToolFault
+from gateway.content.tool_pool import PoolLink
+from gateway.content.tools import Installed, ToolBox
 from gateway.message import prescan, views
 from gateway.requests import Failed, Inspect, Inspected
 from gateway.text.markings import Scheme
@@ -86,6 +90,10 @@ class _Parent:
         self._scheme = scheme
         self._sock = sock
         self._workers: dict[int, _Worker] = {}
+        self._has = tools.installed(config.limits)
+        self._pools: set[int] = set()
+        """The processes that start programs: the present one, and those whose workers are still at work."""
+        self._control: socket.socket | None = None
         self._quick_deaths = 0
         self._admitted = rights.admitted("inspector", "doors")
         self._next_ping = 0.0
@@ -109,7 +117,7 @@ class _Parent:
                         return
         finally:
             systemd.stopping()
-            self._end(list(self._workers))
+            self._end([*self._workers, *self._pools])
 
     def _tell_systemd(self) -> None:
         """A sign of life. The workers need none: the kernel's clock ends one that hangs."""
@@ -122,10 +130,51 @@ class _Parent:
         while len(self._workers) < self._config.limits.inspectors:
             if self._quick_deaths > _FREE_DEATHS:
                 time.sleep(min(1.0, 0.01 * 2 ** (self._quick_deaths - _FREE_DEATHS)))
+            channel = self._channel()
             pid = os.fork()
             if pid == 0:
-                _work(self._config, self._scheme, self._sock, self._admitted, os.getppid())
+                if self._control is not None:
+                    self._control.close()
+                box = ToolBox(PoolLink(channel), self._has, self._config.limits.inspectors) if channel is not None else None
+                _work(self._config, self._scheme, self._sock, self._admitted, os.getppid(), box)
+            if channel is not None:
+                channel.close()
             self._workers[pid] = _Worker(time.monotonic())
+
+    def _channel(self) -> socket.socket | None:
+        """A new worker's socket to the pool, which is started where it is not there; None without programs. Raises OSError."""
+        if not self._has.programs:
+            return None
+        try:
+            return tool_pool.hand_over(self._control or self._start_pool())
+        except OSError:  # it has just died
+            self._leave_pool()
+            return tool_pool.hand_over(self._start_pool())
+
+    def _start_pool(self) -> socket.socket:
+        self._control, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            _pool(self._config, theirs, self._has, self._sock, os.getppid())
+        theirs.close()
+        self._pools.add(pid)
+        return self._control
+
+    def _leave_pool(self) -> None:
+        """The pool ends when its last worker has ended."""
+        if self._control is not None:
+            self._control.close()
+        self._control = None
+
+    def _pool_ended(self, pid: int, code: int) -> None:
+        self._pools.discard(pid)
+        if code != _EXIT_RETIRED:
+            self._quick_deaths += 1
+            _log.error("tools.died", pid=pid, code=code)
+            self._leave_pool()
+            for worker in self._workers:  # each has a socket that leads nowhere now
+                os.kill(worker, signal.SIGTERM)
 
     def _reap(self) -> None:
         while True:
@@ -135,6 +184,9 @@ class _Parent:
                 return
             if pid == 0:
                 return
+            if pid in self._pools:
+                self._pool_ended(pid, os.waitstatus_to_exitcode(status))
+                continue
             worker = self._workers.pop(pid, None)
             if worker is None or os.waitstatus_to_exitcode(status) == _EXIT_RETIRED:
                 continue
@@ -156,6 +208,8 @@ class _Parent:
             systemd.ready(f"The reload failed, everything is as before: {error}")
             return
         self._config, self._scheme = config, scheme
+        self._has = tools.installed(config.limits)
+        self._leave_pool()
         old = list(self._workers)
         self._workers.clear()
         self._fill()
@@ -183,7 +237,30 @@ class _Parent:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _work(config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], parent: int) -> None:
+def _pool(config: Config, control: socket.socket, has: Installed, listening: socket.socket, parent: int) -> None:
+    """The life of the process that starts programs; never returns."""
+    code = _EXIT_FAULT
+    try:
+        sandbox.die_with(parent)
+        listening.close()
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        confined.enter_pool(has.programs)
+        tool_pool.Pool(control, has, config.limits, config.max_message_size + 1_000_000).serve()
+        code = _EXIT_RETIRED
+    except sandbox.SandboxError as error:
+        _log.error("sandbox.failed", why=str(error))
+    except BaseException as error:
+        _log.error("tools.fault", kind=type(error).__name__)
+    finally:
+        os._exit(code)
+
+
+def _work(
+    config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], parent: int, box: ToolBox | None
+) -> None:
     """The life of one worker; never returns."""
     code = _EXIT_FAULT
     try:
@@ -191,7 +268,7 @@ def _work(config: Config, scheme: Scheme, sock: socket.socket, admitted: Callabl
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
-        worker = _Task(config, scheme, sock, admitted)
+        worker = _Task(config, scheme, sock, admitted, box)
         signal.signal(signal.SIGTERM, worker.asked_to_end)
         sandbox.enter(config.limits.inspect_memory)
         sandbox.keep_freed_memory()
@@ -212,8 +289,11 @@ class _Retire(Exception):
 class _Task:
     """Accepts, reads, inspects, answers, closes; again and again."""
 
-    def __init__(self, config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool]) -> None:
+    def __init__(
+        self, config: Config, scheme: Scheme, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], box: ToolBox | None
+    ) -> None:
         self._admitted = admitted
+        self._box = box
         self._limits = config.limits
         self._body_cap = config.max_message_size + 1_000_000
         self._scheme = scheme
@@ -260,7 +340,14 @@ class _Task:
     def _answer(self, request: Inspect, body: bytes) -> Inspected | Failed:
         if hashlib.sha256(body).hexdigest() != request.sha256:
             return Failed("the content is not what the request says", 2)
-        inspection = content.unpack(body, sha256=request.sha256, limits=self._limits, scheme=self._scheme, want_text=request.want_text)
+        try:
+            inspection = content.unpack(
+                body, sha256=request.sha256, limits=self._limits, scheme=self._scheme, want_text=request.want_text, tools=self._box
+            )
+        except ToolFault as fault:
+            _log.error("tools.fault", why=str(fault))
+            self._ending = True  # what is left of its questions must not answer those of the next message
+            return Failed(str(fault), 3)
         if request.keys:
             inspection = msgspec.structs.replace(inspection, authentication=self._authentication(body, dict(request.keys)))
         return Inspected(request.nonce, inspection)

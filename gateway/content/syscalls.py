@@ -47,6 +47,8 @@ _GENERIC = {
 _CLONE3 = 435
 _OF_PROGRAMS = frozenset(("open", "openat", "execve"))
 """What a program needs to start and to read its own files; which files these are is landlock's to say."""
+_OF_THE_POOL = _OF_PROGRAMS | {"fork", "vfork", "kill", "setsid", "memfd_create"}
+"""What the process that starts programs needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,16 @@ class Architecture:
     missing: tuple[int, ...]
     refused_to_programs: tuple[int, ...] = ()
     """The same for a program that is started outside of the workers: it may start, and open files, and nothing else."""
+    refused_to_the_pool: tuple[int, ...] = ()
+    """The same for the process that starts programs."""
 
 
 def _of(audit: int, x32: bool, clone: int, table: dict[str, int]) -> Architecture:
     refused = {**table, **_NEW}
-    to_programs = (number for name, number in refused.items() if name not in _OF_PROGRAMS)
-    return Architecture(audit, x32, clone, tuple(sorted(refused.values())), (_CLONE3,), tuple(sorted(to_programs)))
+    without = [
+        tuple(sorted(number for name, number in refused.items() if name not in allowed)) for allowed in ((), _OF_PROGRAMS, _OF_THE_POOL)
+    ]
+    return Architecture(audit, x32, clone, without[0], (_CLONE3,), without[1], without[2])
 
 
 ARCHITECTURES = {

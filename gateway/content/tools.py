@@ -99,6 +99,11 @@ class Installed:
     lsar: Program | None = None
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """All that are there."""
+        return tuple(program for program in (self.tesseract, self.unar, self.lsar) if program is not None)
+
+    @property
     def reads_pictures(self) -> bool:
         """Tesseract and at least one language."""
         return self.tesseract is not None and bool(self.languages)
