@@ -203,10 +203,11 @@ def _one(contents: _Contents, data: bytes, budget: Budget) -> Found:
     sealed, _, _ = contents.sealed[0]
     lock: Lock | None = pgp_lock.lock(sealed)
     empty = lock is not None and lock.seconds <= _MOST_SECONDS and lock.open("", budget) is not None
-    protection = pgp_protection.assess(sealed, empty)
-    children: tuple[Child, ...] = ()
     octets = pgp_protection.payload(sealed.data)
-    if protection.state is ProtectionState.UNVERIFIABLE and randomness.disproof(octets) and len(octets) > 1:
+    readable = _is_readable(octets, budget)
+    protection = pgp_protection.assess(sealed, empty_opens=empty, readable=readable)
+    children: tuple[Child, ...] = ()
+    if protection.state is ProtectionState.UNVERIFIABLE and (readable or (randomness.disproof(octets) and len(octets) > 1)):
         budget.spend_bytes(len(octets))
         children = (Child("data", octets),)  # what is not encrypted is read
     if empty and lock is not None and isinstance(opened := lock.open("", budget), bytes):
@@ -222,6 +223,19 @@ def _one(contents: _Contents, data: bytes, budget: Budget) -> Found:
 
 
 _MOST_SECONDS = 0.5
+"""A password that takes longer to try is not tried for being empty: whoever writes that asks for one."""
+
+
+def _is_readable(octets: bytes, budget: Budget) -> bool:
+    """Whether *octets*, which are said to be encrypted, are packets that need no key."""
+    if not begins(octets):
+        return False
+    contents = _Contents()
+    try:
+        _gather(octets, Piece(b""), budget, contents, 1)
+    except Unreadable:
+        return False
+    return bool(contents.children) and not contents.problems
 
 
 def _gather(data: bytes, piece: Piece, budget: Budget, contents: _Contents, depth: int) -> None:

@@ -39,7 +39,6 @@ class Sealed:
 
     keys: tuple[Packet, ...]
     data: Packet
-    plain: bytes = b""
 
 
 def payload(packet: Packet) -> bytes:
@@ -66,13 +65,15 @@ def visible_cipher(packet: Packet) -> tuple[int, str]:
     return 0, "CFB"
 
 
-def assess(sealed: Sealed, empty_opens: bool) -> Protection:
-    """The protection of *sealed*. *empty_opens*: its password is empty. Raises Unreadable when its structure is broken."""
+def assess(sealed: Sealed, *, empty_opens: bool = False, readable: bool = False) -> Protection:
+    """The protection of *sealed*. *empty_opens*: its password is empty; *readable*: what it calls encrypted is packets that everybody
+    can read. Raises Unreadable when its structure is broken.
+    """
     number, mode = visible_cipher(sealed.data)
     number = number or _from_keys(sealed.keys)
     name, bits = CIPHERS.get(number, ("", 0))
     cipher = f"{name}-{mode}" if name else ""
-    if why := _doubt(sealed):
+    if why := "its data is readable" if readable else _doubt(sealed):
         return _of(ProtectionState.UNVERIFIABLE, cipher, bits, why)
     if empty_opens:
         return _of(ProtectionState.WEAK, cipher, bits, "its password is empty")

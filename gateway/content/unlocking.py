@@ -19,6 +19,8 @@ from gateway.content.joining import failed
 
 SHARE = 0.4
 """Part of a message's processor time that may go into tries."""
+SHARE_OF_ONE = 0.3
+"""And into tries of one lock."""
 CHEAPEST = 0.0002
 """Seconds that a try counts at least."""
 _RESERVE = 1.0  # seconds of processor time that are left for reading what opened
@@ -34,6 +36,8 @@ class Locked:
     child: Child
     lock: Lock
     tried: set[str] = field(default_factory=set, repr=False)
+    spent: float = 0.0
+    """Seconds that its tries were said to cost."""
 
     @property
     def container(self) -> str:
@@ -53,10 +57,11 @@ class Opened:
 class Trial:
     """The account of one message's tries."""
 
-    __slots__ = ("_credit", "_fits", "_tries")
+    __slots__ = ("_credit", "_credit_of_one", "_fits", "_tries")
 
     def __init__(self, budget: Budget) -> None:
         self._credit = budget.limits.inspect_cpu * SHARE
+        self._credit_of_one = budget.limits.inspect_cpu * SHARE_OF_ONE
         self._tries = _MOST_TRIES
         self._fits: dict[str, None] = {}
         """What opened something is tried first on everything else."""
@@ -94,11 +99,12 @@ class Trial:
     def _try(self, one: Locked, password: str, budget: Budget, opened: list[Opened]) -> bool:
         """Whether *password* fits on *one*, which then stands in *opened*. Too dear a try is none."""
         cost = max(one.lock.seconds, CHEAPEST)
-        if password in one.tried or cost > self._credit or not self._tries:
+        if password in one.tried or cost > self._credit or one.spent + cost > self._credit_of_one or not self._tries:
             return False
         if budget.seconds_left < cost + _RESERVE:
             return False  # a machine so slow that the account does not hold: the limit of time does
         one.tried.add(password)
+        one.spent += cost
         self._credit -= cost
         self._tries -= 1
         try:
