@@ -17,6 +17,7 @@ from types import MappingProxyType
 from gateway.config import Limits
 from gateway.content import (
     age,
+    cab,
     calendar,
     cms,
     compressed,
@@ -24,6 +25,7 @@ from gateway.content import (
     eml,
     html,
     image,
+    iso,
     libarchive,
     odf,
     ole,
@@ -87,8 +89,8 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "xar": libarchive.extract_by(("xar",), "a xar archive"),
     "warc": libarchive.extract_by(("warc",), "a WARC archive"),
     "rpm": libarchive.extract_by(("cpio",), "an RPM package", ("rpm", "gzip", "bzip2", "xz", "zstd", "lzma")),
-    "cab": unread.suspect("a cab archive"),
-    "iso": unread.suspect("a disk image"),
+    "cab": cab.extract,
+    "iso": iso.extract,
     "archive": unread.suspect("an archive of a kind that is not supported"),
     "7z": sevenzip.extract,
     "rar": rar.extract,

@@ -25,6 +25,8 @@ from gateway.verdict import LeafState, Zone
 _SIGNATURE = Needle(b"Rar!\x1a\x07")
 _PLACES = 8
 _STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
+_FILLING = 64
+"""Octets that packing an empty file may leave."""
 _HARMLESS = frozenset(("RR", "ACL", "UOW", "QO", "EA2", "BEEA"))
 """Service blocks that hold no text that anybody reads."""
 
@@ -110,8 +112,8 @@ def _members(archive: Archive, reading: _Reading, budget: Budget, password: str 
 
 
 def _member(archive: Archive, number: int, member: Member, reading: _Reading, budget: Budget, password: str | None) -> None:
-    if member.service:
-        _service(archive, number, member, reading, budget, password)
+    if member.service and (member.closed is None or member.service in _HARMLESS):
+        _service(archive, number, member, reading, budget)
         return
     if wrong := member_names.problem(member.name):
         reading.problems.setdefault(wrong)
@@ -125,13 +127,15 @@ def _member(archive: Archive, number: int, member: Member, reading: _Reading, bu
         if member.start != member.end:
             reading.problems.setdefault("a folder holds data")
         return
-    if member.closed is None:
+    if not member.size and member.end - member.start > _FILLING:
+        reading.problems.setdefault("an empty member holds data")
+    if member.closed is None or not member.size:
         reading.children.append(Child(member.name, archive.content(number, None, budget)))
         if member.size:
             reading.protections.append(Protection())
         return
     if password is not None and (content := archive.opened(number, password, budget)) is not None:
-        reading.children.append(Child(member.name, content))
+        reading.children.append(Child(member.name, content.rstrip(b"\0") if member.service else content))
         return
     protection, content = of_member(archive, number, budget)
     if content is not None:
@@ -144,15 +148,10 @@ def _member(archive: Archive, number: int, member: Member, reading: _Reading, bu
         reading.protections.append(protection)
 
 
-def _service(archive: Archive, number: int, member: Member, reading: _Reading, budget: Budget, password: str | None) -> None:
-    """A comment is text; copies of headers must be true; other streams are not read."""
+def _service(archive: Archive, number: int, member: Member, reading: _Reading, budget: Budget) -> None:
+    """A comment is text; copies of headers must be true; other streams are not read. What is encrypted is a member like others."""
     if member.service == "CMT":
-        if member.closed is not None:
-            content = archive.opened(number, password or "", budget)
-            if content is None:
-                return  # it is as closed as the members
-        else:
-            content = archive.content(number, None, budget)
+        content = archive.content(number, None, budget)
         reading.segments.append(Segment(member_names.decoded(content.rstrip(b"\0")), Zone.BODY))
     elif member.service == "QO" and archive.generation == 5:
         if rar5.quick_open_differs(archive.data, member):

@@ -168,6 +168,8 @@ def plain(members: Iterable[tuple[Member, bytes]], solid: bool) -> bytes:
         raw = member.header[place : place + fields[7]]
         fields[0], fields[1] = len(packed), member.size & 0xFFFFFFFF
         flags &= ~(_CLOSED | _SALT | _TIMES | _LARGE | _SPLIT)
+        if kind != _FILE:
+            flags &= ~_MEMBER_SOLID  # a comment is packed by itself, whatever this says
         out += _block(_FILE, flags | _LONG, _FIELDS.pack(*fields) + raw) + packed
     return bytes(out + _END)
 

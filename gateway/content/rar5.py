@@ -157,10 +157,14 @@ def _member(kind: int, flags: int, body: _Reader, extra: bytes, place: tuple[int
     records = _records(extra)
     if len(records) != len({number for number, _ in records}):
         contents.problems.setdefault("a header holds two records of one kind")
-    closed, link = None, ""
+    closed, link, blake = None, "", b""
     for number, record in records:
         if number == _ENCRYPTION:
             closed = _encryption(record)
+        elif number == _HASH:
+            if record[:1] != b"\0" or len(record) != 33:
+                contents.problems.setdefault("a member has a checksum of an unknown kind")
+            blake = record[1:]
         elif number == _REDIRECTION:
             reader = _Reader(record)
             reader.number()
@@ -179,6 +183,7 @@ def _member(kind: int, flags: int, body: _Reader, extra: bytes, place: tuple[int
         solid=bool(packing & 0x40),
         service=name if kind == _SERVICE else "",
         closed=closed,
+        blake=blake,
     )
 
 
@@ -208,9 +213,21 @@ def plain(members: Iterable[tuple[Member, bytes]], solid: bool) -> bytes:
         if member.closed is None and not member.service:
             out += member.header + packed
         else:
-            packed = packed[: member.size] if member.stored else packed
+            packed = packed[: member.size] if member.stored else _trimmed(packed)
             out += _rewritten(member, len(packed)) + packed
     return bytes(out + _END)
+
+
+def _trimmed(packed: bytes) -> bytes:
+    """*packed* without what encryption filled it up with: the last of its blocks says that it is the last."""
+    at = 0
+    while at + 3 <= len(packed):
+        flags = packed[at]
+        width = (flags >> 3 & 3) + 1
+        at += 2 + width + int.from_bytes(packed[at + 2 : at + 2 + width], "little")
+        if flags & 0x40 or width > 3:
+            return packed[:at]
+    return packed
 
 
 def _rewritten(member: Member, size: int) -> bytes:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.content import libarchive, rar4, rar5, rar_crypto
+from gateway.content import libarchive, randomness, rar4, rar5, rar_crypto
 from gateway.content.base import Budget, Child, OverLimit, Unreadable
 from gateway.content.rar_blocks import Closed, Contents, Member
 from gateway.content.rar_crypto import Keys
@@ -52,7 +52,7 @@ class Archive:
         """
         assert self.contents is not None
         member = self.contents.members[number]
-        if not member.size and member.start == member.end:
+        if not member.size:
             return b""
         if self.contents.solid and not member.service and not ignore:
             out = self._of_solid(number, password, budget)
@@ -104,6 +104,8 @@ class Archive:
         except Unreadable:
             if not partly:
                 raise
+        if len(found) < len(packed) and budget.tools is not None and budget.tools.unpacks_rar:
+            found = self._by_tool(packed, budget, partly=partly, solid=solid)
         if not partly and len(found) != len(packed):
             raise Unreadable("a member cannot be unpacked")
         return found[: len(packed)]
@@ -123,15 +125,21 @@ class Archive:
     def _verify(self, member: Member, out: bytes, password: str | None, budget: Budget) -> None:
         if len(out) != member.size:
             raise Unreadable(_WRONG)
-        if member.crc is None:
-            return  # the header has another hash, which the library has checked where it was handed on
-        crc = zlib.crc32(out)
+        key = None
         if member.closed is not None and member.closed.tweaked:
             if password is None:
                 raise Unreadable(_WRONG)
-            crc = rar_crypto.tweaked(crc, self.keys.of(password, member.closed, budget))
-        if crc != member.crc:
-            raise Unreadable(_WRONG)
+            key = self.keys.of(password, member.closed, budget)
+        if member.crc is not None:
+            crc = zlib.crc32(out)
+            if (crc if key is None else rar_crypto.tweaked(crc, key)) != member.crc:
+                raise Unreadable(_WRONG)
+        if member.blake:
+            digest = rar_crypto.blake2sp(out)
+            if (digest if key is None else rar_crypto.tweaked_hash(digest, key)) != member.blake:
+                raise Unreadable(_WRONG)
+        if member.crc is None and not member.blake and member.closed is not None and not randomness.disproof(out):
+            raise Unreadable(_WRONG)  # without a checksum, what still looks like ciphertext was not opened
 
     def opened(self, number: int, password: str, budget: Budget) -> bytes | None:
         """The octets of the encrypted member *number*; None where *password* is wrong. Raises OverLimit."""

@@ -50,6 +50,8 @@ class Member:
     solid: bool = False
     service: str = ""
     closed: Closed | None = None
+    blake: bytes = b""
+    """BLAKE2sp of the content, where the archive has that in place of a checksum."""
 
 
 @dataclass(slots=True)

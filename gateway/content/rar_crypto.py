@@ -83,3 +83,17 @@ def tweaked(crc: int, key: Key) -> int:
     for index, octet in enumerate(digest):
         out ^= octet << (index & 3) * 8
     return out
+
+
+def blake2sp(data: bytes) -> bytes:
+    """The hash that RAR 5 can have in place of a checksum: eight leaves of BLAKE2s, each with every eighth block, under one root."""
+    root = hashlib.blake2s(fanout=8, depth=2, inner_size=32, node_depth=1, last_node=True)
+    for leaf in range(8):
+        part = b"".join(data[at : at + 64] for at in range(64 * leaf, len(data), 512))
+        root.update(hashlib.blake2s(part, fanout=8, depth=2, inner_size=32, node_offset=leaf, last_node=leaf == 7).digest())
+    return root.digest()
+
+
+def tweaked_hash(digest: bytes, key: Key) -> bytes:
+    """The hash *digest* as RAR 5 stores it so that it tells nothing without the password."""
+    return hmac.digest(key.checksums, digest, "sha256")
