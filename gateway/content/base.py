@@ -111,6 +111,9 @@ class Tools(Protocol):
         program failed on it. Raises ToolFault when it could not be asked, and when there is no job.
         """
 
+    def drop(self, number: int) -> None:
+        """The outcome of that job is not wanted any more; ``next`` will not give it. Raises ToolFault."""
+
     def words(self, picture: Picture, seconds: float) -> Words:
         """The words in *picture*, within *seconds* of wall clock. Raises OverLimit when that is too short, Unreadable when the
         program fails on it, ToolFault when it could not be asked.

@@ -20,11 +20,12 @@ from msgspec import structs
 from PIL import Image
 
 from gateway.content.base import BAND, Budget, Look, OverLimit, Picture, Scan, ToolFault, Tools, Unreadable, Words
-from gateway.content.tool_words import SURE
 from gateway.text.markings import Segment
 from gateway.verdict import Confidence, Finding, Zone
 
 NOTHING = "no words could be recognised in it"
+CLEAR = 70.0
+"""Mean confidence of the words of a picture from which it counts as read."""
 _LOGO = 250_000
 """Pixels under which a picture in which nothing was found is taken to hold nothing: a page of text has more."""
 _SIDE = 8
@@ -42,7 +43,7 @@ _SHORTEST = 0.4
 _UNKNOWN = 3_900_000
 _SECONDS, _SECONDS_FOR_MILLION = 0.3, 0.8
 """What a picture costs, about: a page of 40 lines at 200 dpi 2.1 s, one full of Hindi and English 4.5 s."""
-_ROUND = (180, 90, 270)
+_ROUND = (0, 180, 90, 270)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,19 @@ class Recognised:
 
 
 @dataclass(slots=True)
+class _Leaf:
+    """What the pictures of one leaf have in common."""
+
+    degrees: int = 0
+    """How the last one had to be turned: pages of one scan lie alike."""
+
+
+@dataclass(slots=True, eq=False)
 class _Page:
     """One picture on its way."""
 
     scan: Scan
+    leaf: _Leaf
     read: bool = False
     edges: Words | None = None
     words: Words | None = None
@@ -76,20 +86,28 @@ class _Page:
     tall: bool = False
     same: _Page | None = None
     """The page that shows the same pixels."""
+    tried: set[int] = field(default_factory=set)
+    """Degrees at which it was read, or is."""
+    up: Words | None = None
+    """Which side is up, once that is known."""
     turned: bool = False
-    """It has been looked at from all sides that there was time for."""
+    """It has been looked at from all sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     page: _Page
     look: Look = Look.PAGE
-    degrees: int = 0
+    degrees: int = -1
+    """-1: as the last page of the leaf."""
 
 
 def recognise(jobs: Sequence[tuple[Scan, ...]], budget: Budget) -> tuple[Recognised, ...]:
     """The words of each of *jobs* (the pictures of one leaf), in their order. Never raises but ToolFault."""
-    pages = [[_Page(scan) for scan in job] for job in jobs]
+    pages = []
+    for job in jobs:
+        leaf = _Leaf()
+        pages.append([_Page(scan, leaf) for scan in job])
     reading = _Reading([page for job in pages for page in job], budget)
     reading.run()
     return tuple(_recognised(job, reading.has_tools) for job in pages)
@@ -177,46 +195,62 @@ class _Reading:
 
     def _begin(self, step: _Step, tools: Tools) -> None:
         page = step.page
-        if page.read or page.reason or page.same is not None:
+        if page.read or page.reason or page.same is not None or (step.look is Look.TURN and page.up is not None):
             return
         picture = self._render(page)
         if picture is None or self._left <= _SHORTEST:
             return
         if step.look is Look.BANDS:
-            picture = _bands(picture)
-        elif step.degrees:
-            picture = _turned(picture, step.degrees)
+            picture = _bands(_turned(picture, page.leaf.degrees))
+        elif step.look is Look.PAGE:
+            degrees = page.leaf.degrees if step.degrees < 0 else step.degrees
+            if degrees in page.tried:
+                return
+            if not page.tried and tools.turns and not page.small:
+                self._later.append(_Step(page, Look.TURN))
+            page.tried.add(degrees)
+            picture, step = _turned(picture, degrees), _Step(page, Look.PAGE, degrees)
         self._under_way[tools.begin(picture, self._left, step.look)] = step
 
     def _ended(self, step: _Step, outcome: Words | Unreadable) -> None:
         page = step.page
         if isinstance(outcome, OverLimit):
             return
-        if isinstance(outcome, Unreadable):
-            if step.look is Look.TURN:
-                self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in _ROUND)
-            elif step.look is Look.PAGE and not step.degrees:
-                page.reason = str(outcome)
-            return
         if step.look is Look.BANDS:
-            page.edges = outcome
+            page.edges = outcome if isinstance(outcome, Words) else None
+        elif step.look is Look.TURN:
+            page.up = outcome if isinstance(outcome, Words) else Words()
+            if page.up.confidence and page.up.turn not in page.tried:
+                # What is being read at present is read from a wrong side.
+                self._drop(page)
+                self._steps.appendleft(_Step(page, Look.PAGE, page.up.turn))
+        elif isinstance(outcome, Unreadable):
+            page.reason = str(outcome)
+        else:
+            page.best = max(page.best, outcome, key=lambda one: one.confidence)
+            if outcome.count and outcome.confidence >= CLEAR:
+                page.words, page.read, page.leaf.degrees = outcome, True, step.degrees
+                self._drop(page)
+        if not page.read and not page.reason and step.look is not Look.BANDS:
+            self._go_on(page)
+
+    def _drop(self, page: _Page) -> None:
+        """Whatever is still under way for *page*."""
+        assert self._tools is not None
+        for number in [number for number, one in self._under_way.items() if one.page is page]:
+            self._tools.drop(number)
+            del self._under_way[number]
+
+    def _go_on(self, page: _Page) -> None:
+        """The other sides of a page that was not read, or the end of it."""
+        if any(one.page is page for one in (*self._steps, *self._later, *self._under_way.values())):
             return
-        if step.look is Look.TURN:
-            self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in ((outcome.turn,) if outcome.turn else _ROUND))
-            return
-        if outcome.confidence > page.best.confidence:
-            page.best = outcome
-        if outcome.count and outcome.confidence >= SURE:
-            page.words, page.read = outcome, True
-        elif not step.degrees:
-            assert self._tools is not None
-            if self._tools.turns and not page.small:
-                self._later.append(_Step(page, Look.TURN))
-            else:
-                self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in _ROUND)
-        if not any(waiting.page is page for waiting in (*self._later, *self._under_way.values())):
+        sure = page.up is not None and page.up.confidence > 0
+        left = [] if sure else [degrees for degrees in _ROUND if degrees not in page.tried]
+        self._later.extend(_Step(page, Look.PAGE, degrees) for degrees in left)
+        if not left:
             page.turned = True
-            page.read = page.read or page.small or (page.empty and not page.best.count)
+            page.read = page.small or (page.empty and not page.best.count)
 
 
 def _cost(page: _Page) -> float:
@@ -234,6 +268,8 @@ _TRANSPOSE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 2
 
 def _turned(picture: Picture, degrees: int) -> Picture:
     """*picture*, turned clockwise."""
+    if not degrees:
+        return picture
     image = Image.frombytes("L", (picture.width, picture.height), picture.grey).transpose(_TRANSPOSE[degrees])
     return Picture(image.width, image.height, image.tobytes(), picture.dpi)
 

@@ -81,6 +81,7 @@ class Runner:
     def forget(self, key: Hashable) -> None:
         """Ends the job of *key*; there will be no outcome."""
         self._queue = collections.deque(one for one in self._queue if one[0] != key)
+        self._done = [one for one in self._done if one[0] != key]
         if (run := self._runs.pop(key, None)) is not None:
             self._close(run)
             self._fill()

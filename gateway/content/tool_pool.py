@@ -165,6 +165,10 @@ class Pool:
         except (msgspec.DecodeError, msgspec.ValidationError):
             self._drop(worker)
             return
+        if isinstance(request, tools.Drop):
+            worker.under_way.discard(number)
+            self._runner.forget((worker, number))
+            return
         job = tools.job(request, body, self._has)
         if job is None or number in worker.under_way or len(worker.under_way) >= _UNDER_WAY:
             self._drop(worker)

@@ -20,7 +20,7 @@ EDGE = 0.1
 """The part of a page that is its head, and its foot."""
 _ROTATE = re.compile(rb"^Rotate: (0|90|180|270)$", re.M)
 _SURENESS = re.compile(rb"^Orientation confidence: (\d+(?:\.\d+)?)$", re.M)
-_SURE_TURN = 1.0
+_SURE_TURN = 2.0
 _MOST_WORDS = 100_000
 
 
@@ -74,7 +74,7 @@ def words(table: bytes, height: int, edge: float = EDGE) -> Words:
 
 
 def turn(report: bytes) -> Words:
-    """Which way to turn the picture, where tesseract is sure enough of it; its confidence too."""
+    """Which way to turn the picture, with a confidence above zero; without one where tesseract is not sure enough of it."""
     rotate, sureness = _ROTATE.search(report), _SURENESS.search(report)
     sure = float(sureness[1]) if sureness else 0.0
-    return Words(turn=int(rotate[1]) if rotate and sure >= _SURE_TURN else 0, confidence=sure)
+    return Words(turn=int(rotate[1]), confidence=sure) if rotate and sure >= _SURE_TURN else Words()

@@ -61,7 +61,11 @@ class UnpackArchive(Request, frozen=True, tag=3):
     most: int
 
 
-Requests = Recognise | ListArchive | UnpackArchive
+class Drop(Request, frozen=True, tag=4):
+    """The question of the same number is not to be answered."""
+
+
+Requests = Recognise | ListArchive | UnpackArchive | Drop
 
 
 class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,6 +166,8 @@ def job(request: Requests, body: bytes, has: Installed) -> Job | None:
                 return Job(has.lsar, ("-j", "-t", *secret, "{archive}"), archive=body, most=_LIST, seconds=seconds)
             line = ("-q", "-o", "-", "-nr", "-k", "skip", *secret, "{archive}")
             return Job(has.unar, line, archive=body, most=max(request.most, 0), seconds=seconds)
+        case Drop():
+            return None
 
 
 class ToolBox(Tools):
@@ -170,6 +176,7 @@ class ToolBox(Tools):
     def __init__(self, link: Link, has: Installed, lanes: int) -> None:
         self._link, self._has, self._lanes = link, has, lanes
         self._number, self._waited = 0, 0.0
+        self._dropped: set[int] = set()
         self._open: dict[int, tuple[Requests, float]] = {}
         self._done: dict[int, tuple[Ran, bytes]] = {}
 
@@ -212,6 +219,12 @@ class ToolBox(Tools):
             if not isinstance(self._open[number][0], Recognise):
                 number = None
         return number, self._words(number)
+
+    def drop(self, number: int) -> None:
+        """That outcome is not wanted any more; see ``Tools``."""
+        if self._open.pop(number, None) is not None and self._done.pop(number, None) is None:
+            self._dropped.add(number)
+            self._link.ask(number, Drop(1.0), b"")
 
     def words(self, picture: Picture, seconds: float) -> Words:
         """The words in one picture; see ``Tools``."""
@@ -290,6 +303,9 @@ class ToolBox(Tools):
         if not waiting:
             raise ToolFault("nothing was asked")
         number, ran, body = self._link.answer(max(0.0, max(waiting) - time.monotonic()) + _GRACE)
+        while number in self._dropped:  # it ended before the pool heard of it
+            self._dropped.discard(number)
+            number, ran, body = self._link.answer(max(0.0, max(waiting) - time.monotonic()) + _GRACE)
         if number not in self._open or number in self._done:
             raise ToolFault("an answer to no question")
         self._done[number] = ran, body
@@ -308,6 +324,10 @@ class _Here(Link):
         if self._owner != os.getpid():  # a copy in a forked process: the programs are its parent's
             self._runner, self._owner = Runner(self._runner.lanes, self._runner.memory), os.getpid()
             self._outcomes.clear()
+        if isinstance(request, Drop):
+            self._runner.forget(number)
+            self._outcomes = [one for one in self._outcomes if one[0] != number]
+            return
         asked = job(request, body, self._has)
         if asked is None:
             raise ToolFault("a question that may not be asked")
