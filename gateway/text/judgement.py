@@ -308,6 +308,9 @@ def _statement(context: Context, line: Line, hit: Hit, form: Shape) -> bool:
     words = tokens(before[-60:])
     if not words or not (words[-1] in context.scheme.statements or " ".join(words[-2:]) in context.scheme.statements):
         return False
+    behind = line.behind(hit).strip(" *_\"'")
+    if behind[:1].isalnum():  # "papers marked SECRET were found": about others
+        return False
     return form is Shape.CAPITALS or before.rstrip()[-1:] in "\"'“‘«"
 
 

@@ -37,6 +37,7 @@ _LONGEST_NAME = 1000
 _REPEATS = 100  # hits of a segment that are judged even when their level is certain already
 _MOST_HITS = 2000  # hits of a segment that are judged one by one
 _MOST_IN_LINE = 200
+_NEAR = 60  # characters between two items of a list of levels
 _PAGE_ZONES = (Zone.PAGE_HEADER, Zone.PAGE_FOOTER, Zone.WATERMARK)
 
 
@@ -142,7 +143,8 @@ def _judge(segment: Segment, context: Context, hits: list[Hit], base: int) -> It
             line = Line(line.start, line.end, line.text, line.hits[:_MOST_IN_LINE])
         judged += len(line.hits)
         policy = not lists_levels.isdisjoint(range(index, stop))
-        for item in _of_line(segment, context, line, base, policy=policy):
+        stands_apart = policy and _stands_apart(hits, index, stop, line)
+        for item in _of_line(segment, context, line, base, policy=policy, stands_apart=stands_apart):
             draft = item.draft
             if draft.confidence is CERTAIN and draft.hit.term.verified and (certain is None or draft.hit.term.level > certain):
                 certain = draft.hit.term.level
@@ -164,7 +166,17 @@ def _highest_shown(rest: list[Hit], context: Context, certain: Level | None) -> 
     return None
 
 
-def _of_line(segment: Segment, context: Context, line: Line, base: int, *, policy: bool) -> Iterator[_Found]:
+def _stands_apart(hits: list[Hit], index: int, stop: int, line: Line) -> bool:
+    """Whether the line of ``hits[index:stop]`` names one level and no line near it another: no item of a list of levels."""
+    levels = {hit.term.level for hit in line.hits}
+    if index:
+        levels |= {hits[index - 1].term.level} if line.start - hits[index - 1].end < _NEAR else set()
+    if stop < len(hits):
+        levels |= {hits[stop].term.level} if hits[stop].start - line.end < _NEAR else set()
+    return len(levels) == 1
+
+
+def _of_line(segment: Segment, context: Context, line: Line, base: int, *, policy: bool, stands_apart: bool) -> Iterator[_Found]:
     zone = segment.zone
     if zone is Zone.SUBJECT and len(line.text) <= _LONGEST_SUBJECT:
         for draft in subject(context, line):
@@ -177,10 +189,10 @@ def _of_line(segment: Segment, context: Context, line: Line, base: int, *, polic
             weighed = _weigh(draft, policy=policy)
             yield _Found(weighed, draft.zone or zone, context, base, segment.page, counts and not policy, segment.pages)
     else:
-        yield from _running_text(segment, context, line, base, policy=policy)
+        yield from _running_text(segment, context, line, base, policy=policy, stands_apart=stands_apart)
 
 
-def _running_text(segment: Segment, context: Context, line: Line, base: int, *, policy: bool) -> Iterator[_Found]:
+def _running_text(segment: Segment, context: Context, line: Line, base: int, *, policy: bool, stands_apart: bool) -> Iterator[_Found]:
     layout = context.layout
     zone = layout.zone(line)
     quoted = layout.quoted(line)
@@ -195,7 +207,8 @@ def _running_text(segment: Segment, context: Context, line: Line, base: int, *, 
                 yield _Found(draft, edge, context, base, segment.page, counts and not policy, segment.pages)
     for draft in body_line(context, line, zone, first=first):
         if policy:
-            draft = _weigh(draft, policy=zone is not Zone.BODY_FIRST and draft.zone is not Zone.CONTROL_BLOCK, softly=True)
+            likely = draft.detector == "ticked-box" or (stands_apart and (zone is Zone.BODY_FIRST or draft.zone is Zone.CONTROL_BLOCK))
+            draft = _weigh(draft, policy=not likely, softly=True)
         if disclaimer and draft.detector not in ("control-block", "ticked-box"):
             draft = _weigh(draft, policy=zone is not Zone.BODY_FIRST or draft.detector != "line", softly=True)
         if quoted:
