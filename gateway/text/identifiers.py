@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
+from typing import NamedTuple
 
 _TIMES = (
     "0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
@@ -39,6 +40,11 @@ _ENDS = (
     rf"|(?=/[2-9]\d{{3}}{_GAP}?\d{{4}}{_GAP}?\d{{4}}(?!\d)))"
 )
 _AADHAAR = re.compile(rf"{_ALONE}([2-9]\d{{3}})(?:(\d{{4}})(\d{{4}})|(?P<gap>{_GAP})(\d{{4}}){_GAP}(\d{{4}})){_ENDS}")
+# The same over one line end (and the marks of quoted mail): one of its two gaps is such, and the word for it stands by it.
+_OVER = r"(?: {0,2}\r?\n[> ]{0,6})"
+_BROKEN = re.compile(
+    rf"{_ALONE}([2-9]\d{{3}})(?:{_GAP}(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}}){_GAP}(\d{{4}})|(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}})(\d{{4}})){_ENDS}"
+)
 _BEHIND_DIGIT = re.compile(rf"(?:(?:^|[\s,;|(])\d{{1,4}}\.|(?:\d{{12}}|\d{{4}}{_GAP}\d{{4}}{_GAP}\d{{4}})/)\Z")
 """What may stand before a number although a digit is in it: its place in a list (``17.``), or another number and a slash."""
 _VID = re.compile(rf"(?<![\w+])(?<!\d[./:\-‒-―])\d{{4}}(?P<gap>(?:{_GAP})?)\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}(?!\w)(?![./:\-‒-―]\d)")
@@ -58,7 +64,11 @@ _BEFORE, _BEHIND = 80, 24  # characters to each side in which the word for a num
 _CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
 _SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
 _ROOM = 40  # characters around four digits: more than a number with its gaps and what may stand at its ends
-_FOUR, _TWELVE, _FORM = b"9" * 4, b"9" * 12, b"aaaaa9999a"
+_FOUR, _NINE, _TWELVE, _THIRTEEN, _FORM, _CODE = b"9" * 4, b"9" * 9, b"9" * 12, b"9" * 13, b"aaaaa9999a", b"aaaa9"
+_BREAKS = b"\r\n>"
+_WORD_SIGNS = ("adhaar", "adhar", "uid", "आधार", "આધાર")
+_BROKEN_SIGNS = tuple(sign.encode() for sign in _WORD_SIGNS)
+"""Words without which a number is not looked for over a line end."""
 _GAPS = b" -.\xe2\x80\x92\x93\x94\x95"  # also the octets of the dashes
 # The ten digits of each script in which Indian languages are written, and the Arabic ones that Urdu uses.
 _ZEROS = "०০੦૦୦௦౦೦൦٠۰"
@@ -71,12 +81,29 @@ def digits(text: str) -> str:
     return text.translate(_DIGITS) if not text.isascii() and _INDIC.search(text) else text
 
 
-def candidates(folded: bytes) -> tuple[bool, bool]:
-    """Whether an Aadhaar number, and whether a PAN, may stand in *folded* text. Cheap."""
+class Signs(NamedTuple):
+    """What may stand in a text."""
+
+    aadhaar: bool = False
+    pan: bool = False
+    card: bool = False
+    account: bool = False
+    ifsc: bool = False
+
+
+_NONE = Signs()
+
+
+def candidates(folded: bytes) -> Signs:
+    """What may stand in *folded* text. Cheap."""
     dense = folded.translate(_SAME, _GAPS)
     if _FOUR not in dense:
-        return False, False
-    return _TWELVE in dense, _FORM in folded.translate(_CLASSES)
+        return _NONE
+    nine = _NINE in dense
+    twelve = nine and _TWELVE in dense
+    broken = not twelve and any(sign in folded for sign in _BROKEN_SIGNS) and _TWELVE in dense.translate(None, _BREAKS)
+    classes = folded.translate(_CLASSES)
+    return Signs(twelve or broken, _FORM in classes, twelve and _THIRTEEN in dense, nine, nine and _CODE in classes)
 
 
 def checks(number: str) -> bool:
@@ -113,6 +140,8 @@ class Personal:
         self._near: dict[str, int] = {}
         self._loose: tuple[dict[str, int], dict[str, int]] = ({}, {})
         """Candidates without the word by them: written in one, and in groups of four. The value is where each stands."""
+        self._columns: dict[tuple[bool, int], dict[str, int]] = {}
+        """The same by the column of a table that they stand in."""
         self._text = ""
 
     def look(self, text: str) -> None:
@@ -120,6 +149,8 @@ class Personal:
         self._text = text
         for low, high in _stretches(text):
             self._look_at(text, low, high)
+        if "\n" in text and any(sign in text for sign in _WORD_SIGNS):
+            self._over_line_ends(text)
         if "vid" in text or "virtual" in text:
             self._virtual(text)
 
@@ -138,29 +169,56 @@ class Personal:
                 continue  # a longer number, or a table of numbers of four digits
             if match["gap"] and all(_YEAR.fullmatch(groups, at, at + 4) for at in (0, 4, 8)):
                 continue
-            if _is_named(text, start, end, _AADHAAR_WORD):
+            if is_named(text, start, end, _AADHAAR_WORD):
                 if checks(groups):
                     self._near.setdefault(groups, start)
             elif not _OTHER_WORD.search(text, max(0, start - _BEHIND), start):
                 self._loose[bool(match["gap"])].setdefault(groups, start)
+                if column := _column(text, start):
+                    self._columns.setdefault((bool(match["gap"]), column), {}).setdefault(groups, start)
+
+    def _over_line_ends(self, text: str) -> None:
+        for word in itertools.islice(_AADHAAR_WORD.finditer(text), _LOOKS):
+            for match in _BROKEN.finditer(text, word.end(), min(len(text), word.end() + _BEFORE + _ROOM)):
+                groups = "".join(group for group in match.groups() if group is not None)
+                if len(self._near) < MOST and checks(groups) and not _OTHER_WORD.search(text, word.end(), match.start()):
+                    self._near.setdefault(groups, match.start())
 
     def _virtual(self, text: str) -> None:
         for match in itertools.islice(_VID.finditer(text), _LOOKS) if _VID_WORD.search(text) else ():
             number = match[0].replace(match["gap"], "") if match["gap"] else match[0]
-            if len(self._near) < MOST and _is_named(text, *match.span(), _VID_WORD) and checks(number):
+            if len(self._near) < MOST and is_named(text, *match.span(), _VID_WORD) and checks(number):
                 self._near.setdefault(number, match.start())
 
     def aadhaar(self) -> Iterator[tuple[str, int]]:
         """The different numbers that count and where each stands first."""
-        yield from self._near.items()
+        found = dict(self._near)
         for grouped, candidates in enumerate(self._loose):
             passing = {number: place for number, place in candidates.items() if checks(number)}
             if not passing:
                 continue
             share = len(passing) / len(candidates)
-            is_list = len(candidates) >= 6 and share >= 0.8
-            if is_list or (share > 0.5 and (grouped or _AADHAAR_WORD.search(self._text))):
-                yield from passing.items()
+            if _is_list(passing, candidates) or (share > 0.5 and (grouped or _AADHAAR_WORD.search(self._text))):
+                found |= passing
+                continue
+            # Other numbers of twelve digits stand in the same table: each column is weighed by itself.
+            for (form, _), column in self._columns.items():
+                if form == bool(grouped):
+                    passing = {number: place for number, place in column.items() if checks(number)}
+                    if _is_list(passing, column):
+                        found |= passing
+        yield from found.items()
+
+
+def _is_list(passing: Sized, candidates: Sized) -> bool:
+    """Whether so many of *candidates* pass that chance is no explanation."""
+    return len(candidates) >= 6 and len(passing) >= 0.8 * len(candidates)
+
+
+def _column(text: str, start: int) -> int:
+    """Which column of a table the number at *start* stands in, by the tabs, commas, semicolons or bars before it; 0: none."""
+    line = text[max(text.rfind("\n", max(0, start - 400), start) + 1, start - 400) : start]
+    return max(line.count(sign) for sign in "\t,;|")
 
 
 def pans(text: str, shown: Callable[[int, int], str]) -> Iterator[tuple[str, int]]:
@@ -174,20 +232,20 @@ def pans(text: str, shown: Callable[[int, int], str]) -> Iterator[tuple[str, int
         start, end = match.span()
         if match[0] in found or match[0][5:9] == "0000":
             continue
-        if shown(start, end).isupper() or (named and _is_named(text, start, end, _PAN_WORD)):
+        if shown(start, end).isupper() or (named and is_named(text, start, end, _PAN_WORD)):
             found.add(match[0])
             yield match[0], start
             if len(found) >= MOST:
                 return
 
 
-def _is_named(text: str, start: int, end: int, word: re.Pattern[str]) -> bool:
-    """Whether *word* stands by ``text[start:end]``, and no other label between."""
+def is_named(text: str, start: int, end: int, word: re.Pattern[str], other: re.Pattern[str] = _OTHER_WORD) -> bool:
+    """Whether *word* stands by ``text[start:end]``, and no *other* label between."""
     last = -1
     low = max(0, start - _BEFORE)
     for match in word.finditer(text, low, start):
         last = match.end()
-    if last >= 0 and not _OTHER_WORD.search(text, last, start):
+    if last >= 0 and not other.search(text, last, start):
         return True
     line = text.find("\n", end, end + _BEHIND)
     return word.search(text, end, line if line >= 0 else end + _BEHIND) is not None

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway import address
 from gateway.levels import Level, highest
-from gateway.text import file_numbers, identifiers, links, passages
+from gateway.text import file_numbers, identifiers, links, passages, passports, payments
 from gateway.text.normalise import Normal, encode, normalise
 from gateway.text.regions import Regions
 from gateway.text.scheme import Scheme
@@ -68,11 +68,17 @@ class Observer:
         flat = text if len(data) == len(text) else identifiers.digits(text)
         octets = data if flat is text else encode(flat)
         places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"), layout)
-        may_be_aadhaar, may_be_pan = identifiers.candidates(octets)
-        if may_be_aadhaar:
+        signs = identifiers.candidates(octets)
+        if signs.aadhaar:
             self._aadhaar(flat, path, places)
-        if may_be_pan:
+        if signs.pan:
             self._pans(normal, flat, path, places)
+        if signs.card:
+            self._numbers("card", payments.cards(flat), path, places)
+        if signs.account:
+            self._numbers("bank-account", payments.accounts(flat, codes=signs.ifsc), path, places)
+        if any(sign in text for sign in passports.SIGNS):
+            self._numbers("passport", passports.passports(flat), path, places)
         hits = self._watch.topics.search(text, data)
         if hits:
             self._hits(hits, flat, path, places)
@@ -155,6 +161,10 @@ class Observer:
         personal.look(text)
         for number, place in personal.aadhaar():
             self._add("aadhaar", "", _own(places.of(place)), number, path)
+
+    def _numbers(self, kind: str, found: Iterable[tuple[str, int]], path: str, places: Regions) -> None:
+        for number, place in found:
+            self._add(kind, "", _own(places.of(place)), number, path)
 
     def _pans(self, normal: Normal, text: str, path: str, places: Regions) -> None:
         for number, place in identifiers.pans(text, normal.slice):

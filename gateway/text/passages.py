@@ -48,6 +48,8 @@ _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
 )
+_RULE = re.compile(r"\s*[_\-=*~+]{20,}\s*")
+"""A line across the page: what follows it near the end is the footer of a list, or of a program."""
 _QUOTE_MARK = re.compile(r"[ \t]*>")
 
 
@@ -109,7 +111,7 @@ def own(text: str, scheme: Scheme) -> str:
     closings = scheme.watch.topics.closings
     for index in range(max(0, len(lines) - _CLOSING_LINES), len(lines)):
         words = lines[index][1].strip(" ,.!:-\t\r*")
-        if words and len(words) <= _LONGEST_CLOSING and words in closings:
+        if (words and len(words) <= _LONGEST_CLOSING and words in closings) or _RULE.fullmatch(lines[index][1]):
             lines = lines[:index]
             break
     return "\n".join(line for start, line in lines if not layout.in_disclaimer(Line(start, start + len(line), line, ())))
