@@ -9,12 +9,14 @@ Sources: HTML Living Standard 13 (parsing); reference/inspection.md, HTML; hosti
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 
 from lxml import etree
 
-from gateway.content import text_plain
-from gateway.content.base import Budget, Found, Piece, join_reasons
+from gateway.content import html_signs, text_plain
+from gateway.content.base import Budget, Child, Found, Piece, join_reasons
+from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -27,61 +29,28 @@ _VOID = frozenset([
 """Elements without an end."""
 _UNENDED = _VOID | {"p", "li", "td", "tr", "th", "dt", "dd", "option", "tbody", "thead"}
 """And those whose end is often left out."""
-_INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "cite",
-        "code",
-        "data",
-        "del",
-        "dfn",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "kbd",
-        "label",
-        "mark",
-        "nobr",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "time",
-        "tt",
-        "u",
-        "var",
-        "wbr",
-        "o:p",
-        "st1",
-        "tspan",
-    ]
-)
+_INLINE = frozenset((
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label",
+    "mark", "nobr", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var",
+    "wbr", "o:p", "st1", "tspan",
+))  # fmt: skip
 _HIDDEN_TAGS = frozenset(["script", "style", "noscript", "template", "title", "head", "noembed", "noframes", "datalist"])
 _HIDING = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d]*[1-9])|mso-hide\s*:\s*all|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)",
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|font-size\s*:\s*[01](?:px|pt|%)?(?![.\d]*[1-9])|mso-hide\s*:\s*all|"
+    r"opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)|(?<![\w-])color\s*:\s*(?:#fff(?:fff)?\b|white\b|transparent\b|rgb\(255,\s*255,\s*255)|"
+    r"(?:left|top|right|text-indent|margin-left)\s*:\s*-\s*\d{3}|(?:max-)?(?:height|width)\s*:\s*0(?:px)?\s*(?:;|$)|"
+    r"clip\s*:\s*rect\(\s*0",
     re.I,
 )
+_LIGHT = re.compile(r"\s*(?:#?fff(?:fff)?|white)\s*$", re.I)
 _SPOKEN = ("alt", "title", "value", "placeholder", "label", "summary", "content", "aria-label", "srcdoc", "data-content", "string")
 _LINKING = ("href", "src", "action", "formaction", "data", "background", "cite", "poster", "xlink:href", "longdesc")
 _MOST_LINKS = 5000
 _LONGEST_LINK = 4000
-_SCRIPTED = re.compile(r"<\s*script|<\s*(?:object|embed|applet)\b|\bon[a-z]{3,20}\s*=\s*[\"']?[^\s>]|javascript:|vbscript:|<hta:", re.I)
 _CSS_TEXT = re.compile(r"content\s*:\s*([\"'])(.{1,500}?)\1", re.I | re.S)
+_CSS_ESCAPE = re.compile(r"\\([0-9A-Fa-f]{1,6})\s?")
+_REFRESH = re.compile(r"\s*[\d.]{1,10}\s*[;,]\s*(?:url\s*=)?\s*[\"']?(\S{1,4000})", re.I)
+_FONT = re.compile(r"font(?:-family)?\s*:\s*([^;]{1,200})", re.I)
 _META = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9._-]{1,40})", re.I)
 _XML_DECLARATION = re.compile(rb"^\s*<\?xml[^>]{0,100}encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})", re.I)
 
@@ -95,24 +64,51 @@ class _Collector:
         self.aside: list[str] = []
         self.title: list[str] = []
         self.links: dict[str, None] = {}
+        self.data: list[str] = []
+        """Addresses that are content themselves."""
+        self.legacy: dict[str, list[str]] = {}
+        """Text in a font that shows other letters than it holds, by the name of the font."""
+        self.signs: dict[str, None] = {}
         self._hidden: list[str] = []
+        self._fonts: list[tuple[str, str]] = []
         self.has_hidden = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if tag not in _INLINE:
             self._break()
         if attributes:
-            for name in _SPOKEN:
-                if (value := attributes.get(name)) and value.strip():
-                    self.aside.append(value)
-            for name in _LINKING:
-                if (target := attributes.get(name)) and ("/" in target or "@" in target) and len(self.links) < _MOST_LINKS:
-                    self.links[target.strip()[:_LONGEST_LINK]] = None
-        hides = tag in _HIDDEN_TAGS or "hidden" in attributes or bool(_HIDING.search(attributes.get("style", "")))
+            self._attributes(tag, attributes)
+        style = attributes.get("style", "")
+        hides = (
+            tag in _HIDDEN_TAGS or "hidden" in attributes or bool(style and _HIDING.search(style))
+            or (tag == "font" and (_LIGHT.match(attributes.get("color", "")) is not None or attributes.get("size") == "0"))
+        )  # fmt: skip
         if (hides or self._hidden) and tag not in _VOID:
             self._hidden.append(tag)
 
+    def _attributes(self, tag: str, attributes: dict[str, str]) -> None:
+        for name in _SPOKEN:
+            if (value := attributes.get(name)) and value.strip():
+                self.aside.append(_TAG.sub(" ", value) if "<" in value else value)
+        for name in _LINKING:
+            if target := attributes.get(name):
+                if target.lstrip()[:5].lower() == "data:":
+                    self.data.append(target)
+                elif ("/" in target or "@" in target) and len(self.links) < _MOST_LINKS:
+                    self.links[target.strip()[:_LONGEST_LINK]] = None
+        if tag == "meta" and (match := _REFRESH.match(attributes.get("content", ""))) and len(self.links) < _MOST_LINKS:
+            self.links[match[1]] = None
+        if sign := html_signs.of_tag(tag, attributes):
+            self.signs[sign] = None
+        face = attributes.get("face", "")
+        if not face and (match := _FONT.search(attributes.get("style", ""))):
+            face = match[1]
+        if face and tag not in _VOID and legacy_fonts.is_legacy(face):
+            self._fonts.append((tag, face))
+
     def text(self, data: str, tag: str = "") -> None:
+        if self._fonts:
+            self.legacy.setdefault(self._fonts[-1][1], []).append(data)
         if not self._hidden:
             self.visible.append(data)
             self.everything.append(data)
@@ -121,7 +117,8 @@ class _Collector:
         if inner == "title":
             self.title.append(data)
         elif inner == "style":
-            self.aside.extend(match[2] for match in _CSS_TEXT.finditer(data))
+            self.aside.extend(_css(match[2]) for match in _CSS_TEXT.finditer(data))
+            self.aside.append(data)
         elif inner == "script":
             self.aside.append(data)
         elif "head" not in self._hidden or data.strip():
@@ -132,6 +129,8 @@ class _Collector:
         if self._hidden and tag in self._hidden:
             while self._hidden.pop() != tag:
                 pass
+        if self._fonts and self._fonts[-1][0] == tag:
+            self._fonts.pop()
         if tag not in _INLINE:
             self._break()
 
@@ -141,6 +140,8 @@ class _Collector:
     def _break(self) -> None:
         self.visible.append("\n")
         self.everything.append("\n")
+        if self._fonts:
+            self.legacy.setdefault(self._fonts[-1][1], []).append("\n")
 
     def segments(self) -> tuple[Segment, ...]:
         out = []
@@ -151,9 +152,16 @@ class _Collector:
             out.append(Segment(_tidy("".join(self.everything)), Zone.BODY))
         if aside := "\n".join(self.aside).strip():
             out.append(Segment(aside, Zone.BODY))
+        out += [Segment(_tidy("".join(pieces)), Zone.BODY, font=font) for font, pieces in self.legacy.items()]
         return tuple(out)
 
 
+def _css(text: str) -> str:
+    """A text of a style sheet, its escapes resolved."""
+    return _CSS_ESCAPE.sub(lambda match: chr(number) if (number := int(match[1], 16)) < 0x110000 else "\ufffd", text)
+
+
+_DECLARED = re.compile(r"<!(?!--|doctype|\[)([^>]{1,4000})|<!doctype(?!\s+html\s*>)([^>]{1,4000})", re.I)
 _BLANKS = re.compile(r"[ \t\r\f]+")
 _LINES = re.compile(r" ?\n[ \n]*")
 
@@ -179,6 +187,9 @@ class _Target:
 
     def comment(self, data: str) -> None:
         self._collector.comment(data)
+
+    def pi(self, target: str, data: str | None = None) -> None:
+        self._collector.comment(f"{target} {data or ''}")
 
     def close(self) -> None:
         return None
@@ -206,6 +217,9 @@ class _Slow(HTMLParser):
     def handle_decl(self, decl: str) -> None:
         self._collector.comment(decl)
 
+    def handle_pi(self, data: str) -> None:
+        self._collector.comment(data)
+
     def unknown_decl(self, data: str) -> None:
         self._collector.text(data.removeprefix("CDATA["))
 
@@ -227,8 +241,21 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def read(text: str) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
-    """The segments of the tagged *text* (title, what is seen, all with what is hidden, what stands aside), and its link targets."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page holds."""
+
+    segments: tuple[Segment, ...]
+    """Its title, what is seen, all with what is hidden, what stands aside."""
+    links: tuple[str, ...]
+    data: tuple[str, ...]
+    """Addresses that are content themselves."""
+    signs: tuple[str, ...]
+    """Active content, by ``base.ACTIVE``."""
+
+
+def read(text: str) -> Page:
+    """Everything in the tagged *text*."""
     collector = _Collector()
     text = text.replace("\x00", "")
     if "<" in text:
@@ -241,7 +268,11 @@ def read(text: str) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
             slow.close()
     else:
         collector.text(text)
-    return collector.segments(), tuple(collector.links)
+    for match in _DECLARED.finditer(text):
+        # Readers pass over declarations in silence.
+        collector.aside.append(match[1] or match[2])
+    signs = (*html_signs.in_text(text), *collector.signs)
+    return Page(collector.segments(), tuple(collector.links), tuple(collector.data), signs)
 
 
 def _decode(piece: Piece) -> text_plain.Decoded:
@@ -258,22 +289,29 @@ def extract(piece: Piece, budget: Budget) -> Found:
     decoded = _decode(piece)
     segments: list[Segment] = []
     links: dict[str, None] = {}
+    children: list[Child] = []
+    signs: dict[str, None] = {}
     for text in decoded.texts:
         budget.check_time()
-        found, targets = read(text)
-        segments.extend(found)
-        links.update(dict.fromkeys(targets))
-    program = "a web page with a program in it" if piece.is_attachment and _SCRIPTED.search(decoded.texts[0]) else ""
+        page = read(text)
+        segments.extend(page.segments)
+        links.update(dict.fromkeys(page.links))
+        signs.update(dict.fromkeys(page.signs))
+        for address in page.data:
+            if address not in text:  # else the scan of the text finds it
+                children.extend(text_plain.packed(address, budget))
+    program = "a web page with a program in it" if piece.is_attachment and "script" in signs else ""
     reason = join_reasons(decoded.doubt, program)
-    children = text_plain.hidden(piece, decoded.texts[0], budget)
-    return Found(tuple(segments), children, LeafState.SUSPECT if reason else LeafState.INSPECTED, reason, links=tuple(links))
+    children.extend(text_plain.hidden(piece, decoded.texts[0], budget))
+    state = LeafState.SUSPECT if reason else LeafState.INSPECTED
+    return Found(tuple(segments), tuple(children), state, reason, links=tuple(links), active=tuple(signs))
 
 
 def extract_xml(piece: Piece, budget: Budget) -> Found:
     """Tagged text of an unknown kind: as written, and without its tags."""
     found = extract(Piece(piece.data, piece.name, piece.declared, piece.charset, is_attachment=False, scanned=piece.scanned), budget)
     raw = tuple(Segment(text, Zone.BODY) for text in _decode(piece).texts)
-    return Found(found.segments + raw, found.children, found.state, found.reason, links=found.links)
+    return replace(found, segments=found.segments + raw)
 
 
 def extract_drawing(piece: Piece, budget: Budget) -> Found:
@@ -281,5 +319,5 @@ def extract_drawing(piece: Piece, budget: Budget) -> Found:
     found = extract(piece, budget)
     if found.state is LeafState.INSPECTED:
         reason = "a drawing: its words were read, its lines were not"
-        return Found(found.segments, found.children, LeafState.UNINSPECTABLE, reason, links=found.links)
+        return replace(found, state=LeafState.UNINSPECTABLE, reason=reason)
     return found

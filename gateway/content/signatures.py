@@ -8,6 +8,7 @@ Sources: the formats' own specifications; reference/inspection.md section 1.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 Row = tuple[bytes, str, str]
@@ -203,3 +204,14 @@ SCRIPT_NAMES = (
     ".website", ".sct", ".xll", ".iqy", ".slk", ".job",
 )  # fmt: skip
 """Ends of names of text that runs when it is opened."""
+
+SHORTCUTS = re.compile(
+    rb"\[(?:InternetShortcut|Shell|Desktop Entry|\{000214A0-0000-0000-C000-000000000046\})\]"
+    rb"[\s\S]{0,2000}?^(?:URL|BaseURL|Command|IconFile|Exec)=|"
+    rb"(?:<\?xml[^>]{0,200}>\s{0,20})?(?:<!--[^>]{0,500}-->\s{0,20})?"
+    rb"<(?:libraryDescription|persistedQuery|PCSettings|scriptlet|package><job|job[ >]|component|registration)\b|"
+    rb"REGEDIT4|Windows Registry Editor Version|ID;P[A-Z]|WEB\r?\n[0-9]\r?\n|\[Version\]\s{0,20}Signature\s{0,5}=|@echo off\b|"
+    rb"#@~\^",
+    re.I | re.M,
+)
+"""Beginnings of text that runs, or opens something else, when it is opened; for files whose name does not say so."""

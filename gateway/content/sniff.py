@@ -13,10 +13,10 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.content import age, covered, openssl_salted, pgp, pgp_armour, signatures
-from gateway.content.base import Piece
+from gateway.content import age, covered, names, openssl_salted, pgp, pgp_armour, signatures
+from gateway.content.base import Piece, join_reasons
 from gateway.content.needle import Needle
-from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SIGNATURES
+from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SHORTCUTS, SIGNATURES
 
 _BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")
@@ -71,10 +71,12 @@ def sniff(piece: Piece) -> Sniffed:
             kinds, media_type = ["unknown"], piece.declared or "application/octet-stream"
     kinds += [other for other in _appended(data, kinds[0]) if other not in kinds]
     whole = len(kinds) == 1 and bool(_armoured(data))
-    note = ""
+    notes = [names.odd(piece.name)]
     if piece.declared and _mismatch(piece.declared, media_type, kinds[0]):
-        note = f"it is declared as {_shown(piece.declared)} but is {media_type}"
-    return Sniffed(tuple(kinds), media_type, note, whole)
+        notes.append(f"it is declared as {_shown(piece.declared)} but is {media_type}")
+    elif (ending := names.ending(piece.name)) and names.contradicts(ending, kinds[0], media_type):
+        notes.append(f"its name ends in .{ending} but it is {media_type}")
+    return Sniffed(tuple(kinds), media_type, join_reasons(*notes), whole)
 
 
 def _shown(declared: str) -> str:
@@ -225,6 +227,9 @@ def _is_text(data: bytes) -> bool:
 
 def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
     head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if b"\x00" in head or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        # Wide characters: their tags are to be seen too.
+        head = head.translate(None, b"\x00\xff\xfe").lstrip()
     name, declared = piece.name.lower().rstrip(". "), piece.declared
     if head[:5] == b"{\\rtf":
         return ["rtf"], "text/rtf"
@@ -239,7 +244,7 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
         return [*kinds, "calendar"], declared or "text/calendar"
     if head[:2] == b"%!":
         return [*kinds, "postscript"], "application/postscript"
-    if name.endswith(SCRIPT_NAMES):
+    if any(ending.endswith(SCRIPT_NAMES) for ending in names.endings(piece.name)) or (piece.is_attachment and SHORTCUTS.match(head)):
         return [*kinds, "script", "html" if _HTML.search(head) else "text"], "text/x-script"
     is_html = declared in ("text/html", "application/xhtml+xml") or name.endswith(_HTML_NAMES) or _HTML.match(head)
     if b"<svg" in head[:2048].lower() and (head[:1] == b"<" or declared == "image/svg+xml"):

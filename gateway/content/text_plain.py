@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import charset_normalizer
 
+from gateway.content import formulas
 from gateway.content.base import Budget, Child, Found, Piece, Unreadable, join_reasons
 from gateway.message import charsets, rawscan
 from gateway.message.prescan import canonical
@@ -167,7 +168,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
     decoded = decode(piece.data, piece.charset)
     children = hidden(piece, decoded.texts[0], budget)
     segments = tuple(Segment(text, Zone.BODY) for text in decoded.texts)
-    return Found(segments, children, LeafState.SUSPECT if decoded.doubt else LeafState.INSPECTED, decoded.doubt)
+    signs = formulas.active(decoded.texts[0]) if piece.is_attachment else ()
+    return Found(segments, children, LeafState.SUSPECT if decoded.doubt else LeafState.INSPECTED, decoded.doubt, active=signs)
 
 
 def hidden(piece: Piece, text: str, budget: Budget) -> tuple[Child, ...]:
@@ -175,8 +177,15 @@ def hidden(piece: Piece, text: str, budget: Budget) -> tuple[Child, ...]:
     if piece.scanned:
         return ()
     data = canonical(text.encode("utf-8", "replace"))
-    if not rawscan.suspicious(data):
-        return ()
+    return _found(data, budget) if rawscan.suspicious(data) else ()
+
+
+def packed(text: str, budget: Budget) -> tuple[Child, ...]:
+    """What the text *text* holds in itself, such as a data: address."""
+    return _found(canonical(text.encode("utf-8", "replace")), budget)
+
+
+def _found(data: bytes, budget: Budget) -> tuple[Child, ...]:
     children = []
     for blob in rawscan.find(data, ""):
         budget.spend_entries()

@@ -18,7 +18,7 @@ from gateway.message.charsets import is_known, readable
 from gateway.message.encoded import decode_words
 
 _WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
-_VALUE = rf"{_WORD}|\"[^\"\\\r\n]*+\""
+_VALUE = rf"{_WORD}|\"[^\"\\\x00-\x08\x0a-\x1f\x7f]*+\""
 _PLAIN = re.compile(rf"({_WORD}(?:/{_WORD})?)((?:[ \t]*+;[ \t]*+{_WORD}=(?:{_VALUE}))*)[ \t]*+;?+[ \t]*+")
 _PARAM = re.compile(rf";[ \t]*+({_WORD})=({_VALUE})")
 # What does not end reaches to the end: so each octet is looked at once, however the quotes are broken.
