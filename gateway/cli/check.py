@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import logins, output
+from gateway.cli import check_inspection, logins, output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
 
 if TYPE_CHECKING:
@@ -333,6 +333,7 @@ def _check(
         yield from _keys(loaded)
         yield from _certificates(loaded)
         yield from _store(loaded)
+        yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
         if not offline:
             yield from _routes(loaded)

@@ -67,10 +67,12 @@ class Case:
     ) -> None:  # fmt: skip
         import ipaddress
 
+        from gateway.content import tools
         from gateway.envelope import Door, Peer
         from gateway.policy import decide
 
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
+        self._tools = tools.direct(config.limits)
         self._sender, self._recipients = sender, recipients
         self._door = Door.SUBMISSION if user else Door.SMTP
         networks = [ipaddress.ip_network(network) for network in config.originators.networks]
@@ -112,6 +114,7 @@ class Case:
         import hashlib
 
         from gateway import content as inspection_of
+        from gateway.content.base import ToolFault
         from gateway.message import prescan
         from gateway.policy import decide
 
@@ -124,9 +127,17 @@ class Case:
         if killed:
             inspection = self._unread(content, sha256, killed)
         else:
-            inspection = inspection_of.unpack(
-                content, sha256=sha256, limits=self.config.limits, scheme=self.policy.scheme, want_text=self.want_text
-            )
+            try:
+                inspection = inspection_of.unpack(
+                    content,
+                    sha256=sha256,
+                    limits=self.config.limits,
+                    scheme=self.policy.scheme,
+                    want_text=self.want_text,
+                    tools=self._tools,
+                )
+            except ToolFault as fault:
+                return {"file": str(file), "error": f"not decided, the gateway would defer it: {fault}"}
         verdict = decide.decide(tx, inspection, self.policy, self.exceptions, self.config)
         return record(file, content, inspection, verdict, self.policy, self.config.languages, self.want_text)
 
