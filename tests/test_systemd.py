@@ -159,3 +159,10 @@ def test_the_folder_of_the_sockets_is_an_option(tmp_path: Path) -> None:
     assert rights.place(tmp_path, "keeper-doors.sock") == tmp_path / "keeper-doors.sock"
     (tmp_path / "keeper-doors").mkdir()
     assert rights.place(tmp_path, "keeper-doors.sock") == tmp_path / "keeper-doors" / "keeper-doors.sock"
+
+
+def test_the_inspector_may_put_its_programs_behind_a_fence() -> None:
+    """Without landlock_add_rule a program beside the workers could read nothing, not even its own libraries, and would not start."""
+    allowed = service("inspector").all("Service", "SystemCallFilter")
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "prlimit64"} <= set(allowed)
+    assert not {"/usr/bin", "/usr"} & set(service("inspector").all("Service", "NoExecPaths"))
