@@ -42,6 +42,7 @@ _MAGIC = (
     b"<?xml", b"<html", b"MZ\x90", b"BZh9", b"\xfd7zXZ",
 )  # fmt: skip
 _LEAST_READABLE = 0.97
+_LEAST_GAIN = 0.03
 _SHORTEST_XOR = 16
 
 
@@ -127,14 +128,19 @@ def _xored(data: bytes) -> Child | None:
             continue
         table = bytes(octet ^ key for octet in range(256))
         plain = sample.translate(table)
-        readable = 1 - len(plain.translate(None, _PRINTABLE)) / len(plain)
-        if plain.startswith(_MAGIC) or (readable >= _LEAST_READABLE and b" " in plain and not _mostly_readable(sample)):
+        if plain.startswith(_MAGIC):
+            return Child("xor", data.translate(table))
+        if b" " not in plain or (readable := _readable(plain)) < _LEAST_READABLE:
+            continue
+        # Other octets, or other words: text that reads no better is as it was.
+        if readable > _readable(sample) + _LEAST_GAIN or _share(plain) > max(0.06, 2 * _share(sample)):
             return Child("xor", data.translate(table))
     return None
 
 
-def _mostly_readable(sample: bytes) -> bool:
-    return len(sample.translate(None, _PRINTABLE)) * 2 < len(sample)
+def _readable(sample: bytes) -> float:
+    """Part of *sample* that is ASCII to be read."""
+    return 1 - len(sample.translate(None, _PRINTABLE)) / len(sample)
 
 
 def _backwards(data: bytes) -> Child | None:

@@ -45,18 +45,15 @@ class Block:
 def find(text: bytes) -> tuple[Block, ...]:
     """The blocks of *text* in their order. One without an end line reaches to the end of the text. Never raises."""
     blocks: list[Block] = []
-    at = 0
-    while len(blocks) < MOST and (begin := _BEGIN.search(text, at)) is not None:
-        end = _END.search(text, begin.end())
+    begin = _BEGIN.search(text)
+    while begin is not None and len(blocks) < MOST:
+        # An end is looked for up to the next beginning only: linear, whatever the text.
         following = _BEGIN.search(text, begin.end())
-        stop = end.start() if end is not None else len(text)
-        after = end.end() if end is not None else len(text)
-        flaw = "" if end is not None else "its armour has no end"
-        if following is not None and following.start() < stop:
-            stop = after = following.start()
-            flaw = "its armour has no end"
-        blocks.append(_block(text, begin, stop, after, flaw))
-        at = max(after, begin.end())
+        limit = following.start() if following is not None else len(text)
+        end = _END.search(text, begin.end(), limit)
+        stop, after = (end.start(), end.end()) if end is not None else (limit, limit)
+        blocks.append(_block(text, begin, stop, after, "" if end is not None else "its armour has no end"))
+        begin = following
     return tuple(blocks)
 
 
@@ -103,7 +100,8 @@ def whole(text: bytes) -> Block | None:
     head = text[:200].lstrip()
     if not head.startswith(b"-----BEGIN PGP "):
         return None
-    if len(_BEGIN.findall(text[:2_000_000])) != 1:
+    first = _BEGIN.search(text)
+    if first is None or _BEGIN.search(text, first.end()) is not None:
         return None
     blocks = find(text)
     if len(blocks) != 1 or blocks[0].flaw not in ("", "its checksum is wrong"):

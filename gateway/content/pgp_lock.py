@@ -21,6 +21,8 @@ from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -221,7 +223,24 @@ def _aead(mode: int, key: bytes, nonce: bytes, data: bytes, associated: bytes) -
         return AESOCB3(key).decrypt(nonce, data, associated)
     if mode == 3:
         return AESGCM(key).decrypt(nonce, data, associated)
-    raise ValueError("a mode that is not tried")
+    return _eax(key, nonce, data, associated)
+
+
+def _eax(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+    """EAX (Bellare, Rogaway and Wagner, 2004), which the library does not have as a mode. Raises InvalidTag."""
+
+    def omac(number: int, octets: bytes) -> bytes:
+        engine = CMAC(AES(key))
+        engine.update(bytes(15) + bytes((number,)) + octets)
+        return engine.finalize()
+
+    encrypted, tag = data[:-16], data[-16:]
+    counter = omac(0, nonce)
+    parts = (counter, omac(1, associated), omac(2, encrypted))
+    expected = bytes(first ^ second ^ third for first, second, third in zip(*parts, strict=True))
+    if len(tag) != 16 or not hmac.compare_digest(expected, tag):
+        raise InvalidTag
+    return Cipher(AES(key), CTR(counter)).decryptor().update(encrypted)
 
 
 def _chunks(body: bytes, key: bytes, start: bytes, data: bytes, *, xor: bool) -> bytes | None:

@@ -181,9 +181,10 @@ def _of_name(name: str) -> Iterator[str]:
         stem = shorter
         yield stem
     yield base
-    for piece in re.split(r"[\s_.,()\[\]-]+", stem):
-        if len(piece) > 2:
-            yield piece
+    for pattern in (r"[\s,()\[\]{}]+", r"[\s_.,()\[\]{}-]+"):
+        for piece in re.split(pattern, stem):
+            if len(piece) > 2:
+                yield piece
 
 
 def _dates(text: str) -> Iterator[str]:
