@@ -18,7 +18,7 @@ import olefile
 from msoffcrypto.format.ooxml import OOXMLFile
 from msoffcrypto.method.ecma376_agile import ECMA376Agile
 
-from gateway.content import randomness
+from gateway.content import ole, randomness
 from gateway.content.base import Budget, Child, Found, Piece, Unreadable
 from gateway.protection import Protection, ProtectionState
 from gateway.verdict import LeafState
@@ -36,6 +36,7 @@ class _Empty(str):
 DEFAULT_PASSWORDS = ("VelvetSweatshop", _Empty())
 """What Office tries by itself, and what a careless program writes."""
 _SPINS = 2_000_000
+_SECONDS_A_SPIN, _STANDARD_SECONDS = 1.3e-6, 0.07
 _ALGORITHMS = {0x6801: ("RC4", 128), 0x660E: ("AES-128-ECB", 128), 0x660F: ("AES-192-ECB", 192), 0x6610: ("AES-256-ECB", 256)}
 _USUAL = frozenset(("encryptioninfo", "encryptedpackage", "\x05summaryinformation", "\x05documentsummaryinformation"))
 
@@ -46,17 +47,23 @@ class _Claim:
     bits: int
     openable: bool
     """Whether trying passwords is bounded and supported."""
+    seconds: float = _STANDARD_SECONDS
+    """Processor time that one try takes."""
 
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """The document itself as a child when it opens without a secret; else its protection."""
-    with olefile.OleFileIO(io.BytesIO(piece.data), raise_defects=olefile.DEFECT_INCORRECT) as ole:
-        streams = ["/".join(name).lower() for name in ole.listdir()]
-        if "encryptioninfo" not in streams or "encryptedpackage" not in streams:
+    with olefile.OleFileIO(io.BytesIO(piece.data), raise_defects=olefile.DEFECT_INCORRECT) as file:
+        streams = ["/".join(name).lower() for name in file.listdir()]
+        if "encryptedpackage" not in streams:
+            return ole.extract(piece, budget)  # the name stands somewhere in its text
+        if any(name.endswith(("drmencrypteddataspace", "drmtransform/\x06primary")) for name in streams):
+            return _unverifiable("its rights are managed by a server that cannot be asked")
+        if "encryptioninfo" not in streams:
             raise Unreadable("an Office document whose encryption is incomplete")
         others = [name for name in streams if name not in _USUAL and not name.startswith("\x06dataspaces/")]
-        info = ole.openstream("EncryptionInfo").read(100_000)
-        package = ole.openstream("EncryptedPackage").read(budget.room(len(piece.data)))
+        info = file.openstream("EncryptionInfo").read(100_000)
+        package = file.openstream("EncryptedPackage").read(budget.room(len(piece.data)))
     claim = _claim(info)
     if claim.openable and (opened := _open(piece.data, budget)) is not None:
         protection = Protection(scheme="ooxml", reason="it opens with Office's default password")
@@ -73,10 +80,22 @@ def extract(piece: Piece, budget: Budget) -> Found:
         return _unverifiable(f"it claims {claim.cipher} encryption, but {why}")
     if len(payload) < 1024:
         return _unverifiable("its encrypted package is too short for a document")
+    lock = _Lock(piece.data, claim.seconds) if claim.openable else None
     if claim.bits < 256 or not claim.cipher.startswith("AES-256"):
         weak = Protection(ProtectionState.WEAK, "ooxml", claim.cipher, claim.bits, f"{claim.cipher} is below AES-256")
-        return Found(state=LeafState.SUSPECT, reason=weak.reason, protection=weak)
-    return Found(state=LeafState.OPAQUE, protection=Protection(ProtectionState.STRONG, "ooxml", claim.cipher, claim.bits))
+        return Found(state=LeafState.SUSPECT, reason=weak.reason, protection=weak, lock=lock)
+    return Found(state=LeafState.OPAQUE, protection=Protection(ProtectionState.STRONG, "ooxml", claim.cipher, claim.bits), lock=lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """Tries a password; how long that takes, the file itself says (its spin count)."""
+
+    data: bytes
+    seconds: float
+
+    def open(self, password: str, budget: Budget) -> bytes | None:
+        return _open(self.data, budget, (password,)) if password else None
 
 
 def _unverifiable(reason: str) -> Found:
@@ -122,7 +141,7 @@ def _agile(xml: bytes) -> _Claim:
     mode = {"ChainingModeCBC": "CBC", "ChainingModeCFB": "CFB"}.get(next(iter(modes)) if len(modes) == 1 else "", "")
     if not mode or bits not in (128, 192, 256):
         return _Claim(name or "unknown encryption", 0, openable=False)
-    return _Claim(f"{name}-{bits}-{mode}", bits, openable=spins <= _SPINS)
+    return _Claim(f"{name}-{bits}-{mode}", bits, openable=spins <= _SPINS, seconds=0.002 + spins * _SECONDS_A_SPIN)
 
 
 def _fits(document: OOXMLFile, password: str) -> bool:
@@ -143,9 +162,9 @@ def _fits(document: OOXMLFile, password: str) -> bool:
     )
 
 
-def _open(data: bytes, budget: Budget) -> bytes | None:
-    """The decrypted document, if a default password opens it."""
-    for password in DEFAULT_PASSWORDS:
+def _open(data: bytes, budget: Budget, passwords: tuple[str, ...] = DEFAULT_PASSWORDS) -> bytes | None:
+    """The decrypted document, if one of *passwords* opens it."""
+    for password in passwords:
         budget.check_time()
         try:
             document = OOXMLFile(io.BytesIO(data))
