@@ -289,6 +289,13 @@ class TestCovers:
         for plain in (bytes(5_000), bytes(range(256)) * 20, b"\x00\x01\x02\x03" * 200):
             assert leaf(attached(plain, "a.bin")).protection.state is ProtectionState.NONE
 
+    def test_E20_hexadecimal_in_a_plain_text(self) -> None:
+        words = b"CONFIDENTIAL\n\nThe note is put up for approval.\n"
+        for form in (words.hex().encode(), words.hex(":").encode(), words.hex(" ").upper().encode(), b"0x" + words.hex().encode()):
+            assert Level.CONFIDENTIAL in levels(attached(form, "note.txt", "text/plain"))
+        for numbers in (b"9812345678\n9876543210\n" * 50, b"10:30 11:45\n" * 20, b"cafe babe dead beef\n" * 5):
+            assert leaf(attached(numbers, "list.txt", "text/plain")).state is LeafState.INSPECTED
+
     def test_ordinary_text_has_no_cover(self) -> None:
         words = b"The note on the annual budget is put up for the approval of the Secretary. " * 5
         assert covered.extract(Piece(words, "a.enc"), Budget(Limits())).state is LeafState.INSPECTED

@@ -17,6 +17,7 @@ from gateway.content.recognition import Recognised
 from gateway.content.unlocking import Locked, Trial
 from gateway.levels import Level
 from gateway.protection import Protection, ProtectionState
+from gateway.text import passwords
 from gateway.text.markings import Segment
 from gateway.verdict import Inspection, LeafState, Zone
 from tests.content_mail import inspect, mail, scheme, zipped
@@ -159,7 +160,7 @@ class TestWalk:
         def candidates(*texts: object) -> tuple[str, ...]:
             raise AssertionError("nothing is closed here")
 
-        monkeypatch.setattr(walk.passwords, "candidates", candidates)
+        monkeypatch.setattr(passwords, "candidates", candidates)
         assert inspect(mail(b"words\n", "a.txt", "text/plain")).leaves
 
     def test_E24_an_encrypted_file_in_a_zip_in_a_mail(self) -> None:

@@ -26,7 +26,6 @@ _NAMES = (
     ".luks", ".vault", ".sealed", ".b64", ".hex", ".rot13", ".secret", ".locked", ".cipher", ".ctx", ".xor",
 )  # fmt: skip
 """Ends of names that claim encryption, or another writing."""
-_HEX = re.compile(rb"(?:0x)?[0-9A-Fa-f]{2}(?:[\s:,-]{0,3}(?:0x|\\x)?[0-9A-Fa-f]{2})*[\s:,]*")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{4,}={0,2}")
 _BASE32 = re.compile(rb"[A-Z2-7]{8,}={0,6}")
 _COMMON = frozenset(
@@ -34,7 +33,8 @@ _COMMON = frozenset(
 )
 _WORD = re.compile(rb"[a-z]+")
 _SAMPLE = 20_000
-_LONGEST_HEX = 40_000_000
+_LONGEST_HEX = 60_000_000
+_LARGE = 1_024  # octets that count although they are of no known kind
 _HIGH = bytes(range(0x80, 0x100))
 _PRINTABLE = bytes((*range(0x20, 0x7F), 9, 10, 13))
 _MAGIC = (
@@ -50,7 +50,7 @@ def claims(piece: Piece, data: bytes) -> bool:
     """Whether the text *data* of *piece* is to be looked at for a cover."""
     if not piece.is_attachment:
         return False
-    if piece.name.lower().rstrip(". ").endswith(_NAMES):
+    if _claims_by_name(piece.name):
         return True
     sample = data[:4096]
     if len(data) >= 64 and not sample.translate(None, b"0123456789abcdefABCDEF \t\r\n:x\\"):
@@ -58,12 +58,16 @@ def claims(piece: Piece, data: bytes) -> bool:
     return len(sample.translate(None, _HIGH)) * 2 < len(sample) and not _is_utf8(sample)
 
 
+def _claims_by_name(name: str) -> bool:
+    return name.lower().rstrip(". ").endswith(_NAMES)
+
+
 def extract(piece: Piece, budget: Budget) -> Found:
     """What is under the cover as children or as text; nothing where there is none. The text as it stands is read by its own reader."""
     data = piece.data.strip()
     compact = b"".join(data.split())
     budget.check_time()
-    if (child := _written(data, compact)) is not None:
+    if (child := _written(compact, claimed=_claims_by_name(piece.name))) is not None:
         budget.spend_bytes(len(child.data))
         return Found(children=(child,), container=True)
     if (child := _xored(data)) is not None or (child := _backwards(data)) is not None:
@@ -99,11 +103,30 @@ def _simple(child: Child, budget: Budget) -> Found:
     return Found((), (child,), LeafState.SUSPECT, reason, Protection(reason=reason), container=True)
 
 
-def _written(data: bytes, compact: bytes) -> Child | None:
-    """Octets written in figures: hexadecimal, base64, base32."""
-    if len(compact) >= 16 and len(data) <= _LONGEST_HEX and _HEX.fullmatch(data):
-        digits = re.sub(rb"0x|\\x|[^0-9A-Fa-f]", b"", data)
-        return Child("hex", binascii.unhexlify(digits[: len(digits) & ~1]))
+def _unhex(compact: bytes) -> bytes | None:
+    """The octets that *compact* writes in hexadecimal; None where it does not. Numbers alone are numbers."""
+    digits = compact.translate(None, b":,-")
+    if b"x" in digits:
+        digits = digits.replace(b"0x", b"").replace(b"\\x", b"")
+    if len(digits) < 16 or len(digits) > _LONGEST_HEX or len(digits) % 2 or digits.translate(None, b"0123456789abcdefABCDEF"):
+        return None
+    letters = len(digits) - len(digits.translate(None, b"abcdefABCDEF"))
+    return binascii.unhexlify(digits) if letters * 50 > len(digits) else None
+
+
+def _means(octets: bytes) -> bool:
+    """Whether *octets* are text or a known kind of file."""
+    return octets.startswith(_MAGIC) or _readable(octets[:_SAMPLE]) >= _LEAST_READABLE or _is_utf8(octets[:_SAMPLE])
+
+
+def _written(compact: bytes, *, claimed: bool) -> Child | None:
+    """Octets written in figures: hexadecimal, and base64 and base32 where the name claims encryption: short ones are words, long ones
+    the scan for hidden content finds.
+    """
+    if (octets := _unhex(compact)) is not None and (claimed or len(octets) >= _LARGE or _means(octets)):
+        return Child("hex", octets)
+    if not claimed:
+        return None
     if len(compact) >= 16 and _BASE32.fullmatch(compact):
         body = compact.rstrip(b"=")
         try:

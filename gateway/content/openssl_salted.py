@@ -96,7 +96,10 @@ class _SaltedLock:
 
     def _with(self, algorithm: type[CipherAlgorithm], key: bytes, vector: bytes, block: int) -> bytes | None:
         if len(self.body) % block == 0 and self._ends_well(algorithm, key, vector, block):
-            plain = Cipher(algorithm(key), CBC(vector)).decryptor().update(self.body)  # type: ignore[call-arg]
+            cipher = Cipher(algorithm(key), CBC(vector))  # type: ignore[call-arg]
+            if len(self.body) > _PROBE and not _is_plain(cipher.decryptor().update(self.body[:_PROBE])):
+                return None
+            plain = cipher.decryptor().update(self.body)
             plain = plain[: -plain[-1]]
             return plain if _is_plain(plain) else None
         if algorithm is AES:
