@@ -15,10 +15,13 @@ from dataclasses import dataclass
 import pikepdf
 
 from gateway.content.base import Budget, Child, OverLimit, Unreadable
+from gateway.content.pdf_content import Contents
+from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
-_OBJECTS = 300_000
+MOST = 300_000
+"""Objects of one file."""
 _DEPTH = 50
 _SILENT = frozenset(
     "/ID /O /U /OE /UE /Perms /Cert /CharSet /Panose /Registry /Ordering /CreationDate /ModDate /M /DA /Lang /CheckSum /NM".split()  # noqa: SIM905
@@ -26,8 +29,26 @@ _SILENT = frozenset(
 """Keys whose strings are no words."""
 _RUNNING = frozenset(("/Metadata", "/XFA", "/JS", "/RC", "/RV"))
 """Keys whose streams are text: metadata, XFA forms, scripts, rich text."""
-_SPEAKS = re.compile(rb"\(|<[0-9a-fA-F]|/(?:EF|JS|JavaScript|Launch|Metadata|EmbeddedFile|XFA|RC|RV|ByteRange)\b")
-_ACTIVE = {"/JavaScript": "JavaScript", "/JS": "JavaScript", "/Launch": "a command to start a program"}
+_SPEAKS = re.compile(
+    rb"\(|<[0-9a-fA-F]|/(?:EF|JS|JavaScript|Launch|Metadata|EmbeddedFile|XFA|RC|RV|ByteRange|AP|CharProcs|PatternType 1|Luminosity|Alpha"
+    rb"|ActualText|GoToR|GoToE|SubmitForm|ImportData|Rendition|RichMedia|3D|Movie|Screen|MK)\b"
+)
+_BASE_FONT = re.compile(rb"/(?:BaseFont|FontName|FontFamily) ?[/(]([^\s/<>\[\]()]{1,127})")
+_SEVERAL = re.compile(rb"/Contents (?:\[|\d+ \d+ R)")
+_ACTIVE = {
+    "/JavaScript": ("script", "JavaScript"),
+    "/JS": ("script", "JavaScript"),
+    "/Launch": ("launch", "a command to start a program"),
+    "/SubmitForm": ("form", "a form that sends what is written in it"),
+    "/ImportData": ("external", "a part that is loaded from elsewhere"),
+    "/GoToR": ("external", "a link to another file"),
+    "/GoToE": ("external", "a link to another file"),
+    "/RichMedia": ("program", "an embedded player"),
+    "/Rendition": ("program", "an embedded player"),
+}
+"""Types of actions and annotations, and keys: the name of what they do (``base.ACTIVE``), and what a reviewer reads."""
+_MARKED = {"/Watermark": Zone.WATERMARK, "/Stamp": Zone.WATERMARK}
+_XFA_SCRIPT = re.compile(r"<(?:\w+:)?script\b")
 _TAGS = re.compile(r"<[^>]{0,2000}>")
 
 
@@ -38,8 +59,12 @@ class Objects:
     segments: tuple[Segment, ...]
     children: tuple[Child, ...]
     properties: Mapping[str, str]
+    contents: Contents
     note: str = ""
     """What a reviewer should know: active content."""
+    active: tuple[str, ...] = ()
+    legacy: bool = False
+    """A font of the file is one of those that show Hindi for Latin letters."""
 
 
 class _Pass:
@@ -48,7 +73,8 @@ class _Pass:
         self.strings: list[str] = []
         self.files: list[tuple[str, pikepdf.Object]] = []
         self.spoken: list[pikepdf.Object] = []
-        self.active: set[str] = set()
+        self.active: dict[str, str] = {}
+        self.contents = Contents(budget)
 
     def walk(self, value: pikepdf.Object, key: str, depth: int) -> None:
         """Direct values only; indirect ones come by themselves in the pass over all objects."""
@@ -66,9 +92,12 @@ class _Pass:
 
     def _dictionary(self, value: pikepdf.Object, depth: int) -> None:
         signature = value.get("/Type") == "/Sig" or "/ByteRange" in value
+        self._drawn(value)
         for name, item in value.items():
-            if name in _ACTIVE or (name == "/S" and isinstance(item, pikepdf.Name) and str(item) in _ACTIVE):
-                self.active.add(_ACTIVE.get(name) or _ACTIVE[str(item)])
+            if name in ("/S", "/Subtype") and isinstance(item, pikepdf.Name) and str(item) in _ACTIVE:
+                self.active.update([_ACTIVE[str(item)]])
+            elif name in ("/JS", "/JavaScript"):
+                self.active.update([_ACTIVE[name]])
             if signature and name == "/Contents":
                 continue
             if name in _RUNNING:
@@ -79,6 +108,21 @@ class _Pass:
             if item.is_indirect if isinstance(item, pikepdf.Object) else False:
                 continue
             self.walk(item, name, depth + 1)
+
+    def _drawn(self, value: pikepdf.Object) -> None:
+        """What is drawn elsewhere than on the pages: appearances, patterns, glyphs, masks; and what replaces drawn words."""
+        if "/AP" in value and isinstance(value.AP, pikepdf.Dictionary):
+            zone = _MARKED.get(str(value.get("/Subtype", "")), Zone.BODY)
+            for states in value.AP.values():
+                self.contents.appearance(states, zone)
+        if "/CharProcs" in value:
+            self.contents.appearance(value.CharProcs, Zone.BODY, value.get("/Resources"))
+        if isinstance(value, pikepdf.Stream) and value.get("/PatternType") == 1:
+            self.contents.appearance(value, Zone.BODY)
+        if value.get("/S") in ("/Luminosity", "/Alpha") and isinstance(value.get("/G"), pikepdf.Stream):
+            self.contents.appearance(value.G, Zone.BODY)
+        if "/ActualText" in value and "/S" not in value:  # elements of the structure have a type; property lists of content have not
+            self.contents.masked.append(value)
 
 
 def _items(array: pikepdf.Object) -> Iterator[pikepdf.Object]:
@@ -91,31 +135,42 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
     """Everything that is not page content. Raises OverLimit for too many or too deep objects."""
     state = _Pass(budget)
     objects = pdf.objects  # each look at the property makes the list anew
-    if len(objects) > _OBJECTS:
+    if len(objects) > MOST:
         raise OverLimit("it holds more objects than the limit")
     loose: list[tuple[str, pikepdf.Object]] = []
+    pages: list[pikepdf.Object] = []
+    legacy = False
     for number, item in enumerate(objects):
         if number % 1000 == 0:
             budget.check_time()
         if not isinstance(item, pikepdf.Object):
             continue
         is_stream = isinstance(item, pikepdf.Stream)
+        head = (item.stream_dict if is_stream else item).unparse(resolved=True)
+        if is_stream:
+            state.contents.stream(item, head)
+        elif _SEVERAL.search(head):
+            pages.append(item)
+        legacy = legacy or any(legacy_fonts.is_legacy(name.decode("latin-1").rpartition("+")[2]) for name in _BASE_FONT.findall(head))
         # Most objects (pages, fonts, pictures) hold no string and no key of ours: one look at them as text is enough.
-        if not _SPEAKS.search((item.stream_dict if is_stream else item).unparse(resolved=True)):
+        if not _SPEAKS.search(head):
             continue
         if is_stream and item.get("/Type") == "/EmbeddedFile":
             loose.append(("embedded", item))
         elif is_stream and item.get("/Type") == "/Metadata":
             state.spoken.append(item)
         state.walk(item, "", 0)
+    for page in pages:
+        state.contents.page(page)
+    state.contents.check_forms(pages)
     segments = [Segment("\n".join(state.strings), Zone.BODY)] if state.strings else []
     for stream in {item.objgen: item for item in state.spoken}.values():
-        segments += [Segment(text, Zone.PROPERTY)] if (text := _text_of(stream, budget)) else []
+        segments += [Segment(text, Zone.PROPERTY)] if (text := _text_of(stream, budget, state)) else []
     children = _files(state.files + loose, budget)
     properties = _properties(pdf)
     segments += [Segment(value, Zone.PROPERTY) for value in properties.values()]
-    note = "it holds " + " and ".join(sorted(state.active)) if state.active else ""
-    return Objects(tuple(segments), children, properties, note)
+    note = "it holds " + " and ".join(sorted(set(state.active.values()))) if state.active else ""
+    return Objects(tuple(segments), children, properties, state.contents, note, tuple(sorted(state.active)), legacy)
 
 
 def _streams(value: pikepdf.Object) -> Iterator[pikepdf.Object]:
@@ -126,9 +181,11 @@ def _streams(value: pikepdf.Object) -> Iterator[pikepdf.Object]:
         yield from (part for part in value if isinstance(part, pikepdf.Stream))
 
 
-def _text_of(stream: pikepdf.Object, budget: Budget) -> str:
+def _text_of(stream: pikepdf.Object, budget: Budget, state: _Pass) -> str:
     data = _octets(stream, budget)
     text = data.decode("utf-16", "replace") if data[:2] in (b"\xfe\xff", b"\xff\xfe") else data.decode("utf-8", "replace")
+    if _XFA_SCRIPT.search(text):
+        state.active.update([_ACTIVE["/JS"]])
     return _TAGS.sub("\n", text).strip()
 
 
