@@ -71,6 +71,8 @@ def decode(data: bytes, declared: str) -> Decoded:
         readings[text] = None
     if (text := _strict(data, "utf-8")) is not None and not _BINARY.search(text):
         readings[text] = None
+    elif readings and iscii.plainly(data):  # whatever charset it is declared to be: old offices send it as Western text
+        readings[iscii.decode(data)] = None
     if not readings and (wide := _wide(data)) is not None:
         return Decoded(wide.texts, join_reasons(doubt, wide.doubt))
     if readings:
