@@ -75,7 +75,7 @@ print(sorted(os.environ), os.getsid(0) == os.getpid())
 
 
 @has_python
-def test_E05_what_code_in_a_program_may_not_do(tmp_path: Path) -> None:
+def test_what_code_in_a_program_may_not_do(tmp_path: Path) -> None:
     """Code that took over a program may read that program's own files, and nothing else."""
     key, out = tmp_path / "vault.key", tmp_path / "out"
     key.write_text("secret")
