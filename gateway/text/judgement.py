@@ -141,6 +141,10 @@ def control_block(context: Context, line: Line, hit: Hit) -> Draft | None:
     if line.hits[0] is hit and scheme.key_line.match(context.layout.key_before(line)) and alone(line, scheme):
         confidence = PROBABLE if context.shape(hit) is Shape.LOWER else CERTAIN
         return Draft(hit, confidence, "control-block", Zone.CONTROL_BLOCK)
+    behind_key = line.hits[0] is hit and before[-1:] == " " and scheme.key_line.match(before) is not None
+    if behind_key and context.shape(hit) is not Shape.LOWER and not scheme.rest(line.behind(hit)):
+        # The cells of a table in a page that was drawn stand one blank apart.
+        return Draft(hit, PROBABLE, "control-block", Zone.CONTROL_BLOCK)
     if ("\t" in line.text or "|" in line.text) and _in_column(context, line, hit):
         confidence = PROBABLE if context.shape(hit) is Shape.LOWER else CERTAIN
         return Draft(hit, confidence, "control-block", Zone.CONTROL_BLOCK)
@@ -286,7 +290,7 @@ def _in_line(context: Context, line: Line, hit: Hit, *, first: bool) -> Draft | 
             bracketed, begins, ends = stands
             if form.strong and (begins or (ends and bracketed)) and first:
                 return Draft(hit, CERTAIN, "bracket" if bracketed else "prefix")
-            if form is Shape.CAPITALS and (begins or ends):
+            if (form is Shape.CAPITALS and (begins or ends)) or (form.strong and begins):
                 return Draft(hit, PROBABLE, "bracket" if bracketed else "prefix")
             if bracketed and (begins or ends) and first:
                 return Draft(hit, PROBABLE, "bracket")

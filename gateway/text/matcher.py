@@ -57,6 +57,7 @@ _INDENTS = (" ", "\t", ">")
 _TAIL = 3  # characters of a word behind a break or digit that the automaton looks for; the rest is compared in the text
 _BROKEN_GAP = r"(?:-?\r?\n[ \t>]{0,40}| |- )"
 _DIGITS = {"a": "4@", "e": "3", "i": "1l|!", "l": "1i|", "o": "0", "s": "5$", "t": "7+"}
+_SIGNS = frozenset("013457@$!|+")
 _TURNED = str.maketrans("nudpbq", "unpdqb")  # letters that are another letter upside down
 _E_SIGNS = {"\u094b": "\u093e\u0947", "\u0acb": "\u0abe\u0ac7"}  # the sign of o, typed as the two signs that look like it
 # Vowel signs that stand before their consonant: text taken from a page often has them in the order of sight.
@@ -183,7 +184,7 @@ class Matcher:
             last = term.words[-1]
             self._by_word.setdefault(last, []).append(term)
             if len(term.words) > 1:
-                before = (_GAP + "{0,6}").join(re.escape(word) for word in term.words[:-1])
+                before = (_GAP + "{0,6}").join(_digital(word) for word in term.words[:-1])
                 spaced = (_LETTER_GAP + "{1,10}").join(
                     (_LETTER_GAP + "{1,4}").join(re.escape(char) for char in word) for word in term.words[:-1]
                 )
@@ -263,7 +264,7 @@ class Matcher:
                 first = low + match.start()
             if is_word_char(text[first]) and _goes_on(text, first - 1, -1):
                 continue
-            return Hit(first, end, term, altered=kind == _DIGITAL)
+            return Hit(first, end, term, altered=kind == _DIGITAL or (first < start and any(char in _SIGNS for char in text[first:start])))
         return None
 
     def _turned(self, text: str, start: int, end: int, word: str) -> Hit | None:
@@ -336,7 +337,14 @@ def _broken_word(word: str) -> re.Pattern[str]:
 @lru_cache(maxsize=1024)
 def _digital_word(word: str) -> re.Pattern[str]:
     """*word* with digits or signs for any of its letters."""
-    return re.compile("".join(f"[{re.escape(char + _DIGITS.get(char, ''))}]" for char in word))
+    return re.compile(_digital(word))
+
+
+def _digital(word: str) -> str:
+    """A pattern for *word* with digits or signs for any of its letters; as it is where it is short or in another script."""
+    if not word.isascii() or len(word) < 3:
+        return re.escape(word)
+    return "".join(f"[{re.escape(char + _DIGITS.get(char, ''))}]" for char in word)
 
 
 def _automaton(forms: list[tuple[str, tuple[str, int]]], implementation: Implementation) -> BytesAhoCorasick:
