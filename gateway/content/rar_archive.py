@@ -161,7 +161,7 @@ class Archive:
 def _seconds(closed: Closed | None) -> float:
     if closed is None:
         return 0.0
-    return 0.06 * 2.0 ** (closed.power - 15) if closed.generation == 5 else 0.15
+    return 0.06 * 2.0 ** (closed.power - 15) if closed.generation == 5 else 0.05
 
 
 @dataclass(frozen=True, slots=True)

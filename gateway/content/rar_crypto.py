@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import importlib
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.content.base import Budget, Unreadable
 from gateway.content.rar_blocks import Closed
 
 _rarfile: Any = importlib.import_module("rarfile")  # it has no types
+_WHOLE, _PART = 64, 0x4000
 POWER = 18
 """The largest number of rounds of RAR 5, as a power of two, that is tried: about half a second. WinRAR writes 15."""
 
@@ -60,8 +62,23 @@ def _rar5(password: str, closed: Closed) -> Key:
 
 
 def _rar4(password: str, closed: Closed) -> Key:
-    key, vector = _rarfile.rar3_s2k(password[:127], closed.salt)
-    return Key(key, vector)
+    """SHA-1 over password, salt and a counter, 262,144 times; an octet of the vector is taken at each sixteenth."""
+    seed = password[:127].encode("utf-16-le", "surrogatepass") + closed.salt
+    if len(seed) > _WHOLE:
+        # WinRAR's own SHA-1 changes long seeds while it works, which the library repeats.
+        return Key(*_rarfile.rar3_s2k(password[:127], closed.salt))
+    width, digest, vector = len(seed) + 3, hashlib.sha1(usedforsecurity=False), bytearray()
+    buffer = bytearray((seed + bytes(3)) * _PART)
+    buffer[len(seed) :: width] = bytes(range(256)) * (_PART // 256)
+    for part in range(16):
+        first = part * (_PART // 256)
+        buffer[len(seed) + 1 :: width] = b"".join(bytes((octet & 255,)) * 256 for octet in range(first, first + _PART // 256))
+        buffer[len(seed) + 2 :: width] = bytes((first >> 8,)) * _PART
+        digest.update(buffer[:width])
+        vector.append(digest.digest()[19])
+        digest.update(memoryview(buffer)[width:])
+    words = struct.unpack(">4L", digest.digest()[:16])
+    return Key(struct.pack("<4L", *words), bytes(vector))
 
 
 def fits(key: Key, closed: Closed) -> bool | None:

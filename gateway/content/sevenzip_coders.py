@@ -22,6 +22,9 @@ from gateway.content.sevenzip_header import AES, Coder
 
 ROUNDS_POWER = 20
 """The largest number of rounds, as a power of two, that is tried: about half a second. 7-Zip writes 19."""
+_COUNTERS = 1 << 16
+_LOW, _HIGH = bytes(range(256)) * 256, bytes(octet for octet in range(256) for _ in range(256))
+"""The two low octets of the counters 0 to 65,535, one behind the other."""
 UNKNOWN_METHOD = "it is packed by a method that is not read"
 _bcj: Any = importlib.import_module("bcj")  # its types are not exported
 _BCJ: dict[bytes, Callable[[int], Any]] = {
@@ -123,10 +126,14 @@ def key(password: str, properties: bytes, budget: Budget) -> bytes:
     if power > ROUNDS_POWER:
         raise Unreadable("its key takes too long to derive")
     block = salt + password.encode("utf-16-le", "surrogatepass")
-    digest, total = hashlib.sha256(), 1 << power
-    at = min(total, 1 << 14)
-    for first in range(0, total, at):
-        digest.update(b"".join(block + number.to_bytes(8, "little") for number in range(first, first + at)))
+    digest, total, width = hashlib.sha256(), 1 << power, len(block) + 8
+    at = min(total, _COUNTERS)
+    buffer = bytearray((block + bytes(8)) * at)
+    buffer[len(block) :: width] = _LOW[:at]
+    buffer[len(block) + 1 :: width] = _HIGH[:at]
+    for number in range(total // at):
+        buffer[len(block) + 2 :: width] = bytes((number,)) * at
+        digest.update(buffer)
         budget.check_time()
     return digest.digest()
 

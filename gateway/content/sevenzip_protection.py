@@ -22,7 +22,7 @@ from gateway.protection import Protection, ProtectionState
 
 CIPHER = "AES-256-CBC"
 STRONG = Protection(ProtectionState.STRONG, "7z", CIPHER, 256)
-_DEFAULT_POWER, _DEFAULT_SECONDS = 19, 0.2
+_DEFAULT_POWER, _DEFAULT_SECONDS = 19, 0.05
 
 
 @dataclass(slots=True)

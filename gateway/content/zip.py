@@ -72,6 +72,8 @@ def _member(data: bytes, entry: Entry, budget: Budget) -> Child:
         return Child(entry.name, zip_directory.unpack(data, entry, budget))
     protection, plain = zip_protection.assess(data, entry, budget)
     if plain is not None:
+        if not plain:
+            return Child(entry.name)  # nothing is in it, so nothing is hidden
         # Readable, and read; but other readers will ask for a password, so it is not clean either.
         return Child(entry.name, plain, state=LeafState.SUSPECT, reason=protection.reason, protection=protection)
     lock = MemberLock(data, entry)

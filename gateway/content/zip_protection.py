@@ -16,6 +16,9 @@ from gateway.content.zip_lock import MAC, SALT, VERIFIER, ZIPCRYPTO_HEADER, Memb
 from gateway.protection import UNPROTECTED, Protection, ProtectionState
 
 
+_EMPTY = frozenset(salt + VERIFIER + MAC for salt in SALT.values())
+
+
 def claimed(entry: Entry) -> bool:
     """Whether anything about *entry* says that it is encrypted; then ``assess`` finds out what is true."""
     return entry.encrypted_flag or entry.method == zip_methods.AES or bool(entry.flags & zip_directory.STRONG_PKWARE)
@@ -31,6 +34,8 @@ def assess(data: bytes, entry: Entry, budget: Budget) -> tuple[Protection, bytes
         return Protection(reason="it opens with an empty password"), plain
     if entry.method != zip_methods.AES:
         return _zipcrypto(data, entry)
+    if not entry.size and entry.packed in _EMPTY:
+        return UNPROTECTED, b""
     return _aes(data, entry)
 
 
