@@ -104,7 +104,7 @@ class TestText:
 
 class TestHtml:
     def words(self, text: str) -> str:
-        return "\n".join(segment.text for segment in html.read(text)[0])
+        return "\n".join(segment.text for segment in html.read(text).segments)
 
     def test_words_across_inline_tags_join_and_blocks_split(self) -> None:
         words = self.words("<p>CONFI<b>DEN</b>TIAL</p><p>next</p>")

@@ -12,7 +12,7 @@ import re
 
 # What a formula calls, and what it is then. A cell is looked at only where one of these stands in it.
 _CALLS = re.compile(
-    r"(?P<dde>\bDDE(?:AUTO)?\s{0,5}\(|(?<=[\w'\" ])\|)|"
+    r"(?P<dde>\bDDE(?:AUTO)?\s{0,5}\(|(?<=[\w'\"])\||(?<= )\|(?='))|"
     r"(?P<external>\b(?:HYPERLINK|WEBSERVICE|IMPORT(?:XML|DATA|HTML|FEED|RANGE)|IMAGE|RTD)\s{0,5}\()|"
     r"(?P<macro>\b(?:EXEC|CALL|REGISTER|RUN|FOPEN)\s{0,5}\()",
     re.I,

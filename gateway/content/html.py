@@ -89,7 +89,7 @@ class _Collector:
     def _attributes(self, tag: str, attributes: dict[str, str]) -> None:
         for name in _SPOKEN:
             if (value := attributes.get(name)) and value.strip():
-                self.aside.append(_TAG.sub(" ", value) if "<" in value else value)
+                self.aside.append(_bare(value))
         for name in _LINKING:
             if target := attributes.get(name):
                 if target.lstrip()[:5].lower() == "data:":
@@ -135,7 +135,7 @@ class _Collector:
             self._break()
 
     def comment(self, data: str) -> None:
-        self.aside.append(_TAG.sub(" ", data) if "<" in data else data)
+        self.aside.append(_bare(data))
 
     def _break(self) -> None:
         self.visible.append("\n")
@@ -154,6 +154,12 @@ class _Collector:
             out.append(Segment(aside, Zone.BODY))
         out += [Segment(_tidy("".join(pieces)), Zone.BODY, font=font) for font, pieces in self.legacy.items()]
         return tuple(out)
+
+
+def _bare(text: str) -> str:
+    """*text* without what may be tags in it."""
+    end = text.rfind(">") + 1
+    return _TAG.sub(" ", text[:end]) + text[end:] if "<" in text[:end] else text
 
 
 def _css(text: str) -> str:
@@ -227,7 +233,8 @@ class _Slow(HTMLParser):
 def _depth(text: str) -> int:
     """The deepest nesting that the tags of *text* could mean; stops counting past the limit."""
     depth = deepest = 0
-    for match in _TAG.finditer(text):
+    # Behind the last bracket no tag ends: looking for one from each place there would be quadratic.
+    for match in _TAG.finditer(text, 0, text.rfind(">") + 1):
         if match[2].lower() in _UNENDED or match[3]:
             continue
         if match[1]:

@@ -209,7 +209,7 @@ SHORTCUTS = re.compile(
     rb"\[(?:InternetShortcut|Shell|Desktop Entry|\{000214A0-0000-0000-C000-000000000046\})\]"
     rb"[\s\S]{0,2000}?^(?:URL|BaseURL|Command|IconFile|Exec)=|"
     rb"(?:<\?xml[^>]{0,200}>\s{0,20})?(?:<!--[^>]{0,500}-->\s{0,20})?"
-    rb"<(?:libraryDescription|persistedQuery|PCSettings|scriptlet|package><job|job[ >]|component|registration)\b|"
+    rb"<(?:libraryDescription|persistedQuery|PCSettings|scriptlet|hta:application|package><job|job[ >]|component|registration)\b|"
     rb"REGEDIT4|Windows Registry Editor Version|ID;P[A-Z]|WEB\r?\n[0-9]\r?\n|\[Version\]\s{0,20}Signature\s{0,5}=|@echo off\b|"
     rb"#@~\^",
     re.I | re.M,

@@ -247,9 +247,9 @@ def _readings(run: bytes, benign: bool) -> Iterator[bytes]:
     """The content of *run*; where its first line is short, also without that line, which may be a word that stands before it."""
     if (octets := _meaning(run, benign)) is not None:
         yield octets
-    first = run.find(b"\r\n")
-    if 0 < first < run.find(b"\r\n", first + 2) - first - 2:
-        without = _meaning(run[first + 2 :], benign)
+    first, _, rest = run.partition(b"\r\n")
+    if 0 < len(first) < len(rest.partition(b"\r\n")[0]):
+        without = _meaning(rest, benign)
         if without is not None and without != octets:
             yield without
 
