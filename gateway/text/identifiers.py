@@ -64,7 +64,7 @@ _BEFORE, _BEHIND = 80, 24  # characters to each side in which the word for a num
 _CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
 _SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
 _ROOM = 40  # characters around four digits: more than a number with its gaps and what may stand at its ends
-_FOUR, _NINE, _TWELVE, _THIRTEEN, _FORM, _CODE = b"9" * 4, b"9" * 9, b"9" * 12, b"9" * 13, b"aaaaa9999a", b"aaaa9"
+_FOUR, _SEVEN, _NINE, _TWELVE, _THIRTEEN, _FORM, _CODE = b"9" * 4, b"9" * 7, b"9" * 9, b"9" * 12, b"9" * 13, b"aaaaa9999a", b"aaaa9"
 _BREAKS = b"\r\n>"
 _WORD_SIGNS = ("adhaar", "adhar", "uid", "आधार", "આધાર")
 _BROKEN_SIGNS = tuple(sign.encode() for sign in _WORD_SIGNS)
@@ -89,6 +89,8 @@ class Signs(NamedTuple):
     card: bool = False
     account: bool = False
     ifsc: bool = False
+    seven: bool = False
+    """Seven digits together."""
 
 
 _NONE = Signs()
@@ -103,7 +105,9 @@ def candidates(folded: bytes) -> Signs:
     twelve = nine and _TWELVE in dense
     broken = not twelve and any(sign in folded for sign in _BROKEN_SIGNS) and _TWELVE in dense.translate(None, _BREAKS)
     classes = folded.translate(_CLASSES)
-    return Signs(twelve or broken, _FORM in classes, twelve and _THIRTEEN in dense, nine, nine and _CODE in classes)
+    return Signs(
+        twelve or broken, _FORM in classes, twelve and _THIRTEEN in dense, nine, nine and _CODE in classes, nine or _SEVEN in dense
+    )
 
 
 def checks(number: str) -> bool:
@@ -114,7 +118,7 @@ def checks(number: str) -> bool:
     return value == 0
 
 
-def _stretches(text: str) -> Iterator[tuple[int, int]]:
+def stretches(text: str) -> Iterator[tuple[int, int]]:
     """The stretches of *text* that hold four digits together, each with room to both sides; the rest needs no closer look."""
     if not text.isascii():
         yield 0, len(text)
@@ -147,7 +151,7 @@ class Personal:
     def look(self, text: str) -> None:
         """Takes the candidates for Aadhaar numbers from the folded *text* (digits as ASCII)."""
         self._text = text
-        for low, high in _stretches(text):
+        for low, high in stretches(text):
             self._look_at(text, low, high)
         if "\n" in text and any(sign in text for sign in _WORD_SIGNS):
             self._over_line_ends(text)

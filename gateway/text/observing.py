@@ -33,6 +33,7 @@ _RANK = ("aadhaar", "pan", "passport", "bank-account", "card", "active", "topic"
 _FIXED = {Zone.SUBJECT: "subject", Zone.BODY: ""}
 _SHORT = 10  # characters of a text that can hold nothing of interest
 _MOST_ENCLOSED = 50
+_MOST_MARKED = 200  # fingerprints of one marked message
 _KEPT = 1_000_000  # characters of texts that are kept until it is known whether their passages matter
 
 
@@ -77,7 +78,7 @@ class Observer:
             self._numbers("card", payments.cards(flat), path, places)
         if signs.account:
             self._numbers("bank-account", payments.accounts(flat, codes=signs.ifsc), path, places)
-        if any(sign in text for sign in passports.SIGNS):
+        if signs.seven and any(sign in text for sign in passports.SIGNS):
             self._numbers("passport", passports.passports(flat), path, places)
         hits = self._watch.topics.search(text, data)
         if hits:
@@ -119,10 +120,10 @@ class Observer:
             return None
         quotes: dict[bytes, None] = {}
         for _, _, text in self._texts if is_reply else ():
-            if len(quotes) < passages.MOST_ASKED:
-                quotes.update(dict.fromkeys(passages.fingerprints(text, passages.MOST_ASKED, self._scheme)))
+            if len(quotes) < passages.ASKED:
+                quotes.update(dict.fromkeys(passages.fingerprints(text, passages.ASKED, self._scheme)))
         said = self._said(levels, {leaf.path for leaf in leaves if not leaf.is_attachment}) if levels else ()
-        return Thread(is_reply, named, tuple(quotes)[: passages.MOST_ASKED], said)
+        return Thread(is_reply, named, tuple(quotes)[: passages.ASKED], said)
 
     def _said(self, levels: dict[str, Level], bodies: set[str]) -> tuple[tuple[Level, bytes], ...]:
         """Level and fingerprint of the marked passages: bodies have the level of the header too, other texts their own only."""
@@ -131,9 +132,8 @@ class Observer:
         for path, attached, text in self._texts:
             body = not attached and path in bodies
             level = highest((outer if body else None, levels.get(path)))
-            if level is not None and len(marked) < passages.MOST_KEPT:
-                own = passages.own(text, self._scheme) if body else text
-                for value in passages.fingerprints(own, passages.MOST_KEPT - len(marked), self._scheme):
+            if level is not None and len(marked) < _MOST_MARKED:
+                for value in passages.samples(passages.own(text, self._scheme) if body else text, self._scheme):
                     marked[value] = max(level, marked.get(value, level))
         return tuple((level, value) for value, level in marked.items())
 

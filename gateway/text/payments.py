@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from stdnum import luhn
 
-from gateway.text.identifiers import MOST, checks, is_named
+from gateway.text.identifiers import MOST, checks, is_named, stretches
 
 _LOOKS = 10_000
 _GAP = r"(?: {1,2}|[\-.‒-―])"
@@ -69,17 +69,21 @@ def cards(text: str) -> Iterator[tuple[str, int]]:
     near: dict[str, int] = {}
     loose: dict[str, int] = {}
     wrong = 0
-    anywhere = _CARD_WORD.search(text) is not None
-    for match in itertools.islice(_CARD.finditer(text), _LOOKS):
+    anywhere: bool | None = None
+    matches = (match for low, high in stretches(text) for match in _CARD.finditer(text, low, high))
+    for match in itertools.islice(matches, _LOOKS):
         number = _NOT_DIGITS.sub("", match[0])
         if number in near or number in loose or len(near) + len(loose) >= MOST:
             continue
         start, end = match.span()
         if not _ISSUERS.fullmatch(number) or len(set(number)) < 2 or not luhn.is_valid(number):
             wrong += 1
-        elif _is_another(text, start):
             continue
-        elif is_named(text, start, end, _CARD_WORD, _NO_CARD) or (anywhere and not match["plain"]):
+        if _is_another(text, start):
+            continue
+        if anywhere is None:
+            anywhere = _CARD_WORD.search(text) is not None
+        if anywhere and (not match["plain"] or is_named(text, start, end, _CARD_WORD, _NO_CARD)):
             near[number] = start
         else:
             loose[number] = start

@@ -74,8 +74,8 @@ class Topics:
     names: tuple[str, ...]
     closings: tuple[str, ...]
     """Words that close a letter, folded: what follows is its signature."""
-    common: frozenset[str]
-    """Words that stand in every other official letter, folded."""
+    common: frozenset[bytes]
+    """Words that stand in every other official letter, folded, in UTF-8."""
     _forms: tuple[tuple[int, int, tuple[Term, ...]], ...]
     """Kind, length and terms of each literal of ``_any``."""
     _ascii_forms: tuple[tuple[int, int, tuple[Term, ...]], ...]
@@ -90,7 +90,7 @@ class Topics:
         names = _names(reader)
         terms = _terms(reader, names)
         closings = tuple(fold(text) for text in reader.strings("signature", "closings"))
-        common = frozenset(fold(text) for text in reader.strings("passages", "common"))
+        common = frozenset(encode(fold(text)) for text in reader.strings("passages", "common"))
         return _compile(tuple(names), terms, closings, common, hosts)
 
     def search(self, text: str, data: bytes) -> list[tuple[int, int, Term | None]]:
@@ -189,7 +189,7 @@ def _term(row: Row, field: str, text: str, topic: str, worth: int, seen: set[tup
 
 
 def _compile(
-    names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str, ...], common: frozenset[str], hosts: Collection[str],
+    names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str, ...], common: frozenset[bytes], hosts: Collection[str],
 ) -> Topics:  # fmt: skip
     literals: dict[str, tuple[int, list[Term]]] = {}
     shapes: dict[Term, _Shape] = {}
