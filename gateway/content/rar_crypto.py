@@ -3,24 +3,21 @@
 What it is: ``Keys``, the derivations of one archive, each done once, and ``decrypt``.
 Who calls it: ``content.rar4``, ``content.rar5`` and ``content.rar``.
 Must never: derive a key that takes longer than the limit.
-Sources: "RAR 5.0 archive format", encryption header and file encryption record; rarfile (RAR 3 key derivation).
+Sources: "RAR 5.0 archive format", encryption header and file encryption record; rarfile 4.2, rar3_s2k (RAR 3 key derivation).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import importlib
 import struct
 from dataclasses import dataclass, field
-from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from gateway.content.base import Budget, Unreadable
 from gateway.content.rar_blocks import Closed
 
-_rarfile: Any = importlib.import_module("rarfile")  # it has no types
 _WHOLE, _PART = 64, 0x4000
 POWER = 18
 """The largest number of rounds of RAR 5, as a power of two, that is tried: about half a second. WinRAR writes 15."""
@@ -65,8 +62,8 @@ def _rar4(password: str, closed: Closed) -> Key:
     """SHA-1 over password, salt and a counter, 262,144 times; an octet of the vector is taken at each sixteenth."""
     seed = password[:127].encode("utf-16-le", "surrogatepass") + closed.salt
     if len(seed) > _WHOLE:
-        # WinRAR's own SHA-1 changes long seeds while it works, which the library repeats.
-        return Key(*_rarfile.rar3_s2k(password[:127], closed.salt))
+        # WinRAR's own SHA-1 changes long seeds while it works: to repeat that takes seconds for each password.
+        raise Unreadable("its key takes too long to derive")
     width, digest, vector = len(seed) + 3, hashlib.sha1(usedforsecurity=False), bytearray()
     buffer = bytearray((seed + bytes(3)) * _PART)
     buffer[len(seed) :: width] = bytes(range(256)) * (_PART // 256)

@@ -15,7 +15,6 @@ from gateway.content.zip_directory import Entry
 from gateway.content.zip_lock import MAC, SALT, VERIFIER, ZIPCRYPTO_HEADER, MemberLock
 from gateway.protection import UNPROTECTED, Protection, ProtectionState
 
-
 _EMPTY = frozenset(salt + VERIFIER + MAC for salt in SALT.values())
 
 
