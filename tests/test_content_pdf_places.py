@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 import zlib
@@ -12,8 +13,8 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Page, Pdf, String
 
-from gateway.content import pdf_pages
-from gateway.content.base import Piece
+from gateway.content import pdf_filters, pdf_pages
+from gateway.content.base import OverLimit, Piece
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState, Zone
@@ -411,3 +412,52 @@ def test_E10_what_only_claims_encryption_is_read_as_evidence(name: str) -> None:
     assert leaf(found).state is LeafState.SUSPECT
     if "over-plain" in name:
         assert "plant-page-text" in text(found)
+
+
+def runs(data: bytes) -> bytes:
+    return b"".join(bytes((len(data[at : at + 100]) - 1,)) + data[at : at + 100] for at in range(0, len(data), 100)) + b"\x80"
+
+
+class TestFilters:
+    WORDS = words("planted-word")
+
+    @pytest.mark.parametrize(
+        ("filters", "packed"),
+        [
+            (["/ASCII85Decode", "/FlateDecode"], base64.a85encode(zlib.compress(WORDS)) + b"~>"),
+            (["/ASCIIHexDecode"], WORDS.hex().encode() + b">"),
+            (["/RunLengthDecode"], runs(WORDS)),
+            (["/FlateDecode", "/FlateDecode"], zlib.compress(zlib.compress(WORDS))),
+        ],
+    )
+    def test_every_filter_of_text_is_read(self, filters: list[str], packed: bytes) -> None:
+        assert pdf_filters.unpacked(packed, filters, 1000) == self.WORDS
+        pdf, page = blank()
+        stream = pdf.make_stream(b"")
+        stream.write(packed, filter=Array([Name(name) for name in filters]))
+        page.Contents = stream
+        found = attached(saved(pdf), "a.pdf")
+        assert "planted-word" in text(found)
+        assert leaf(found).state is LeafState.INSPECTED
+
+    def test_lzw_agrees_with_the_picture_library(self) -> None:
+        from PIL import Image
+
+        rows = bytes((x * y // 7) % 251 for y in range(60) for x in range(60))
+        out = io.BytesIO()
+        Image.frombytes("L", (60, 60), rows).save(out, "TIFF", compression="tiff_lzw")
+        with Image.open(io.BytesIO(out.getvalue())) as picture:
+            offset, count = picture.tag_v2[273][0], picture.tag_v2[279][0]  # type: ignore[attr-defined]
+        packed = out.getvalue()[offset : offset + count]
+        assert pdf_filters.unpacked(packed, ["/LZWDecode"], 10_000) == rows
+
+    @pytest.mark.parametrize(
+        ("name", "packed"),
+        [("/FlateDecode", zlib.compress(bytes(5000))), ("/RunLengthDecode", b"\x81x" * 100), ("/ASCII85Decode", b"z" * 1000)],
+    )
+    def test_D07_no_filter_goes_beyond_its_limit(self, name: str, packed: bytes) -> None:
+        with pytest.raises(OverLimit):
+            pdf_filters.unpacked(packed, [name], 1000)
+
+    def test_damaged_data_is_told(self) -> None:
+        assert pdf_filters.unpacked(b"no such data", ["/FlateDecode"], 1000) is None

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
+from gateway.content import pdf_filters
 from gateway.content.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
 
@@ -27,9 +27,6 @@ _FILTERS = 8
 _FORMS = 20_000  # forms that one page may come to show, counted as often as they are shown
 _DEEPEST = 15  # forms within forms
 _APART = 3_000
-_GROWTH = {"/LZWDecode": 2_700, "/LZW": 2_700, "/RunLengthDecode": 128, "/RL": 128, "/ASCII85Decode": 4, "/A85": 4}
-_FLATE = ("/FlateDecode", "/Fl")
-_HEXADECIMAL = ("/ASCIIHexDecode", "/AHx")
 _NO_CONTENT = re.compile(
     rb"/Subtype /(?:Image|Type1C|CIDFontType0C|OpenType|XML)\b|/Type /(?:XRef|ObjStm|Metadata|EmbeddedFile)\b"
     rb"|/FunctionType|/ShadingType|/Alternate"
@@ -89,19 +86,11 @@ class Contents:
         if len(raw) > _STREAM_CAP:
             raise OverLimit("a page unpacks to more than the limit")
         self._budget.check_time()
-        if filters and filters[0] in _FLATE and len(filters) == 1:
-            return _inflated(raw)
-        if not filters:
-            return raw
-        growth = 1
-        for name in filters:
-            growth *= 1032 if name in _FLATE else _GROWTH.get(name, 1 if name in _HEXADECIMAL else 0)
-        if growth == 0:
-            return b""  # packed as a picture is: no text can stand in it
-        if len(raw) * growth > 8 * _STREAM_CAP:
-            raise OverLimit("a stream of it is packed in a way that may unpack to more than the limit")
+        data = pdf_filters.unpacked(raw, filters, _STREAM_CAP)
+        if not data or "/DecodeParms" not in item:
+            return data
         try:
-            return item.read_bytes()
+            return item.read_bytes()  # a predictor does not add to it
         except (pikepdf.PdfError, pikepdf.DataDecodingError):
             return None
 
@@ -179,17 +168,6 @@ def _filters(item: pikepdf.Object) -> list[str]:
     if isinstance(names, pikepdf.Array):
         return [str(name) for name in list(names)[: _FILTERS + 1]]
     return []
-
-
-def _inflated(raw: bytes) -> bytes | None:
-    engine = zlib.decompressobj()
-    try:
-        data = engine.decompress(raw.lstrip(b"\r\n") if raw[:1] in b"\r\n" else raw, _STREAM_CAP + 1)
-    except zlib.error:
-        return None
-    if len(data) > _STREAM_CAP:
-        raise OverLimit("a page unpacks to more than the limit")
-    return data
 
 
 def _shown_by(holder: pikepdf.Object) -> list[ObjGen]:
