@@ -208,8 +208,11 @@ def _tiff_pages(data: bytes) -> int:
 
 
 def _declared_frames(data: bytes, kind: str) -> int:
-    with _opened(data, kind) as picture:
-        return int(getattr(picture, "n_frames", 1))
+    try:
+        with _opened(data, kind) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except Unreadable:
+        return 1  # whoever decodes it says why it cannot be
 
 
 _COUNTS: dict[str, Callable[[bytes], int]] = {
