@@ -453,7 +453,7 @@ class TestFilters:
 
     @pytest.mark.parametrize(
         ("name", "packed"),
-        [("/FlateDecode", zlib.compress(bytes(5000))), ("/RunLengthDecode", b"\x81x" * 100), ("/ASCII85Decode", b"z" * 1000)],
+        [("/FlateDecode", zlib.compress(bytes(5000))), ("/RunLengthDecode", b"\x81x" * 100), ("/ASCII85Decode", b"z" * 1000 + b"~>")],
     )
     def test_D07_no_filter_goes_beyond_its_limit(self, name: str, packed: bytes) -> None:
         with pytest.raises(OverLimit):

@@ -31,7 +31,7 @@ _FORM_DEPTH = 4
 _LOOKED_AT = 4_000  # objects of a page that are looked at for watermarks
 _LARGE = 48.0  # points from which text is as large as a watermark
 _TURNED = 0.2  # sine and cosine from which text stands askew
-_SAMPLE = 300  # characters of a page whose mapping to letters is asked for
+_SAMPLE = 100  # characters of a page whose mapping to letters is asked for
 _WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
 _PRIVATE = re.compile(r"[\ue000-\uf8ff]")
 
