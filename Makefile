@@ -4,6 +4,7 @@
 #   make test    the tests; what needs a service that is not there is skipped by name
 #   make lint    ruff, mypy, the import contract
 #   make test-service   the slow tests, and those with Postfix, Dovecot and other services, where these are installed
+#   make fuzz    every parser of our own, two minutes each (ARGS="--seconds 600 --target rtf" for one; faults stay in .fuzz)
 #   make prove-short    the durability proof: 40 runs of 200 messages, SIGKILL at random (ARGS="--runs 3" for fewer)
 #   make prove-control  the same against a gateway that answers before it has committed: it must find lost mail
 #   make prove-fresh    docs/install.md, command by command, in a fresh Debian 12 (root; makes and removes it)
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 FOLDER ?= run-state
 
-.PHONY: help run test test-service lint prove-short prove-control prove-fresh bundle deb lock clean setup setup-dev
+.PHONY: help run test test-service lint fuzz prove-short prove-control prove-fresh bundle deb lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -64,6 +65,9 @@ lint: setup-dev
 	$(BIN)/mypy gateway
 	$(BIN)/lint-imports
 
+fuzz: setup-dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 prove-short: setup-dev
 	$(BIN)/python -m tests.e2e.kill $(ARGS)
 
@@ -90,5 +94,5 @@ lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements-dev.lock
 
 clean:
-	rm -rf .venv $(FOLDER) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv $(FOLDER) .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find gateway tests samples -name __pycache__ -type d -prune -exec rm -rf {} +
