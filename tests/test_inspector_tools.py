@@ -19,14 +19,16 @@ import pikepdf
 import pytest
 
 from gateway import ipc, requests
+from gateway import policy as policies
 from gateway.config import Config, Limits
 from gateway.content import tools
 from gateway.doors.peers import InspectorLink
-from gateway.pipeline import InspectorAway, WorkerDied
-from gateway.verdict import LeafState
+from gateway.pipeline import InspectorAway, Pipeline, WorkerDied
+from gateway.verdict import Disposition, LeafState
 from tests.content_mail import leaf, mail
 from tests.test_image_pixels import bombs
 from tests.test_inspector import Service
+from tests.test_ordinary import CONFIG, LISTED, Keeps, transaction
 
 SCANS = Path(__file__).parent / "fixtures" / "scans"
 real = tools.installed(Limits())
@@ -299,3 +301,18 @@ def test_D07_D12_Z03_whatever_comes_takes_ten_seconds_and_512_MB(inspector: Insp
     else:
         # Three of these are poison, and must fit into the time of the door.
         assert took < 18.5 < Limits().pipeline / 3
+
+
+def test_O11_three_deaths_on_one_message_are_poison_and_it_is_held(inspector: Inspector) -> None:
+    """Through a real worker each time: the message is held with its reason, and the next message is read."""
+    message = mail(b"%!PS die", "a.ps")
+    policy = policies.load(None, CONFIG)
+    tx = transaction(message, "officer@it.gujarat.gov.in", ("clerk@it.gujarat.gov.in",), LISTED)
+    memory = Keeps()
+    asyncio.run(Pipeline(policy, CONFIG, InspectorLink(Config(state_dir=inspector.state)), memory).handle(tx, message))
+    (verdict,) = memory.verdicts
+    assert [one.disposition for one in verdict.recipients] == [Disposition.HOLD]
+    assert [(one.state, one.reason) for one in verdict.leaves] == [
+        (LeafState.SUSPECT, "reading this message stopped the inspection 3 times")
+    ]
+    assert inspector.reason("x").startswith("pid ")
