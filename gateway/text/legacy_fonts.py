@@ -243,8 +243,8 @@ _WORDS = (
 _COMMON = frozenset(_WORDS.split())
 _WEAK = frozenset(("ds", "dh", "dk", "fd", "ls", "ij", "dj", "rd", "us", "og", "bl", "ml"))
 """Of them, those that initials, commands and units may be as well."""
-_SIGNS = (" esa ", " gS", " ds ", " dh ", " vkSj ")
-_SHORT = 600  # characters of a text whose words are looked at in any case
+SIGNS = (" esa ", " gs ", " gsa", " ds ", " dh ", " vksj ", 'fo"k;', "egksn;", "ljdkj", "fnukad", "hkkjr", "dk;kzy;", "vkns'k", "oxhzdj.k")
+"""What such text nearly always holds, in small letters, for the search that every text goes through."""
 _SAMPLE = 8000
 _LEAST = 0.12  # of all words that must be common ones
 
@@ -262,9 +262,7 @@ def decode(text: str, font: str = "") -> str | None:
 
 
 def recognised(text: str) -> bool:
-    """Whether the words of *text* are those of Hindi typed for such a font."""
-    if len(text) > _SHORT and not any(sign in text for sign in _SIGNS):
-        return False
+    """Whether the words of *text* are those of Hindi typed for such a font. Asked only for texts that hold one of SIGNS."""
     words = text[:_SAMPLE].split()
     if len(words) < 2:
         return False

@@ -86,14 +86,14 @@ def scan(
                 observer.look(normal, segment.zone, path, attached=attached)
         else:
             normal = normalise(segment.text)
-            hits = scheme.matcher.search(normal)
+            hits, legacy = scheme.matcher.look(normal)
             layout = Layout(normal.text, scheme) if hits else None
             if layout is not None:
                 found.extend(_judge(segment, Context(normal, layout, scheme), hits, base))
             findings.extend(short_forms.find(segment.text, segment.zone, path, scheme, base))
             if observer is not None:
                 observer.look(normal, segment.zone, path, attached=attached, layout=layout)
-            if (shown := legacy_fonts.decode(segment.text, segment.font)) is not None:
+            if (legacy or segment.font) and (shown := legacy_fonts.decode(segment.text, segment.font)) is not None:
                 findings.extend(_shown(segment, shown, path, scheme, observer, base, attached=attached))
         base += len(segment.text) + 1
     if found:

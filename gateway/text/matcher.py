@@ -63,7 +63,7 @@ _E_SIGNS = {"\u094b": "\u093e\u0947", "\u0acb": "\u0abe\u0ac7"}  # the sign of o
 # Vowel signs that stand before their consonant: text taken from a page often has them in the order of sight.
 _BEFORE = frozenset("\u093f\u09bf\u09c7\u09c8\u0a3f\u0abf\u0b47\u0bc6\u0bc7\u0bc8\u0d46\u0d47\u0d48")
 _KEYED = (":", ": ", ":  ", ":\t", "- ", "= ", "=", "\t")
-_PLAIN, _BROKEN, _SPACED, _DIGITAL, _REVERSED, _KEYED_KIND = range(6)
+_PLAIN, _BROKEN, _SPACED, _DIGITAL, _REVERSED, _KEYED_KIND, _SIGN = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def _forms(word: str) -> Iterator[tuple[str, int]]:
 class Matcher:
     """The compiled terms. Immutable after construction."""
 
-    def __init__(self, terms: Iterable[Term]) -> None:
+    def __init__(self, terms: Iterable[Term], signs: Iterable[str] = ()) -> None:
+        """*signs*: folded literals that are no terms; ``look`` says whether a text holds any of them."""
         self._by_word: dict[str, list[Term]] = {}
         self._phrases: dict[Term, re.Pattern[str]] = {}
         self._reversed: dict[Term, re.Pattern[str]] = {}
@@ -202,6 +203,8 @@ class Matcher:
                     pattern = _broken_word(word) if kind == _BROKEN else _digital_word(word)
                     self._whole[pattern] = word
                     self._begun.setdefault(literal, []).append(pattern)
+        for sign in signs:
+            forms.setdefault(sign, (sign, _SIGN))
         self._spaced = {word: _spaced_word(word) for word in self._by_word if word.isascii() and word.isalpha()}
         self._forms = list(forms.items())
         ascii_only = [i for i, (literal, _) in enumerate(self._forms) if literal.isascii()]
@@ -212,25 +215,33 @@ class Matcher:
 
     def search(self, normal: Normal) -> list[Hit]:
         """Every term in *normal*, in order, not overlapping."""
+        return self.look(normal)[0]
+
+    def look(self, normal: Normal) -> tuple[list[Hit], bool]:
+        """Every term in *normal*, in order, not overlapping; and whether it holds a sign."""
         text = normal.text
         data = encode(text)
         plain = len(data) == len(text)
         found = (self._ascii if plain else self._any).find_matches_as_indexes(data)
         if not found:
-            return []
+            return [], False
         forms = self._ascii_forms if plain else self._forms
         hits: list[Hit] = []
+        signs = False
         done = 0
         for index, place in _places(found, data, plain=plain):
             if place < done:
                 continue
             literal, (word, kind) = forms[index]
+            if kind == _SIGN:
+                signs = True
+                continue
             end = place + len(literal)
             hit = self._turned(text, place, end, word) if kind == _REVERSED else self._check(text, place, end, word, kind)
             if hit is not None:
                 hits.append(hit)
                 done = hit.end
-        return hits
+        return hits, signs
 
     def _check(self, text: str, start: int, end: int, word: str, kind: int) -> Hit | None:
         if kind == _KEYED_KIND:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.levels import Level
+from gateway.text import legacy_fonts
 from gateway.text.matcher import Finder, Hit, Matcher, Term
 from gateway.text.normalise import fold, normalise
 from gateway.text.tables import Reader
@@ -259,7 +260,7 @@ def _compile(
     return Scheme(
         version=f"sha256:{digest}",
         terms=terms,
-        matcher=Matcher(terms),
+        matcher=Matcher(terms, legacy_fonts.SIGNS),
         exact=exact,
         colours=colours,
         bracketed=bracketed,

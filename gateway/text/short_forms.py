@@ -36,7 +36,9 @@ def find(text: str, zone: Zone, path: str, scheme: Scheme, base: int) -> Iterato
     head = text[:_EDGE].lstrip().partition("\n")[0].strip()
     tail = text[-_EDGE:].rstrip().rpartition("\n")[2].strip() if len(text) > _EDGE else ""
     for part in (head, tail) if tail else (head,):
-        if not part or len(part) > _WIDTH or part.islower():
+        if not part or len(part) > _WIDTH:
+            continue
+        if "[" not in part and "(" not in part and "//" not in part and part.split(None, 1)[0] not in scheme.whole_line:
             continue
         form = _line(part, scheme)
         if form is None:
