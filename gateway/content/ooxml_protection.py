@@ -36,6 +36,9 @@ class _Empty(str):
 DEFAULT_PASSWORDS = ("VelvetSweatshop", _Empty())
 """What Office tries by itself, and what a careless program writes."""
 _SPINS = 2_000_000
+_HASHES = frozenset(("SHA1", "SHA256", "SHA384", "SHA512"))
+"""What passwords can be tried with; of any other, of CFB and of keys longer than the hash, nobody here can say whether the
+default password opens it."""
 _SECONDS_A_SPIN, _STANDARD_SECONDS = 1.3e-6, 0.07
 _ALGORITHMS = {0x6801: ("RC4", 128), 0x660E: ("AES-128-ECB", 128), 0x660F: ("AES-192-ECB", 192), 0x6610: ("AES-256-ECB", 256)}
 _USUAL = frozenset(("encryptioninfo", "encryptedpackage", "\x05summaryinformation", "\x05documentsummaryinformation"))
@@ -70,6 +73,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
         return Found(children=(Child("document", opened),), reason=protection.reason, protection=protection, container=True)
     if not claim.openable and claim.cipher.startswith("AES-256"):
         return _unverifiable("the default passwords could not be tried on it")
+    if not claim.bits:
+        return _unverifiable("its encryption is of an unknown kind")
     if others:
         return _unverifiable("it holds readable streams beside the encrypted document")
     size = int.from_bytes(package[:8], "little")
@@ -137,11 +142,13 @@ def _agile(xml: bytes) -> _Claim:
     except ValueError:
         raise Unreadable("an Office document with broken encryption data") from None
     modes = {element.get("cipherChaining", "") for element in elements}
+    hashes = {element.get("hashAlgorithm", "") for element in elements}
     name = "AES" if ciphers == {"AES"} else "/".join(sorted(ciphers))[:20]
     mode = {"ChainingModeCBC": "CBC", "ChainingModeCFB": "CFB"}.get(next(iter(modes)) if len(modes) == 1 else "", "")
+    triable = spins <= _SPINS and mode == "CBC" and hashes <= _HASHES and ("SHA1" not in hashes or bits == 128)
     if not mode or bits not in (128, 192, 256):
         return _Claim(name or "unknown encryption", 0, openable=False)
-    return _Claim(f"{name}-{bits}-{mode}", bits, openable=spins <= _SPINS, seconds=0.002 + spins * _SECONDS_A_SPIN)
+    return _Claim(f"{name}-{bits}-{mode}", bits, openable=triable, seconds=0.002 + spins * _SECONDS_A_SPIN)
 
 
 def _fits(document: OOXMLFile, password: str) -> bool:
@@ -171,6 +178,8 @@ def _open(data: bytes, budget: Budget, passwords: tuple[str, ...] = DEFAULT_PASS
             if not _fits(document, password):
                 continue
             document.load_key(password=password, verify_password=document.type != "agile")
+            if document.type == "agile":  # the library keeps the filling of a key of 192 bits
+                document.secret_key = document.secret_key[: document.info["passwordKeyBits"] // 8]
             out = io.BytesIO()
             document.decrypt(out)
         except Exception:  # noqa: S112 - the library has no common root for "wrong password" and "broken"
