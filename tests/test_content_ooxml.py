@@ -10,7 +10,7 @@ import pytest
 from gateway.content import ooxml_text
 from gateway.levels import Level
 from gateway.protection import ProtectionState
-from gateway.verdict import LeafState, Zone
+from gateway.verdict import Inspection, LeafState, Zone
 from tests.content_mail import CORPUS, attached, leaf, sample, text, zipped
 
 TYPES = b'<?xml version="1.0"?><Types><Override ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>'  # noqa: E501
@@ -227,3 +227,117 @@ def test_formats_without_a_reader_are_suspect(name: str) -> None:
     found = leaf(sample(name))
     assert found.state is LeafState.SUSPECT
     assert "no reader" in found.reason
+
+
+def names_of_active(found: Inspection) -> set[str]:
+    return {one.name for one in found.observations if one.kind == "active"}
+
+
+@pytest.mark.parametrize("kind", ["attachedTemplate", "oleObject", "frame", "subDocument", "externalLinkPath", "image"])
+def test_D02_what_is_loaded_from_outside_is_active(kind: str) -> None:
+    rels = (
+        f'<Relationships><Relationship Id="r" Type="http://x/{kind}" Target="\\\\server\\share\\t" TargetMode="External"/></Relationships>'
+    )
+    assert "external" in names_of_active(attached(document(("word/_rels/document.xml.rels", rels.encode())), "a.docx"))
+
+
+@pytest.mark.parametrize("name", ["word/vbaProject.bin", "xl/macrosheets/sheet1.xml", "other/vbaProject.bin"])
+def test_D03_macros_are_active_under_any_name_of_the_document(name: str) -> None:
+    assert "macro" in names_of_active(attached(document((name, b"<a>macro</a>")), "a.docx"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<w:p><w:r><w:instrText> DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe "/k calc.exe" </w:instrText></w:r></w:p>',
+        '<w:fldSimple w:instr=" DDE excel x y"/>',
+        "<x:ddeLink ddeService='cmd' ddeTopic='/c calc'/>",
+    ],
+)
+def test_D11_dynamic_data_exchange_is_told(content: str) -> None:
+    part = body(content).replace(b'xmlns:v="v"', b'xmlns:v="v" xmlns:x="x"')
+    assert "dde" in names_of_active(attached(document(("word/document.xml", part)), "a.docx"))
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        b'<Types><Override PartName="/word/document.xml" ContentType="a"/><Override PartName="/word/Document.xml" ContentType="b"/></Types>',  # noqa: E501
+        b'<Types><Override PartName="/word/a.xml" ContentType="x.document.main+xml"/>'
+        b'<Override PartName="/word/document.xml" ContentType="x.document.main+xml"/></Types>',
+        b'<Types><Override PartName="/elsewhere.xml" ContentType="application/vnd.openxmlformats.wordprocessingml.document.main+xml"/></Types>',  # noqa: E501
+    ],
+)
+def test_D04_a_list_of_parts_that_lies_is_ambiguous(types: bytes) -> None:
+    data = zipped(("[Content_Types].xml", types), ("word/document.xml", body("")), ("word/a.xml", body("")))
+    found = leaf(attached(data, "a.docx"))
+    assert found.state is LeafState.SUSPECT
+    assert "ambiguous" in found.reason
+
+
+def test_D04_parts_that_differ_in_case_only() -> None:
+    found = leaf(attached(document(("word/document.xml", body("")), ("Word/Document.xml", body(""))), "a.docx"))
+    assert found.state is LeafState.SUSPECT
+
+
+class TestFonts:
+    GUID = "0A1B2C3D-4E5F-6071-8293-A4B5C6D7E8F9"
+
+    def font(self) -> bytes:
+        words = "FontName-word".encode("utf-16-be")
+        table = b"\0\0\0\1\0\x12" + bytes(12) + words + bytes(-len(words) % 4)
+        return b"\0\1\0\0\0\1" + bytes(6) + b"name" + bytes(4) + (28).to_bytes(4, "big") + len(table).to_bytes(4, "big") + table
+
+    def hidden(self, font: bytes) -> bytes:
+        mask = bytes.fromhex(self.GUID.replace("-", ""))[::-1]
+        return bytes(octet ^ mask[at % 16] for at, octet in enumerate(font[:32])) + font[32:]
+
+    def read(self, font: bytes) -> Inspection:
+        table = f'<w:fonts xmlns:w="w"><w:font><w:embedRegular w:fontKey="{{{self.GUID}}}"/></w:font></w:fonts>'.encode()
+        return attached(document(("word/fonts/font1.odttf", font), ("word/fontTable.xml", table)), "a.docx")
+
+    def test_a_hidden_font_is_read(self) -> None:
+        found = self.read(self.hidden(self.font()))
+        assert leaf(found).state is LeafState.INSPECTED, leaf(found).reason
+        assert "FontName-word" in text(found)
+
+    @pytest.mark.parametrize("data", [b"TOP SECRET " * 30, b"\0\1\0\0" + b"\xff" * 40])
+    def test_what_is_no_font_is_suspect(self, data: bytes) -> None:
+        assert leaf(self.read(data)).state is LeafState.SUSPECT
+
+    def test_a_font_with_other_data_behind_it_is_suspect(self) -> None:
+        assert leaf(self.read(self.hidden(self.font() + b"hidden words" * 9))).state is LeafState.SUSPECT
+
+
+@pytest.mark.parametrize("branch", ["Choice", "Fallback"])
+def test_both_branches_of_alternate_content_are_read(branch: str) -> None:
+    inner = (
+        f'<w:p><w:r><mc:AlternateContent xmlns:mc="m"><mc:{branch}><w:t>branch-word</w:t></mc:{branch}></mc:AlternateContent></w:r></w:p>'
+    )
+    assert "branch-word" in text(attached(document(("word/document.xml", body(inner))), "a.docx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "word"),
+    [
+        ("ppt/diagrams/data1.xml", "<d:dataModel xmlns:d='d' xmlns:a='a'><a:t>smart-word</a:t></d:dataModel>", "smart-word"),
+        ("ppt/slideMasters/slideMaster1.xml", "<p:sldMaster xmlns:p='p' xmlns:a='a'><a:t>master-word</a:t></p:sldMaster>", "master-word"),
+        ("ppt/slideLayouts/slideLayout1.xml", "<p:l xmlns:p='p' xmlns:a='a'><a:t>layout-word</a:t></p:l>", "layout-word"),
+        ("ppt/notesSlides/notesSlide1.xml", "<p:n xmlns:p='p' xmlns:a='a'><a:t>notes-word</a:t></p:n>", "notes-word"),
+        ("ppt/comments/comment1.xml", "<p:c xmlns:p='p'><p:cm><p:text>comment-word</p:text></p:cm></p:c>", "comment-word"),
+        ("xl/charts/chart1.xml", "<c:c xmlns:c='c'><c:pt><c:v>chart-word</c:v></c:pt></c:c>", "chart-word"),
+        ("xl/workbook.xml", "<workbook><sheets><sheet name='sheet-name-word' state='veryHidden'/></sheets></workbook>", "sheet-name-word"),
+        ("xl/workbook.xml", "<workbook><definedNames><definedName name='x'>'defined-word'</definedName></definedNames></workbook>", "defined-word"),  # noqa: E501
+        ("xl/worksheets/sheet1.xml", "<w><dataValidations><dataValidation prompt='prompt-word'/></dataValidations></w>", "prompt-word"),
+        ("xl/threadedComments/t1.xml", "<T><threadedComment><text>thread-word</text></threadedComment></T>", "thread-word"),
+        ("word/glossary/document.xml", "<w:d xmlns:w='w'><w:t>glossary-word</w:t></w:d>", "glossary-word"),
+        ("customXml/item1.xml", "<root><mark>custom-word</mark></root>", "custom-word"),
+        ("docMetadata/LabelInfo.xml", "<c:labelList xmlns:c='c'><c:label id='label-word' name='n'/></c:labelList>", "label-word"),
+        ("_xmlsignatures/sig1.xml", "<S><SignatureComments>signature-word</SignatureComments></S>", "signature-word"),
+        ("any/name.xml", "<a>anywhere-word</a>", "anywhere-word"),
+        ("word/afchunk.mht", "MIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>chunk-word</p>", "chunk-word"),
+        ("word/embeddings/note.txt", "embedded-word", "embedded-word"),
+    ],
+)  # fmt: skip
+def test_every_part_is_read(name: str, part: str, word: str) -> None:
+    assert word in text(attached(document((name, part.encode())), "a.docx"))

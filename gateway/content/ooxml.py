@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from gateway.content import ooxml_text, zip_directory, zip_protection
+from gateway.content import ooxml_fonts, ooxml_text, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.needle import Needle
 from gateway.content.zip_directory import Entry
@@ -27,6 +27,15 @@ _EXTERNAL = Needle(b"External")
 _OUTSIDE = re.compile(rb"<Relationship\s[^>]{0,4000}TargetMode\s*=\s*[\"']External[\"'][^>]{0,4000}>")
 _LOADED = re.compile(rb"/(?:attachedTemplate|oleObject|frame|subDocument|image|externalLinkPath)[\"']")
 _TARGET = re.compile(r"\sTarget\s*=\s*[\"']([^\"']{1,4000})[\"']")
+_OVERRIDE = re.compile(rb"<(?:\w{1,20}:)?Override\s[^>]{0,4000}>")
+_PART_NAME = re.compile(rb"\sPartName\s*=\s*[\"']([^\"']{1,2000})[\"']")
+_CONTENT_TYPE = re.compile(rb"\sContentType\s*=\s*[\"']([^\"']{1,2000})[\"']")
+_MAIN = re.compile(rb"(?:document|sheet|presentation|template|slideshow|macroEnabled(?:Template)?|addin)\.main\+xml$", re.I)
+_MACRO_PART = re.compile(r"(?i)(?:^|/)(?:vbaProject\.bin|vbaData\.xml|macrosheets/[^/]+|intlmacrosheets/[^/]+)$")
+_DDE = re.compile(rb"(?i)<(?:\w{1,20}:)?ddeLink\b|\bDDEAUTO\b|>\s*DDE\s|instr\s*=\s*[\"']\s*DDE|<[xf:]{0,2}f>[^<]{0,40}\|[^<]{0,200}!")
+_DDE_SIGNS = (Needle(b"dde"), Needle(b"DDE"), Needle(b"Dde"))
+_FONT = re.compile(r"(?i)\.odttf$|(?:^|/)fonts/[^/]+\.(?:fntdata|ttf|otf)$")
+_CONTROL = re.compile(r"(?i)(?:^|/)activeX/[^/]+$")
 _TYPES = (
     (b"wordprocessingml.document.main", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     (b"spreadsheetml.sheet.main", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
@@ -43,10 +52,12 @@ def extract(piece: Piece, budget: Budget) -> Found:
     if any(zip_protection.claimed(entry) for entry in directory.entries):
         raise Unreadable("a document with encrypted parts inside, which no program writes")
     reading = _Reading(budget)
-    for entry in directory.entries:
+    # The list of fonts names the keys of fonts, so it comes first.
+    for entry in sorted(directory.entries, key=lambda entry: not entry.name.endswith("fontTable.xml")):
         if not entry.is_folder:
             reading.part(piece.data, entry)
-    problems = ["ambiguous: " + "; ".join(directory.problems)] if directory.problems else []
+    doubts = (*directory.problems, *_disagreements([entry.name for entry in directory.entries], reading.types))
+    problems = ["ambiguous: " + "; ".join(doubts)] if doubts else []
     if "[Content_Types].xml" not in reading.names:
         problems.append("a document without its list of parts")
     reason = join_reasons(*problems)
@@ -58,7 +69,26 @@ def extract(piece: Piece, budget: Budget) -> Found:
         properties=reading.properties,
         media_type=reading.media_type,
         links=tuple(reading.links),
+        active=tuple(reading.active),
     )
+
+
+def _disagreements(names: list[str], types: bytes) -> list[str]:
+    """Why programs may take different parts for the document."""
+    problems: list[str] = []
+    folded = [name.lower().replace("\\", "/") for name in names]
+    if len(set(folded)) != len(set(names)):
+        problems.append("two of its parts differ in case only")
+    overrides = [(part[1].lower(), kind[1]) for match in _OVERRIDE.finditer(types)
+                 if (part := _PART_NAME.search(match[0])) and (kind := _CONTENT_TYPE.search(match[0]))]  # fmt: skip
+    if len({part for part, _ in overrides}) != len(overrides):
+        problems.append("its list of parts names a part twice")
+    mains = [part for part, kind in overrides if _MAIN.search(kind)]
+    if len(mains) > 1:
+        problems.append("it has two main parts")
+    if any(part.decode("utf-8", "replace").lstrip("/") not in folded for part in mains):
+        problems.append("its main part is not where its list of parts says")
+    return problems
 
 
 class _Reading:
@@ -74,12 +104,22 @@ class _Reading:
         self.links: list[str] = []
         self.names: set[str] = set()
         self.media_type = ""
+        self.types = b""
+        self.active: dict[str, None] = {}
+        self._font_keys: list[bytes] = []
 
     def part(self, package: bytes, entry: Entry) -> None:
         """Reads one part, or makes a child of it. One broken part makes the document unreadable, not only the part."""
         name = entry.name
         self.names.add(name)
         data = zip_directory.unpack(package, entry, self._budget)
+        if _MACRO_PART.search(name):
+            self.active["macro"] = None
+        if _CONTROL.search(name):
+            self.active["program"] = None
+        if _FONT.search(name) and data:
+            self.segments += ooxml_fonts.read(data, self._font_keys)
+            return
         if not name.lower().endswith(_XML) and not data.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"<?xml"):
             if data:
                 self.children.append(Child(name, data))
@@ -87,7 +127,12 @@ class _Reading:
         self._xml += len(data)
         if self._xml > _XML_CAP:
             raise OverLimit("it holds more XML than the limit")
+        if name.endswith("fontTable.xml"):
+            self._font_keys += ooxml_fonts.KEY.findall(data)[:200]
+        if any(sign.within(data) for sign in _DDE_SIGNS) and _DDE.search(data):
+            self.active["dde"] = None
         if name == "[Content_Types].xml":
+            self.types = data
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
         if _EXTERNAL.within(data):
             self._relationships(data)
@@ -101,6 +146,7 @@ class _Reading:
         for match in _OUTSIDE.finditer(data):
             if _LOADED.search(match[0]):
                 self.notes.append("it loads a part of itself from outside")
+                self.active["external"] = None
             words = match[0].decode("utf-8", "replace")
             # The markings look through all of it; links are taken from its target alone, since its type is written as a link too.
             self.segments.append(Segment(words, Zone.PROPERTY))

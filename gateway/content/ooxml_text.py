@@ -26,6 +26,7 @@ _PROPERTY_PART = re.compile(r"(?:^|/)docProps/|(?:^|/)customXml/|(?:^|/)docMetad
 _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
 # Of the numbers in cells only those are read that may be identifiers of people (12 digits): a double holds no whole number over 2**53.
 _LONG, _LEAST, _MOST = 6, 1e11, 2.0**53
+_OF_NUMBERS = "0123456789.eE+- \r\n\t"
 _SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
@@ -167,7 +168,7 @@ class _Reader:
             self._main.append("\n")
 
     def text(self, data: str) -> None:
-        if self._skip:
+        if self._skip and not data.strip(_OF_NUMBERS):
             if self._is_number and len(data) >= _LONG and (number := identifier(data)):
                 self._main.append(number)
             return
