@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -31,7 +32,7 @@ def aescrypt(body: bytes) -> bytes:
     return b"AES\x02\x00\x00\x1bCREATED_BY\x00aescrypt 3.10   \x00\x00" + body
 
 
-HEADERS = {
+HEADERS: dict[str, Callable[[bytes], bytes]] = {
     "keepass": keepass, "aescrypt": aescrypt,
     "bitlocker": lambda body: b"\xeb\x58\x90-FVE-FS-" + bytes(501) + body,
     "axcrypt": lambda body: b"\xc0\xb9\x07\x2e\x4f\x93\xf1\x46" + bytes(56) + body,
