@@ -222,13 +222,6 @@ def test_E12_sheet_protection_is_no_encryption() -> None:
     assert "open-word" in text(found)
 
 
-@pytest.mark.parametrize("name", ["note.doc", "note.odt"])
-def test_formats_without_a_reader_are_suspect(name: str) -> None:
-    found = leaf(sample(name))
-    assert found.state is LeafState.SUSPECT
-    assert "no reader" in found.reason
-
-
 def names_of_active(found: Inspection) -> set[str]:
     return {one.name for one in found.observations if one.kind == "active"}
 

@@ -32,8 +32,9 @@ _PART_NAME = re.compile(rb"\sPartName\s*=\s*[\"']([^\"']{1,2000})[\"']")
 _CONTENT_TYPE = re.compile(rb"\sContentType\s*=\s*[\"']([^\"']{1,2000})[\"']")
 _MAIN = re.compile(rb"(?:document|sheet|presentation|template|slideshow|macroEnabled(?:Template)?|addin)\.main\+xml$", re.I)
 _MACRO_PART = re.compile(r"(?i)(?:^|/)(?:vbaProject\.bin|vbaData\.xml|macrosheets/[^/]+|intlmacrosheets/[^/]+)$")
-_DDE = re.compile(rb"(?i)<(?:\w{1,20}:)?ddeLink\b|\bDDEAUTO\b|>\s*DDE\s|instr\s*=\s*[\"']\s*DDE|<[xf:]{0,2}f>[^<]{0,40}\|[^<]{0,200}!")
-_DDE_SIGNS = (Needle(b"dde"), Needle(b"DDE"), Needle(b"Dde"))
+_DDE_LINK, _PIPE, _FIELDS = Needle(b"ddeLink"), Needle(b"|"), (Needle(b"instrText"), Needle(b"fldSimple"))
+_DDE_FIELD = re.compile(r"(?i)\bDDE(?:AUTO)?\b")
+_DDE_FORMULA = re.compile(rb"<(?:\w{1,20}:)?f(?:\s[^>]{0,400})?>[^<|]{0,200}\|[^<!]{0,2000}!")
 _FONT = re.compile(r"(?i)\.odttf$|(?:^|/)fonts/[^/]+\.(?:fntdata|ttf|otf)$")
 _CONTROL = re.compile(r"(?i)(?:^|/)activeX/[^/]+$")
 _TYPES = (
@@ -91,6 +92,13 @@ def _disagreements(names: list[str], types: bytes) -> list[str]:
     return problems
 
 
+def _asks_a_program(data: bytes, segments: tuple[Segment, ...]) -> bool:
+    """Whether a part holds dynamic data exchange: as a link of a workbook, a field of a text or a formula."""
+    if _DDE_LINK.within(data) or (_PIPE.within(data) and _DDE_FORMULA.search(data)):
+        return True
+    return any(field.within(data) for field in _FIELDS) and any(_DDE_FIELD.search(segment.text) for segment in segments)
+
+
 class _Reading:
     """What the parts have given so far."""
 
@@ -129,8 +137,6 @@ class _Reading:
             raise OverLimit("it holds more XML than the limit")
         if name.endswith("fontTable.xml"):
             self._font_keys += ooxml_fonts.KEY.findall(data)[:200]
-        if any(sign.within(data) for sign in _DDE_SIGNS) and _DDE.search(data):
-            self.active["dde"] = None
         if name == "[Content_Types].xml":
             self.types = data
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
@@ -139,6 +145,8 @@ class _Reading:
         if _SILENT.search(name) and ooxml_text.is_silent(data):
             return
         text = ooxml_text.read(name, data)
+        if _asks_a_program(data, text.segments):
+            self.active["dde"] = None
         self.segments.extend(text.segments)
         self.properties.update(text.properties)
 
