@@ -205,6 +205,8 @@ class Inspection(msgspec.Struct, frozen=True):
     """What was checked of strangers' mail."""
     observations: tuple[Observation, ...] = ()
     """What the text holds besides markings."""
+    segments: tuple[tuple[str, Zone, int, str], ...] = ()
+    """Leaf path, zone, page (0 where there are none) and text of everything that was read, only where ``texts`` were asked for."""
     thread: Thread | None = None
     """None for mail that neither answers or quotes anything nor is marked."""
 

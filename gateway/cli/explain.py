@@ -22,6 +22,7 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config,
 if TYPE_CHECKING:
     from gateway.address import Path
     from gateway.config import Config
+    from gateway.levels import Level
     from gateway.requests import Exceptions
 
 
@@ -75,7 +76,8 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
     for reason in message["ambiguity"]:
         say(f"  ambiguous  {safe(reason)}")
     for one in classification["evidence"][:10]:
-        say(f'  evidence   {one["level"]} in {safe(one["path"])}, {one["zone"]}: "{safe(one["text"])}" ({one["confidence"]})')
+        words = f': "{safe(one["text"])}"' if one["text"] else f": the {one['detector']}"
+        say(f"  evidence   {one['level']} in {safe(one['path'])}, {one['zone']}{words} ({one['confidence']})")
     if len(classification["evidence"]) > 10:
         say(f"  evidence   and {len(classification['evidence']) - 10} more; --json prints all")
     for leaf in found["leaves"]:
@@ -87,8 +89,10 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
         )
         why = leaf["reason"] or protection["reason"]
         say(f"  leaf       {safe(leaf['path'])} {leaf['media_type']}: {leaf['state']}{safe(locked)}" + (f" ({safe(why)})" if why else ""))
-        if want_text and leaf["text"]:
-            for line in output.safe_lines(leaf["text"]).split("\n"):
+        for segment in leaf["segments"] if want_text else ():
+            page = f", page {segment['page']}" if segment["page"] else ""
+            say(f"             {segment['zone']}{page}")
+            for line in output.safe_lines(segment["text"]).split("\n"):
                 say(f"             | {line}")
     for one in found["observations"]:
         what = f"{one['kind']} {one['name']}".rstrip()
@@ -122,18 +126,20 @@ def _explain(
     client_ip: Annotated[str, typer.Option("--client-ip", help="Address that the message comes from.", metavar="IP")] = "",
     user: Annotated[str, typer.Option("--user", help="Login that the message comes from.", metavar="NAME")] = "",
     text: Annotated[bool, typer.Option("--text", help="Add the text that was read from each leaf.")] = False,
+    thread_level: Annotated[str, typer.Option("--thread-level", help="What the thread that it answers was marked.", metavar="LEVEL")] = "",
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
     """What would be decided about each message and why, without acting.
 
-    It asks nobody: who has written to whom before is not known here (no recipient counts as new), no DKIM key is fetched (no
+    It asks nobody: who has written to whom before is not known here (no recipient counts as new), nor what the thread of a message was
+    marked (nothing, but for --thread-level), no DKIM key is fetched (no
     signature of a stranger counts as checked), and the session counts as encrypted. The senders of a login are those of the file of
     logins; where there is none, or it cannot be read, every sender counts as the login's own.
     """
     from gateway import content  # noqa: F401 - the workers inherit what is loaded here
     from gateway import policy as policies
-    from gateway.cli import workers
+    from gateway.cli import progress, workers
     from gateway.config import Config, Originators
 
     if not sender:
@@ -141,6 +147,7 @@ def _explain(
     if not to:
         raise Stop("explain: --to is missing", 2)
     from_path, to_paths = _path(sender, "--from"), tuple(_path(one, "--to") for one in to)
+    thread = _level(thread_level) if thread_level else None
     if client_ip:
         _check_ip(client_ip)
     found = _files(files)
@@ -157,10 +164,12 @@ def _explain(
     if doubt:
         typer.echo(f"gateway: {doubt}", err=True)
     case = Case(
-        from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=login, senders=senders, want_text=text
+        from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=login, senders=senders, want_text=text,
+        thread=thread,
     )  # fmt: skip
     unread = 0
-    for file, one in zip(found, workers.results(case.in_worker, found, len(os.sched_getaffinity(0))), strict=False):
+    results = workers.results(case.in_worker, found, len(os.sched_getaffinity(0)))
+    for file, one in progress.shown(zip(found, results, strict=False), len(found), "messages"):
         shown = case.record(file, one.how) if isinstance(one, workers.Died) else one
         if "error" in shown:
             unread += 1
@@ -180,6 +189,15 @@ def _check_ip(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError as error:
         raise Stop(f"--client-ip: {text!r} is not an IP address", 2) from error
+
+
+def _level(text: str) -> Level:
+    from gateway.levels import Level
+
+    try:
+        return Level.parse(text)
+    except ValueError as error:
+        raise Stop(f"--thread-level: {error}", 2) from error
 
 
 def _exceptions(config: Config) -> Exceptions:

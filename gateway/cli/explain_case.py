@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.address import Path
     from gateway.config import Config
     from gateway.envelope import Transaction
+    from gateway.levels import Level
     from gateway.policy import Policy
     from gateway.requests import Exceptions
     from gateway.verdict import Inspection, Verdict
@@ -63,7 +64,7 @@ class Case:
 
     def __init__(
         self, sender: Path, recipients: tuple[Path, ...], config: Config, policy: Policy, exceptions: Exceptions,
-        *, client_ip: str, user: str, want_text: bool, senders: tuple[str, ...] | None = None,
+        *, client_ip: str, user: str, want_text: bool, senders: tuple[str, ...] | None = None, thread: Level | None = None,
     ) -> None:  # fmt: skip
         import ipaddress
 
@@ -74,6 +75,7 @@ class Case:
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
         self._tools = tools.direct(config.limits)
         self._sender, self._recipients = sender, recipients
+        self._thread = thread
         self._door = Door.SUBMISSION if user else Door.SMTP
         networks = [ipaddress.ip_network(network) for network in config.originators.networks]
         if client_ip or user:
@@ -117,11 +119,15 @@ class Case:
         from gateway.content.base import ToolFault
         from gateway.message import prescan
         from gateway.policy import decide
+        from gateway.verdict import Remembered
 
         try:
-            content = prescan.canonical(file.read_bytes())
+            octets = _read(file, self.config.max_message_size)
         except OSError as error:
             return {"file": str(file), "error": error.strerror or str(error)}
+        if octets is None:
+            return {"file": str(file), "error": f"is larger than max_message_size ({self.config.max_message_size} octets): it is refused"}
+        content = prescan.canonical(octets)
         sha256 = hashlib.sha256(content).hexdigest()
         tx = self.transaction(content, sha256)
         if killed:
@@ -138,7 +144,7 @@ class Case:
                 )
             except ToolFault as fault:
                 return {"file": str(file), "error": f"not decided, the gateway would defer it: {fault}"}
-        verdict = decide.decide(tx, inspection, self.policy, self.exceptions, self.config)
+        verdict = decide.decide(tx, inspection, self.policy, self.exceptions, self.config, remembered=Remembered(thread=self._thread))
         return record(file, content, inspection, verdict, self.policy, self.config.languages, self.want_text)
 
     def _unread(self, content: bytes, sha256: str, how: str) -> Inspection:
@@ -155,6 +161,13 @@ class Case:
         return Inspection(sha256, headers, (Leaf("1", "", "message/rfc822", len(content), LeafState.SUSPECT, reason),), findings, (reason,))
 
 
+def _read(file: FilePath, most: int) -> bytes | None:
+    """The octets of *file*; None where there are more than *most*. Raises OSError."""
+    with file.open("rb") as stream:
+        octets = stream.read(most + 1)
+    return None if len(octets) > most else octets
+
+
 def record(
     file: FilePath, content: bytes, inspection: Inspection, verdict: Verdict, policy: Policy, languages: tuple[str, ...], want_text: bool
 ) -> dict[str, Any]:
@@ -162,6 +175,9 @@ def record(
     from gateway.verdict import Disposition
 
     texts = dict(inspection.texts)
+    segments: dict[str, list[dict[str, Any]]] = {}
+    for path, zone, page, text in inspection.segments:
+        segments.setdefault(path, []).append({"zone": str(zone), "page": page, "text": text})
     found = verdict.classification
     going = [one for one in verdict.recipients if one.disposition in (Disposition.DELIVER, Disposition.HOLD)]
     edits = {(edit.action, edit.header, edit.value): None for one in going for edit in one.edits}
@@ -201,7 +217,7 @@ def record(
                     "state": str(leaf.protection.state), "scheme": leaf.protection.scheme, "cipher": leaf.protection.cipher,
                     "bits": leaf.protection.bits, "reason": leaf.protection.reason,
                 },
-            } | ({"text": texts.get(leaf.path, "")} if want_text else {})
+            } | ({"text": texts.get(leaf.path, ""), "segments": segments.get(leaf.path, [])} if want_text else {})
             for leaf in verdict.leaves
         ],
         "observations": [

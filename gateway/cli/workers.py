@@ -20,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The worker ended before it answered; *how* in words."""
+    """The worker ended, or failed, before it answered; *how* in words."""
 
     how: str
 
@@ -32,7 +32,11 @@ def _work(function: Callable[[Any], Any], connection: multiprocessing.connection
             item = connection.recv()
         except EOFError:
             os._exit(0)
-        connection.send(function(item))
+        try:
+            result = function(item)
+        except Exception as error:  # costs this item, and no process
+            result = Died(type(error).__name__)
+        connection.send(result)
 
 
 class _Worker:
@@ -68,7 +72,7 @@ def results(function: Callable[[Any], Any], items: Sequence[Any], count: int) ->
         while following < len(items):
             for worker in workers:
                 # Not too far ahead of the item that is printed next, so that memory stays flat.
-                if worker.index < 0 and given < len(items) and given - following < 64 * len(workers):
+                if worker.index < 0 and given < len(items) and given - following < 16 * len(workers):
                     worker.index, given = given, given + 1
                     with contextlib.suppress(BrokenPipeError, ConnectionError):
                         worker.connection.send(items[worker.index])

@@ -88,6 +88,7 @@ def read_message(
         tuple(ambiguity)[:_AMBIGUITY],
         tuple(walk.texts),
         observations=walk.observer.result(),
+        segments=tuple(walk.segments),
         thread=walk.observer.thread(thread_fields.references(view.headers), root + tuple(walk.findings), walk.leaves),
     )
 
@@ -110,6 +111,7 @@ class _Walk:
         self.leaves: list[Leaf] = []
         self.findings: list[Finding] = []
         self.texts: list[tuple[str, str]] = []
+        self.segments: list[tuple[str, Zone, int, str]] = []
         self._near: list[str] = []
         """What the message itself says, and notes at its files: there a password stands first of all."""
         self._far: list[str] = []
@@ -209,6 +211,7 @@ class _Walk:
         if found.links:
             self.observer.look_at_links(found.links, path, attached=child.is_attachment)
         if self._want_text:
+            self.segments.extend((path, one.zone, one.page, one.text) for one in found.segments)
             self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
         members = [self.read(f"{path}/{clean(inner.name)}", inner, depth + 1) for inner in found.children]
         state, reason = found.state, found.reason
@@ -287,6 +290,7 @@ class _Walk:
             self._scan(path, result.segments, {}, attached=attached)
             self.findings.extend(recognition.doubted(markings.scan(result.doubtful, path, self._scheme)))
             if self._want_text and result.segments:
+                self.segments.extend((path, one.zone, one.page, one.text) for one in result.segments)
                 self.texts.append((path, "\n".join(segment.text for segment in result.segments)))
             leaf = self.leaves[places[path]]
             if leaf.state is LeafState.UNINSPECTABLE:

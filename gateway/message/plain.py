@@ -71,7 +71,8 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
     leaf = Leaf("1", "", "text/plain", len(body), LeafState.INSPECTED, is_attachment=False)
     texts = (("1", text),) if want_text else ()
     thread = observer.thread(thread_fields.references(fields.items), findings, (leaf,))
-    return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result(), thread)
+    read_of = (("1", Zone.BODY, 0, text),) if want_text else ()
+    return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result(), read_of, thread)
 
 
 def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme, observer: Observer | None = None) -> tuple[Finding, ...]:
