@@ -160,6 +160,32 @@ def _of_attachment(number: int, value: bytes, reading: _Reading) -> None:
     attachment.empty = False
 
 
+_BITMAPS = frozenset((0x0F43, 0x0940, 0x0B41, 0x0D33))
+_ICON = 48
+
+
+def _is_icon(data: bytes) -> bool:
+    """Whether a metafile is the icon of an attachment: bitmaps of an icon's size, and text, which is read as such."""
+    at = 22 if data[:4] == b"\xd7\xcd\xc6\x9a" else 0
+    if len(data) > 16_384 or data[at : at + 4] != b"\x01\x00\x09\x00":
+        return False
+    at += 18
+    while at + 6 <= len(data):
+        words, function = struct.unpack_from("<IH", data, at)
+        if words < 3 or at + 2 * words > len(data):
+            return False
+        if function == 0:
+            return not data[at + 2 * words :].strip(b"\x00")
+        if function in _BITMAPS:
+            found = data.find(b"\x28\x00\x00\x00", at + 6, at + 2 * words)
+            if found < 0 or max(abs(side) for side in struct.unpack_from("<ii", data.ljust(found + 12, b"\x7f"), found + 4)) > _ICON:
+                return False
+        elif function & 0xFF in (0x22, 0x24, 0x25, 0x38) and words > 200:  # outlines of letters are long
+            return False
+        at += 2 * words
+    return False
+
+
 def _tell(attachment: _Attachment, reading: _Reading) -> None:
     item = attachment.item
     inner = item.objects.get(mapi.DATA, b"")
@@ -178,4 +204,7 @@ def _tell(attachment: _Attachment, reading: _Reading) -> None:
 
     mapi.attachment(item, reading.told, reading.budget, embedded)
     if len(attachment.picture) > 22:
-        reading.told.children.append(Child("icon.wmf", attachment.picture))
+        if _is_icon(attachment.picture):
+            reading.told.segments.append(Segment(sweep(attachment.picture), Zone.PROPERTY))
+        else:
+            reading.told.children.append(Child("icon.wmf", attachment.picture))

@@ -55,7 +55,7 @@ def project(storage: Compound, budget: Budget) -> Project:
             sources.append(sweep(stream))
             continue
         code = [line for line in source.splitlines() if line.strip() and not line.startswith("Attribute ")]
-        if not code and _has_code(stream[:offset]):
+        if not code and offset and _has_code(stream[:offset]):
             problems.append("a macro whose source was taken out, so that only compiled code is left")
             sources.append(sweep(stream[:offset]))
         sources.append(source)
@@ -71,9 +71,13 @@ def project(storage: Compound, budget: Budget) -> Project:
     return Project(tuple(sources), "; ".join(dict.fromkeys(problems)))
 
 
+_LINES = b"\xfe\xca\x01\x00"
+
+
 def _has_code(cache: bytes) -> bool:
-    """Whether the compiled part of a module holds procedures: one that is empty has a cache of about 700 octets."""
-    return len(cache) > 1_200
+    """Whether the compiled part of a module has lines: their number stands behind a mark of its own."""
+    at = cache.rfind(_LINES)
+    return at < 0 or cache[at + 4 : at + 6] != b"\x00\x00"
 
 
 def _directory(data: bytes) -> tuple[str, list[tuple[str, int]]]:
