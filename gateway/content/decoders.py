@@ -16,7 +16,6 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import inflate64
-import pyppmd
 import zstandard
 
 from gateway.content.base import OverLimit, Unreadable
@@ -28,7 +27,7 @@ DICTIONARY = 128 << 20
 """The largest dictionary or model, in octets, that is given to a decoder."""
 BROKEN = "it is damaged and cannot be unpacked"
 MORE = "it holds data after its end"
-_ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, SystemError, zstandard.ZstdError, pyppmd.PpmdError)
+_ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, SystemError, zstandard.ZstdError)
 
 
 def stored(packed: bytes) -> Iterator[bytes]:
@@ -151,25 +150,6 @@ def zstd(packed: bytes) -> Iterator[bytes]:
                     yield out
             at -= len(engine.unused_data)
     except zstandard.ZstdError:
-        raise Unreadable(BROKEN) from None
-
-
-def ppmd7(packed: bytes, order: int, memory: int, size: int) -> Iterator[bytes]:
-    """*size* octets of a PPMd variant H stream as 7z has it."""
-    if not 2 <= order <= 64 or memory < 1 << 11:
-        raise Unreadable(BROKEN)
-    if memory > DICTIONARY:
-        raise OverLimit("it needs more memory to unpack than the limit")
-    engine, feed, left = pyppmd.Ppmd7Decoder(order, memory), packed, size
-    try:
-        while left:
-            out = engine.decode(feed, min(left, STEP))
-            if not out and not feed:
-                raise Unreadable(BROKEN)
-            feed = b""
-            left -= len(out)
-            yield out
-    except _ERRORS:
         raise Unreadable(BROKEN) from None
 
 

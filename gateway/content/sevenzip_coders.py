@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from gateway.content import decoders
+from gateway.content import decoders, ppmd
 from gateway.content.base import Budget, OverLimit, Unreadable
 from gateway.content.sevenzip_header import AES, Coder
 
@@ -52,14 +52,14 @@ def unpack(packed: bytes, coders: tuple[tuple[Coder, int], ...], key: bytes | No
     for coder, size in coders:
         if size > budget.room(length):
             raise OverLimit("it unpacks to more than the limit")
-        chunks = iter((_decrypt(packed, coder, size, key),)) if coder.method == AES else _chunks(coder, packed, size)
+        chunks = iter((_decrypt(packed, coder, size, key),)) if coder.method == AES else _chunks(coder, packed, size, budget)
         packed = budget.collect(chunks, length, size)
         if len(packed) != size:
             raise Unreadable(decoders.BROKEN)
     return packed
 
 
-def _chunks(coder: Coder, packed: bytes, size: int) -> Iterator[bytes]:
+def _chunks(coder: Coder, packed: bytes, size: int, budget: Budget) -> Iterator[bytes]:
     method, properties = coder.method, coder.properties
     if method in _BCJ:
         return iter((_BCJ[method](len(packed)).decode(packed),))
@@ -73,9 +73,7 @@ def _chunks(coder: Coder, packed: bytes, size: int) -> Iterator[bytes]:
         case b"\x03\x01\x01":
             return decoders.lzma1(packed, properties, size)
         case b"\x03\x04\x01":
-            if len(properties) != 5:
-                raise Unreadable(decoders.BROKEN)
-            return decoders.ppmd7(packed, properties[0], int.from_bytes(properties[1:], "little"), size)
+            return iter((ppmd.variant_h(packed, properties, size, budget),))
         case b"\x04\x01\x08":
             return decoders.inflate(packed)
         case b"\x04\x01\x09":

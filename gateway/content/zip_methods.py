@@ -3,7 +3,7 @@
 What it is: ``unpack``, one member's octets by its method, counted while they grow and checked against size and checksum; ``chunks``.
 Who calls it: ``content.zip_directory`` for members as they stand, ``content.zip_lock`` for members that a password opened.
 Must never: believe a size or a flag.
-Source: PKWARE APPNOTE 6.3.10 sections 4.4.5 (methods), 5.8 (LZMA), 5.10 (PPMd).
+Source: PKWARE APPNOTE 6.3.10 sections 4.4.5 (methods), 5.8 (LZMA).
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-import pyppmd
-
-from gateway.content import decoders
+from gateway.content import decoders, ppmd
 from gateway.content.base import Budget, OverLimit, Unreadable
 
 STORED, DEFLATED, DEFLATED64, BZIP2, LZMA, ZSTD_OLD, ZSTD, XZ, PPMD, AES = 0, 8, 9, 12, 14, 20, 93, 95, 98, 99
@@ -26,6 +24,8 @@ def unpack(packed: bytes, method: int, size: int, crc: int | None, budget: Budge
         if method == STORED:
             budget.spend_bytes(len(packed))
             out = packed
+        elif method == PPMD and crc is not None:
+            out = ppmd.variant_i(packed, size, crc, budget)
         else:
             out = budget.collect(chunks(packed, method, size), len(packed), size)
     except OverLimit as error:
@@ -54,8 +54,6 @@ def chunks(packed: bytes, method: int, size: int) -> Iterator[bytes]:
             return decoders.zstd(packed)
         case 95:
             return decoders.xz(packed)
-        case 98:
-            return _ppmd(packed, size)
         case _:
             raise Unreadable("it is packed by a method that is not read")
 
@@ -65,26 +63,3 @@ def _lzma(packed: bytes, size: int) -> Iterator[bytes]:
     if len(packed) < 9 or packed[2:4] != b"\x05\x00":
         raise Unreadable(decoders.BROKEN)
     return decoders.lzma1(packed[9:], packed[4:9], size)
-
-
-def _ppmd(packed: bytes, size: int) -> Iterator[bytes]:
-    """PPMd variant I, revision 1: order, megabytes of memory and the way to restore the model in the first two octets."""
-    if len(packed) < 3:
-        raise Unreadable(decoders.BROKEN)
-    parameters = int.from_bytes(packed[:2], "little")
-    order, memory, restore = (parameters & 15) + 1, ((parameters >> 4 & 255) + 1) << 20, parameters >> 12
-    if order < 2 or restore > 1:
-        raise Unreadable(decoders.BROKEN)
-    if memory > decoders.DICTIONARY:
-        raise OverLimit("it needs more memory to unpack than the limit")
-    engine, feed, left = pyppmd.Ppmd8Decoder(order, memory, restore), packed[2:], size
-    try:
-        while left:
-            out = engine.decode(feed, min(left, decoders.STEP))
-            if not out and not feed:
-                raise Unreadable(decoders.BROKEN)
-            feed = b""
-            left -= len(out)
-            yield out
-    except (ValueError, SystemError, pyppmd.PpmdError):
-        raise Unreadable(decoders.BROKEN) from None
