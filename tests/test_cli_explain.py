@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +325,95 @@ def test_workers_end_when_the_reader_stops() -> None:
     pids = {next(results), next(results), next(results)}
     results.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_the_text_says_where_it_stands(capsys: Capture) -> None:
+    (record,) = run(capsys, sample("restricted-pdf"), "--from", OFFICER, "--to", DESK, "--text")
+    leaf = next(leaf for leaf in record["leaves"] if leaf["name"].endswith(".pdf"))
+    assert {"zone", "page", "text"} == set(leaf["segments"][0])
+    pages = {segment["page"] for segment in leaf["segments"] if segment["zone"] == "body"}
+    assert 1 in pages
+    assert leaf["segments"][0]["text"] in leaf["text"]
+    body = record["leaves"][0]
+    assert [(one["zone"], one["page"]) for one in body["segments"]] == [("body", 0)]
+    assert invoke(["explain", sample("restricted-pdf"), "--from", OFFICER, "--to", DESK, "--text"]) == 0
+    out = capsys.readouterr().out
+    assert "             body, page 1\n" in out
+    assert "             body\n             | " in out
+
+
+def test_a_thread_can_be_assumed(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "answer.eml"
+    file.write_text(
+        "From: asha.verma@dept.gov.in\nTo: a@cert-in.org.in\nSubject: Re: x\nIn-Reply-To: <0@dept.gov.in>\n\nMonday suits us.\n"
+    )
+    words = (str(file), "--from", OFFICER, "--to", "incident@cert-in.org.in")
+    (without,) = run(capsys, *words)
+    (within,) = run(capsys, *words, "--thread-level", "confidential")
+    assert [one["recipients"][0]["rule"] for one in (without, within)] == ["ordinary-mail", "thread-downgraded"]
+    assert within["classification"]["evidence"][0]["detector"] == "thread"
+    assert invoke(["explain", *words, "--thread-level", "cosmic"]) == 2
+    assert "--thread-level" in capsys.readouterr().err
+
+
+def test_a_file_that_is_too_large_is_named_and_costs_the_others_nothing(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a.eml").write_text("Subject: a\n\nhello\n")
+    with (tmp_path / "b.eml").open("wb") as huge:
+        huge.truncate(3_000_000_000)  # a hole: nothing on the disk
+    (tmp_path / "c.eml").write_bytes(b"\x00\xff" * 500)
+    code = invoke(["explain", str(tmp_path), "/dev/zero", "--from", OFFICER, "--to", DESK, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 2
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [Path(one["file"]).name for one in found] == ["a.eml", "c.eml"]
+    assert err.count("larger than max_message_size") == 2
+    assert str(tmp_path / "b.eml") in err
+    assert found[1]["recipients"][0]["disposition"] == "hold", "what is no message at all"
+
+
+def test_a_fault_of_one_file_costs_that_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(item: int) -> int:
+        if item == 3:
+            raise ValueError("of ours")
+        return item
+
+    assert list(workers.results(work, range(8), 2)) == [0, 1, 2, workers.Died("ValueError"), 4, 5, 6, 7]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_none(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number:02}.eml").write_text(f"Subject: letter {number}\n\nhello\n")
+    command = [sys.executable, "-m", "gateway", "explain", str(tmp_path), "--from", OFFICER, "--to", DESK, "--json"]
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    printed = tmp_path / "printed"
+    with printed.open("wb") as stdout, subprocess.Popen(command, stdout=stdout, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"messages" in shown
+    assert b"/12" in shown
+    records = [json.loads(line) for line in printed.read_text("utf-8").splitlines()]
+    assert [one["message"]["subject"] for one in records] == [f"letter {number}" for number in range(12)], "in order, and nothing else"
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_an_interrupt_ends_it_with_all_its_processes(tmp_path: Path) -> None:
+    for number in range(400):
+        shutil.copy(sample("confidential-word"), tmp_path / f"{number:03}.eml")
+    command = [sys.executable, "-m", "gateway", "explain", str(tmp_path), "--from", OFFICER, "--to", DESK, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"{")
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode not in (0, None)
+    assert b"Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
