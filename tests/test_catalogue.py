@@ -1,4 +1,4 @@
-"""Every id of the hostile-inputs catalogue that the relay answers for has a test by its name, or a reason why it is later."""
+"""Every id of the hostile-inputs catalogue that the relay and the inspection answer for has a test by its name, or a reason why it is later."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ WANTED = [
     *(f"S{n:02}" for n in range(1, 45)),
     *(f"A{n:02}" for n in range(1, 34)),
     *(f"L{n:02}" for n in range(1, 12)),
+    *(f"M{n:02}" for n in range(1, 33)),
+    *(f"C{n:02}" for n in range(1, 11)),
+    *(f"Z{n:02}" for n in range(1, 15)),
+    *(f"D{n:02}" for n in range(1, 14)),
+    *(f"E{n:02}" for n in range(1, 25)),
     *(f"O{n:02}" for n in (*range(1, 9), 12, 13, 15, 16, 17, 18, 21, 22, 23, 24)),
 ]
 
