@@ -102,8 +102,8 @@ class Inspector(Service):
             time.sleep(0.02)
 
     def pool(self) -> int:
-        """The process that starts programs: the child that was born first."""
-        return min(self.workers())
+        """The process that starts programs."""
+        return max(pid for pid, name in self.children() if name == "gateway-tools")
 
 
 @pytest.fixture(scope="module")

@@ -242,6 +242,7 @@ def _pool(config: Config, control: socket.socket, has: Installed, listening: soc
     code = _EXIT_FAULT
     try:
         sandbox.die_with(parent)
+        sandbox.name_process("gateway-tools")
         listening.close()
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
