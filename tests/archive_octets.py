@@ -115,7 +115,9 @@ def _number(value: int) -> bytes:
         return bytes((value,))
     if value < 0x4000:
         return bytes((0x80 | value >> 8, value & 255))
-    return bytes((0xC0 | value >> 16, value & 255, value >> 8 & 255))
+    if value < 0x200000:
+        return bytes((0xC0 | value >> 16, value & 255, value >> 8 & 255))
+    return b"\xff" + value.to_bytes(8, "little")
 
 
 def sevenzip_aes(power: int) -> tuple[bytes, bytes]:
