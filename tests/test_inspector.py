@@ -69,7 +69,8 @@ def misbehave(piece, budget):
     return base.Found(reason=f"pid {os.getpid()}")
 
 content.TABLE = {**content.TABLE, "postscript": misbehave}
-service.run(Config(state_dir=sys.argv[1], limits={"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000, "ocr_seconds": 0}), policy.scheme_of)
+limits = {"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000, "ocr_seconds": 0}
+service.run(Config(state_dir=sys.argv[1], limits=limits), policy.scheme_of)
 """
 
 

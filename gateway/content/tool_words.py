@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from gateway.content.base import Words
 
 SURE = 60.0
-"""Confidence of a line from which it counts as read. Measured on clean, blurred and turned scans of English and Hindi: printed lines
-have 85 to 97, lines at the edge of legibility 60 to 80, what photographs and upside-down pages are taken for 10 to 50."""
+"""Confidence of a line from which it counts as read. Measured: clean, faint, noisy, skewed and 150 dpi pages of English and Hindi have
+means of 95 to 97, pages upside down or on their side 27 to 52, photographs and scrawls no word at all."""
 EDGE = 0.1
 """The part of a page that is its head, and its foot."""
 _ROTATE = re.compile(rb"^Rotate: (0|90|180|270)$", re.M)
