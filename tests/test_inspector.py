@@ -105,6 +105,7 @@ class Service:
             except OSError as error:
                 raise ipc.ChannelError(str(error)) from error
             assert sequence == 7
+            assert isinstance(answer, requests.Inspected | requests.Failed)
             return answer
 
     def reason(self, word: str) -> str:
