@@ -15,7 +15,8 @@ from gateway.content.zip_directory import Entry
 from gateway.content.zip_lock import MAC, SALT, VERIFIER, ZIPCRYPTO_HEADER, MemberLock
 from gateway.protection import UNPROTECTED, Protection, ProtectionState
 
-_EMPTY = frozenset(salt + VERIFIER + MAC for salt in SALT.values())
+_EMPTY = max(SALT.values()) + VERIFIER + MAC + 16
+"""Octets that an encrypted empty file takes at most, packed or not."""
 
 
 def claimed(entry: Entry) -> bool:
@@ -33,7 +34,7 @@ def assess(data: bytes, entry: Entry, budget: Budget) -> tuple[Protection, bytes
         return Protection(reason="it opens with an empty password"), plain
     if entry.method != zip_methods.AES:
         return _zipcrypto(data, entry)
-    if not entry.size and entry.packed in _EMPTY:
+    if not entry.size and entry.packed <= _EMPTY:
         return UNPROTECTED, b""
     return _aes(data, entry)
 
