@@ -54,6 +54,8 @@ class Compound:
         ole = olefile.OleFileIO(io.BytesIO(data), raise_defects=olefile.DEFECT_INCORRECT)
         if _hidden(ole):
             raise Unreadable("ambiguous: a compound file with streams that its directory does not lead to")
+        if _tangled(ole):
+            raise Unreadable("ambiguous: a compound file whose sectors belong to no stream or to two")
         paths = [tuple(path) for path in ole.listdir(streams=True, storages=False)]
         budget.spend_entries(len(paths) // 10 + 1)  # a message has many properties, and each is a stream
         if any(len(path) > _MOST_NESTING for path in paths):
@@ -128,6 +130,26 @@ class Compound:
         for path, data in (beside or {}).items():
             streams.setdefault(path, data)
         return build(streams, self.class_id())
+
+
+def _tangled(ole: olefile.OleFileIO) -> bool:
+    """Whether a sector that is in use is in no chain, or in two: then what one program reads another does not."""
+    fat = list(ole.fat)
+    starts = [ole.first_dir_sector, ole.first_mini_fat_sector]
+    starts += [
+        entry.isectStart
+        for entry in ole.direntries
+        if entry is not None and entry.size and (entry.entry_type == 5 or (entry.entry_type == 2 and entry.size >= ole.minisectorcutoff))
+    ]
+    seen = bytearray(len(fat))
+    for start in starts:
+        sector = start
+        while sector < len(fat):
+            if seen[sector]:
+                return True
+            seen[sector] = 1
+            sector = fat[sector]
+    return any((following < 0xFFFFFFFC or following == _END) and not seen[sector] for sector, following in enumerate(fat))
 
 
 def _hidden(ole: olefile.OleFileIO) -> bool:
