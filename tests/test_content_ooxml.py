@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import zipfile
 
@@ -334,3 +335,84 @@ def test_both_branches_of_alternate_content_are_read(branch: str) -> None:
 )  # fmt: skip
 def test_every_part_is_read(name: str, part: str, word: str) -> None:
     assert word in text(attached(document((name, part.encode())), "a.docx"))
+
+
+SECRET_LABEL = "2096f6a2-d2f7-48be-b329-b73aaa526e5d"
+
+
+def with_label(attributes: str) -> Inspection:
+    """A document whose label stands in the part of its own."""
+    part = (
+        '<?xml version="1.0"?><clbl:labelList xmlns:clbl="http://schemas.microsoft.com/office/2020/mipLabelMetadata">'
+        f'<clbl:label id="{{{SECRET_LABEL}}}" {attributes} siteId="{{cb46c030-1825-4e81-a295-151c039dbf02}}"/></clbl:labelList>'
+    )
+    return attached(document(("docMetadata/LabelInfo.xml", part.encode())), "a.docx")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "levels"),
+    [
+        ('enabled="1" name="Secret" removed="0" method="Privileged"', {Level.SECRET}),
+        ('enabled="0" name="Secret" removed="1" method="Standard"', set()),
+    ],
+)
+def test_a_label_in_a_part_of_its_own_counts_while_it_is_enabled(attributes: str, levels: set[Level]) -> None:
+    assert {one.level for one in with_label(attributes).findings if one.detector == "label"} == levels
+
+
+def test_a_label_in_a_part_of_its_own_becomes_properties() -> None:
+    part = f'<l:labelList xmlns:l="l"><l:label id="{{{SECRET_LABEL}}}" enabled="1" siteId="{{s}}" contentBits="1"/></l:labelList>'
+    properties = ooxml_text.read("docMetadata/LabelInfo.xml", part.encode()).properties
+    assert properties == {f"MSIP_Label_{SECRET_LABEL}_{name}": value for name, value in
+                          (("Enabled", "1"), ("SiteId", "{s}"), ("ContentBits", "1"))}  # fmt: skip
+
+
+def test_metadata_of_TITUS_in_custom_XML_is_a_label() -> None:
+    metadata = base64.b64encode(b'{"props":[{"n":"Classification","vals":[{"value":"SECRET"}]}]}').decode()
+    part = f'<titus xmlns="http://schemas.titus.com/TitusProperties/"><TitusMetadata xmlns="">{metadata}</TitusMetadata></titus>'
+    found = attached(document(("customXml/item1.xml", part.encode())), "a.docx")
+    assert any(one.level is Level.SECRET and one.detector == "label" for one in found.findings)
+
+
+STRICT = "http://purl.oclc.org/ooxml"
+
+
+def test_strict_documents_are_read_by_the_same_names() -> None:
+    """The namespaces of ISO/IEC 29500 strict are others than those that most programs write."""
+    types = TYPES.replace(b"http://schemas.openxmlformats.org", STRICT.encode())
+    word = f'xmlns:w="{STRICT}/wordprocessingml/main"'
+    text_of = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+    main = f'<w:document {word} w:conformance="strict"><w:body>{text_of.format("body-word")}</w:body></w:document>'
+    data = zipped(
+        ("[Content_Types].xml", types),
+        ("_rels/.rels", f'<Relationships><Relationship Id="r" Type="{STRICT}/officeDocument/relationships/officeDocument" '
+                        'Target="word/document.xml"/></Relationships>'.encode()),
+        ("word/document.xml", main.encode()),
+        ("word/header1.xml", f"<w:hdr {word}>{text_of.format('CONFIDENTIAL')}</w:hdr>".encode()),
+        ("word/footer1.xml", f"<w:ftr {word}>{text_of.format('footer-word')}</w:ftr>".encode()),
+        ("word/comments.xml", f"<w:comments {word}><w:comment>{text_of.format('comment-word')}</w:comment></w:comments>".encode()),
+        ("word/footnotes.xml", f"<w:footnotes {word}><w:footnote>{text_of.format('note-word')}</w:footnote></w:footnotes>".encode()),
+    )  # fmt: skip
+    found = attached(data, "strict.docx")
+    assert leaf(found).state is LeafState.INSPECTED, leaf(found).reason
+    for one in ("body-word", "footer-word", "comment-word", "note-word"):
+        assert one in text(found)
+    assert any(one.level is Level.CONFIDENTIAL and one.zone is Zone.PAGE_HEADER for one in found.findings)
+
+
+def test_strict_workbooks_are_read_by_the_same_names() -> None:
+    sheet = f'xmlns="{STRICT}/spreadsheetml/main" conformance="strict"'
+    edged = f"<worksheet {sheet}><headerFooter><oddHeader>&amp;CRESTRICTED</oddHeader></headerFooter></worksheet>"
+    commented = f"<comments {sheet}><commentList><comment><text><t>comment-word</t></text></comment></commentList></comments>"
+    data = zipped(
+        ("[Content_Types].xml", b'<Types><Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/></Types>'),  # noqa: E501
+        ("xl/workbook.xml", f'<workbook {sheet}><sheets><sheet name="sheet-name-word" state="hidden"/></sheets></workbook>'.encode()),
+        ("xl/sharedStrings.xml", f"<sst {sheet}><si><t>shared-word</t></si></sst>".encode()),
+        ("xl/worksheets/sheet1.xml", edged.encode()),
+        ("xl/comments1.xml", commented.encode()),
+    )  # fmt: skip
+    found = attached(data, "strict.xlsx")
+    assert leaf(found).state is LeafState.INSPECTED, leaf(found).reason
+    for one in ("sheet-name-word", "shared-word", "comment-word"):
+        assert one in text(found)
+    assert any(one.level is Level.RESTRICTED and one.zone is Zone.PAGE_HEADER for one in found.findings)

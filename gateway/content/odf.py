@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.content import odf_binary, odf_encryption, odf_manifest, odf_text, zip, zip_directory, zip_protection
+from gateway.content import odf_binary, odf_encryption, odf_manifest, odf_text, run_fonts, zip, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.odf_manifest import Manifest, Member
 from gateway.content.zip_directory import Directory
@@ -45,7 +45,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
     reading = _Reading(budget, manifest)
     clear: list[tuple[str, bytes]] = []
     locked: list[odf_encryption.Locked] = []
-    for entry in directory.entries:
+    # Styles name the fonts of text, so these come first.
+    for entry in sorted(directory.entries, key=lambda entry: not entry.name.endswith("styles.xml")):
         if entry.is_folder:
             continue
         data = zip_directory.unpack(piece.data, entry, budget)
@@ -67,7 +68,7 @@ def extract_flat(piece: Piece, budget: Budget) -> Found:
     if len(piece.data) > _XML_CAP:
         raise OverLimit("it holds more XML than the limit")
     reading = _Reading(budget, Manifest(()))
-    reading.text(odf_text.read(piece.data))
+    reading.text(odf_text.read(piece.data, runs=reading.runs_of(piece.data)))
     return reading.found([])
 
 
@@ -141,6 +142,13 @@ class _Reading:
         self._properties: dict[str, str] = {}
         self._links: dict[str, None] = {}
         self._active: dict[str, None] = {}
+        self._runs: run_fonts.OdfRuns | None = None
+
+    def runs_of(self, data: bytes) -> run_fonts.OdfRuns | None:
+        """What follows the fonts of the document, from the first part *data* on that names a legacy font."""
+        if self._runs is None and run_fonts.mentioned(data):
+            self._runs = run_fonts.OdfRuns()
+        return self._runs
 
     def member(self, name: str, data: bytes) -> None:
         """Reads one member, or makes a child of it. One broken part makes the document unreadable, not only the part."""
@@ -155,7 +163,7 @@ class _Reading:
             self._xml += len(data)
             if self._xml > _XML_CAP:
                 raise OverLimit("it holds more XML than the limit")
-            self.text(odf_text.read(data, is_property=bool(_PROPERTY.search(name))))
+            self.text(odf_text.read(data, is_property=bool(_PROPERTY.search(name)), runs=self.runs_of(data)))
         elif name.rpartition("/")[2] == "layout-cache":
             self._segments += odf_binary.layout_cache(data)
         elif _OBJECT.search(name) and data.startswith(b"VCLMTF"):

@@ -18,6 +18,7 @@ from xml.parsers import expat
 from gateway.content.base import OverLimit, Unreadable
 from gateway.content.odf_names import ASIDE, ATTRIBUTES, BLOCKS, LOADED, PROPERTY_ELEMENTS, ZONES
 from gateway.content.ooxml_text import Locals, identifier, tidy
+from gateway.content.run_fonts import OdfRuns
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
@@ -43,11 +44,11 @@ class PartText:
     """office:mimetype of a flat document."""
 
 
-def read(data: bytes, *, is_property: bool = False) -> PartText:
-    """All the text of the part *data*; *is_property*: metadata and settings. Raises Unreadable for broken XML or an entity, OverLimit
-    for deep nesting.
+def read(data: bytes, *, is_property: bool = False, runs: OdfRuns | None = None) -> PartText:
+    """All the text of the part *data*; *is_property*: metadata and settings; *runs*: of a document that names a legacy font. Raises
+    Unreadable for broken XML or an entity, OverLimit for deep nesting.
     """
-    reader = _Reader(Zone.PROPERTY if is_property else Zone.BODY)
+    reader = _Reader(Zone.PROPERTY if is_property else Zone.BODY, None if is_property else runs)
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.buffer_size = 65_536
@@ -88,8 +89,9 @@ class _Aside:
 class _Reader:
     """Handlers of one parse. The last of ``_asides`` collects; the first is the running text of the part."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, runs: OdfRuns | None) -> None:
         self._locals = Locals()
+        self._runs = runs
         self._depth = self._paragraphs = 0
         self._root = _Aside("", 0, zone, [])
         self._asides: list[_Aside] = [self._root]
@@ -111,6 +113,8 @@ class _Reader:
         local = self._locals[qualified]
         if attributes:
             self._attributes(local, qualified, attributes)
+            if self._runs is not None:
+                self._runs.start(local, self._depth, attributes)
         match local:
             case "p" | "h":
                 self._paragraphs += 1
@@ -186,6 +190,8 @@ class _Reader:
         if self._paragraphs and "\n" in data:
             data = data.replace("\n", " ")
         self._asides[-1].out.append(data)
+        if self._runs is not None:
+            self._runs.text(data)
 
     def comment(self, data: str) -> None:
         if len(data.strip()) > 2:
@@ -193,6 +199,10 @@ class _Reader:
 
     def end(self, qualified: str) -> None:
         local = self._locals[qualified]
+        if self._runs is not None:
+            self._runs.end(self._depth)
+            if local in BLOCKS:
+                self._runs.line()
         aside = self._asides[-1]
         if aside.depth == self._depth and aside.element == local and len(self._asides) > 1:
             self._asides.pop()
@@ -230,4 +240,6 @@ class _Reader:
             segments.append(Segment(text, self._root.zone))
         segments += self._done
         segments += [Segment(value, Zone.PROPERTY) for value in self._spoken]
+        if self._runs is not None:
+            segments += self._runs.take(self._root.zone)
         return PartText(tuple(segments), self.properties, tuple(self.links), tuple(self.active), tuple(self.binaries), self.kind)

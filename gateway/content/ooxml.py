@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from gateway.content import ooxml_fonts, ooxml_text, zip_directory, zip_protection
+from gateway.content import ooxml_fonts, ooxml_text, run_fonts, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.needle import Needle
 from gateway.content.zip_directory import Entry
@@ -36,6 +36,7 @@ _DDE_LINK, _PIPE, _FIELDS = Needle(b"ddeLink"), Needle(b"|"), (Needle(b"instrTex
 _DDE_FIELD = re.compile(r"(?i)\bDDE(?:AUTO)?\b")
 _DDE_FORMULA = re.compile(rb"<(?:\w{1,20}:)?f(?:\s[^>]{0,400})?>[^<|]{0,200}\|[^<!]{0,2000}!")
 _FONT = re.compile(r"(?i)\.odttf$|(?:^|/)fonts/[^/]+\.(?:fntdata|ttf|otf)$")
+_STYLES = re.compile(r"(?:^|/)(?:fontTable|styles\w*|theme\d*|slideMaster\d*|slideLayout\d*|notesMaster\d*|presentation)\.xml$")
 _CONTROL = re.compile(r"(?i)(?:^|/)activeX/[^/]+$")
 _TYPES = (
     (b"wordprocessingml.document.main", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
@@ -53,8 +54,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
     if any(zip_protection.claimed(entry) for entry in directory.entries):
         raise Unreadable("a document with encrypted parts inside, which no program writes")
     reading = _Reading(budget)
-    # The list of fonts names the keys of fonts, so it comes first.
-    for entry in sorted(directory.entries, key=lambda entry: not entry.name.endswith("fontTable.xml")):
+    # The list of fonts names the keys of fonts, and styles name the fonts of text, so these come first.
+    for entry in sorted(directory.entries, key=lambda entry: _STYLES.search(entry.name) is None):
         if not entry.is_folder:
             reading.part(piece.data, entry)
     doubts = (*directory.problems, *_disagreements([entry.name for entry in directory.entries], reading.types))
@@ -115,6 +116,7 @@ class _Reading:
         self.types = b""
         self.active: dict[str, None] = {}
         self._font_keys: list[bytes] = []
+        self._font = ""
 
     def part(self, package: bytes, entry: Entry) -> None:
         """Reads one part, or makes a child of it. One broken part makes the document unreadable, not only the part."""
@@ -137,6 +139,8 @@ class _Reading:
             raise OverLimit("it holds more XML than the limit")
         if name.endswith("fontTable.xml"):
             self._font_keys += ooxml_fonts.KEY.findall(data)[:200]
+        elif _STYLES.search(name):
+            self._font = run_fonts.names(data) or self._font
         if name == "[Content_Types].xml":
             self.types = data
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
@@ -144,7 +148,7 @@ class _Reading:
             self._relationships(data)
         if _SILENT.search(name) and ooxml_text.is_silent(data):
             return
-        text = ooxml_text.read(name, data)
+        text = ooxml_text.read(name, data, self._font)
         if _asks_a_program(data, text.segments):
             self.active["dde"] = None
         self.segments.extend(text.segments)

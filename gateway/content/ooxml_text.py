@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from gateway.content import run_fonts
 from gateway.content.base import OverLimit, Unreadable
 from gateway.content.needle import Needle
 from gateway.content.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
@@ -28,6 +29,7 @@ _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d
 _LONG, _LEAST, _MOST = 6, 1e11, 2.0**53
 _OF_NUMBERS = "0123456789.eE+- \r\n\t"
 _SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
+_DINGS = re.compile(r"dings|symbol|^marlett|bookshelf", re.I)
 _LOOSE = re.compile(rb">[^<]")
 _ASCII_SUPERSET = re.compile(
     rb"^(?:\xef\xbb\xbf)?<(?!\?xml[^>]{0,200}encoding\s*=\s*[\"'](?![Uu][Tt][Ff]-8[\"']|[Uu][Ss]-[Aa][Ss][Cc][Ii][Ii][\"']))"
@@ -53,9 +55,11 @@ class PartText:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(name: str, data: bytes) -> PartText:
-    """All the text of the part *name*. Raises Unreadable for broken XML, OverLimit for deep nesting."""
-    reader = _Reader(name)
+def read(name: str, data: bytes, font: str = "") -> PartText:
+    """All the text of the part *name*; *font*: a legacy font that the document's styles name. Raises Unreadable for broken XML, OverLimit
+    for deep nesting.
+    """
+    reader = _Reader(name, font, follows_fonts=bool(font) or run_fonts.mentioned(data))
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.buffer_size = 65_536
@@ -105,7 +109,7 @@ def identifier(value: str) -> str:
 class _Reader:
     """Handlers of one parse. ``main`` is the running text; a text box collects on its own and is put behind."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, font: str, *, follows_fonts: bool) -> None:
         self._locals = Locals()
         self._depth = 0
         self._zone = Zone.BODY
@@ -116,6 +120,7 @@ class _Reader:
         elif _PROPERTY_PART.search(name):
             self._zone = Zone.PROPERTY
         self._generic = self._zone is Zone.PROPERTY
+        self._runs = run_fonts.Runs("" if self._generic else font) if follows_fonts else None
         self._main: list[str] = []
         self._stack: list[list[str]] = []
         self._boxes: list[str] = []
@@ -137,6 +142,8 @@ class _Reader:
         local = self._element = self._locals[qualified]
         if local in ATTRIBUTES and attributes:
             self._spoken(local, attributes)
+        if self._runs is not None:
+            self._runs.start(local, attributes)
         match local:
             case "txbxContent":
                 self._stack.append(self._main)
@@ -151,6 +158,8 @@ class _Reader:
                 self._main.append("\t")
             case "noBreakHyphen":
                 self._main.append("-")
+            case "sym" if code := self._symbol(attributes):
+                self._main.append(code)
             case "c" if "t" not in attributes or attributes["t"] in ("n", "s", "b"):
                 self._number_cell, self._is_number = True, attributes.get("t", "n") == "n"
             case "v" if self._number_cell:
@@ -161,17 +170,23 @@ class _Reader:
                 self._placeholder = {"ftr": Zone.PAGE_FOOTER, "hdr": Zone.PAGE_HEADER}.get(attributes.get("type", ""))
             case "property" if "name" in attributes:
                 self._property = attributes["name"]
+            case "label" if self._generic and "id" in attributes:
+                self._microsoft(attributes)
             case _:
                 if zone := SHEET_EDGES.get(local):
                     self._edge = (zone, [])
         if local in BLOCKS:
             self._main.append("\n")
+            if self._runs is not None:
+                self._runs.line()
 
     def text(self, data: str) -> None:
         if self._skip and not data.strip(_OF_NUMBERS):
             if self._is_number and len(data) >= _LONG and (number := identifier(data)):
                 self._main.append(number)
             return
+        if self._runs is not None and self._edge is None:
+            self._runs.text(data)
         if self._edge is not None:
             self._edge[1].append(data)
         elif self._run_hidden or self._deleted:
@@ -185,6 +200,8 @@ class _Reader:
     def end(self, qualified: str) -> None:
         self._depth -= 1
         local = self._locals[qualified]
+        if self._runs is not None:
+            self._runs.end(local)
         match local:
             case "txbxContent" if self._stack:
                 self._boxes.append("".join(self._main))
@@ -206,10 +223,16 @@ class _Reader:
                 self._property = ""
             case _:
                 if self._edge is not None and local in SHEET_EDGES:
-                    self._others.append(Segment(_CODE.sub("\n", "".join(self._edge[1])), self._edge[0]))
+                    self._end_edge(*self._edge)
                     self._edge = None
         if local in BLOCKS or self._generic:
             self._main.append("\n")
+
+    def _end_edge(self, zone: Zone, pieces: list[str]) -> None:
+        """A header or footer of a sheet, with its codes."""
+        text = "".join(pieces)
+        self._others.append(Segment(_CODE.sub("\n", text), zone))
+        self._others += [Segment(_CODE.sub("\n", words).strip(), zone, font=font) for font, words in run_fonts.header_runs(text)]
 
     def _end_shape(self) -> None:
         """A footer or header placeholder of a slide is a page footer or header."""
@@ -218,6 +241,25 @@ class _Reader:
                 self._others.append(Segment(text, self._placeholder))
             self._placeholder = None
 
+    def _microsoft(self, attributes: dict[str, str]) -> None:
+        """A label of Microsoft in the part that newer programs keep it in, as the property that older ones write."""
+        identifier = attributes["id"].strip("{}")
+        for name, value in attributes.items():
+            if name != "id":
+                self.properties[f"MSIP_Label_{identifier}_{name[:1].upper()}{name[1:]}"] = value
+
+    def _symbol(self, attributes: dict[str, str]) -> str:
+        """The letter of a symbol; fonts may have theirs in a private range. Signs of fonts that hold nothing else are no letters."""
+        named = {self._locals[name]: value for name, value in attributes.items()}
+        if _DINGS.search(named.get("font", "")[:100]):
+            return ""
+        try:
+            code = int(named.get("char", "")[:8], 16)
+        except ValueError:
+            return ""
+        code -= 0xF000 if 0xF000 <= code <= 0xF0FF else 0
+        return chr(code) if 0x20 <= code < 0xD800 else ""
+
     def _spoken(self, local: str, attributes: dict[str, str]) -> None:
         wanted = ATTRIBUTES[local]
         for qualified, value in attributes.items():
@@ -225,8 +267,11 @@ class _Reader:
             if name in wanted and len(value) > 2:
                 zone = Zone.WATERMARK if local == "textpath" else Zone.PROPERTY if local != "lvlText" else Zone.BODY
                 self._others.append(Segment(value, zone))
+                if local == "textpath" and (font := run_fonts.of_style(attributes.get("style", ""))):
+                    self._others.append(Segment(value, zone, font=font))
 
     def result(self) -> PartText:
         texts = ("".join(self._main), *self._boxes, "".join(self._hidden))
         parts = [Segment(text, self._zone) for text in map(tidy, texts) if text]
-        return PartText(tuple(parts) + tuple(self._others), self.properties)
+        legacy = self._runs.segments(self._zone) if self._runs is not None else []
+        return PartText((*parts, *self._others, *legacy), self.properties)
