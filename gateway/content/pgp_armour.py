@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 _BEGIN = re.compile(
-    rb"-----BEGIN PGP ((?:MESSAGE|SIGNATURE|PUBLIC KEY BLOCK|PRIVATE KEY BLOCK|SECRET KEY BLOCK)(?:, PART [0-9/]{1,11})?)-----"
+    rb"-----BEGIN PGP ((?:MESSAGE|SIGNATURE|PUBLIC KEY BLOCK|PRIVATE KEY BLOCK|SECRET KEY BLOCK|ARMORED FILE)(?:, PART [0-9/]{1,11})?)-----"
 )
 _END = re.compile(rb"^[> \t]{0,20}-----END PGP [A-Z0-9 ,/]{1,40}-----", re.M)
 _FIELD = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,40}:(?: |$)")

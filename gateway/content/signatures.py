@@ -190,8 +190,10 @@ ARMOUR = (
     (b"-----BEGIN PGP PUBLIC KEY BLOCK", "pgp"),
     (b"-----BEGIN PGP PRIVATE KEY BLOCK", "pgp"),
     (b"-----BEGIN PGP SECRET KEY BLOCK", "pgp"),
+    (b"-----BEGIN PGP ARMORED FILE", "pgp"),
     (b"-----BEGIN AGE ENCRYPTED FILE-----", "age"),
     (b"-----BEGIN PKCS7-----", "cms"),
+    (b"-----BEGIN PKCS #7 SIGNED DATA-----", "cms"),
     (b"-----BEGIN CMS-----", "cms"),
     (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", "cms"),
 )

@@ -19,7 +19,8 @@ from gateway.message.entity import IDENTITY, describe
 from gateway.message.headers import read
 from gateway.message.mime_view import is_attachment
 from gateway.message.prescan import prescan, sections
-from gateway.message.rawscan import looks_like_document, suspicious
+from gateway.message.rawscan import suspicious
+from gateway.message.text_only import is_plain
 from gateway.message.transfer import decode
 from gateway.message.views import summary_of
 from gateway.text import markings
@@ -57,21 +58,23 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
             return None
         body = decoded.data
     text = _text(body, entity.charset)
-    if text is None or looks_like_document(body) or suspicious(body):
+    if text is None or not is_plain(body) or suspicious(body):
         return None
     headers = summary_of(fields, scan)
     if not headers.from_addresses and "from" in fields.by_name:
         return None
     if headers.labels and labels.broken(fields.items, scheme):
         return None
+    if not text.strip("\r\n\t "):
+        text = ""  # blanks are no text
     observer = Observer(scheme)
     findings = root_findings(fields.items, scheme, observer)
-    if text and not text.isspace():
+    if text:
         findings += markings.scan((markings.Segment(text, Zone.BODY),), "1", scheme, observer)
     leaf = Leaf("1", "", "text/plain", len(body), LeafState.INSPECTED, is_attachment=False)
     texts = (("1", text),) if want_text else ()
     thread = observer.thread(thread_fields.references(fields.items), findings, (leaf,))
-    read_of = (("1", Zone.BODY, 0, text),) if want_text else ()
+    read_of = (("1", Zone.BODY, 0, text),) if want_text and text else ()
     return Inspection(sha256, headers, (leaf,), findings, (), texts, (), observer.result(), read_of, thread)
 
 
@@ -92,8 +95,6 @@ def root_findings(headers: Sequence[tuple[str, str]], scheme: markings.Scheme, o
 
 def _text(body: bytes, charset: str) -> str | None:
     """*body* as text where the declared *charset* leaves no choice; None where readers may show something else."""
-    if b"\x1b" in body or b"\x0e" in body or b"\x08" in body:
-        return None
     try:
         if body.isascii():
             known = charset in ("", "us-ascii", "ascii", "utf-8") or charset in _WESTERN

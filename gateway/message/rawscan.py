@@ -37,7 +37,9 @@ _RUN = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?:[ \t]*\r\n[A-Za-z0-9+/]{2,}={0,2}(?=
 _LINES = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}(?:\r\n|\Z)){3,}")
 _NEEDLES = re.compile(
     rb"\n(?:begin(?:-base64)? [0-7]{3,4} |=ybegin |[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?:[Tt][Yy][Pp][Ee]|"
-    rb"[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg])[ \t]*:|-----BEGIN (?:PGP MESSAGE|PKCS7|CMS)-----|"
+    rb"[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg])[ \t]*:|"
+    rb"[> \t]{0,20}-----BEGIN (?:PGP (?!SIGNED MESSAGE)[A-Z][A-Z0-9 ,/]{1,40}|AGE ENCRYPTED FILE|PKCS7|PKCS #7 SIGNED DATA|CMS|"
+    rb"ENCRYPTED PRIVATE KEY)-----|"
     rb"\(This file must be converted with BinHex)"
 )
 _WORDS = re.compile(rb"\n(?:[=y-]*begin|content-t|\(this file must)")
@@ -48,6 +50,12 @@ _BENIGN_ARMOUR = re.compile(
     rb"-----BEGIN (PGP SIGNATURE|PGP PUBLIC KEY BLOCK|CERTIFICATE|PUBLIC KEY|CERTIFICATE REQUEST)-----\r\n"
     rb"(?:(?!-----)[^\r\n]{0,200}\r\n){0,2000}-----END \1-----"
 )
+_NAMED = re.compile(
+    rb"[> \t]{0,20}-----BEGIN PGP (?:SIGNATURE|(PUBLIC KEY BLOCK))-----[ \t]*\r?\n"
+    rb"(?:[> \t]{0,20}[A-Za-z]{1,20}:[^\r\n]{0,200}\r?\n){0,10}[> \t]{0,20}\r?\n[> \t]{0,20}(?(1)(?:m|x[g-v])|(?:i|w[g-v]))"
+)
+"""The beginning of a signature or a public key whose first packet is one: the letters of base64 hold its kind."""
+_LONGEST_HEAD = 4000
 _DOCUMENT = re.compile(
     rb"%PDF|PK\x03\x04|PK\x05\x06|\xd0\xcf\x11\xe0|Rar!|7z\xbc\xaf|\x1f\x8b|BZh|\xfd7zXZ|\{\\rtf|MZ|\x7fELF|\x89PNG|\xff\xd8\xff|GIF8|"
     rb"II\*\0|MM\0\*|Salted__|\x28\xb5\x2f\xfd|\x78\x9f\x3e\x22|<[!?A-Za-z]"
@@ -80,8 +88,10 @@ class Blob:
 def suspicious(data: bytes) -> bool:
     """Whether ``hidden`` may find anything in the text *data*. Cheap for ordinary text."""
     lower = b"\n" + data.lower()
-    if _WORDS.search(lower) and _NEEDLES.search(b"\n" + data):
-        return True
+    if b"-----begin " in lower or _WORDS.search(lower):
+        for match in _NEEDLES.finditer(b"\n" + data):
+            if b"-----BEGIN " not in match[0] or not _as_named(data[match.start() :][:_LONGEST_HEAD]):
+                return True
     if b"data:" in lower and any(_counts(match) for match in _DATA.finditer(data)):
         return True
     if b"=" in data and _QUOTED.search(data):
@@ -90,11 +100,6 @@ def suspicious(data: bytes) -> bool:
     if _LONG not in classes and not _may_have_short_lines(data):
         return False
     return any(True for _ in _runs(data, classes))
-
-
-def looks_like_document(data: bytes) -> bool:
-    """Whether *data*, said to be text, begins as a document, a program, an archive or HTML."""
-    return _DOCUMENT.match(data[:64].lstrip()) is not None
 
 
 def hidden(content: bytes, view: View) -> tuple[Blob, ...]:
@@ -139,8 +144,9 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
         elif kind.startswith(b"("):
             octets, end = binhex(data, start)
             name = "binhex"
-        elif kind.startswith(b"-----"):
+        elif b"-----BEGIN " in match[0]:
             octets, end = _armour(data, start)
+            octets = None if _as_named(octets[:_LONGEST_HEAD]) else octets
             name = "armour"
         else:
             # One is enough: it reaches to the end of the part, and whatever reads it finds the others within.
@@ -173,6 +179,14 @@ def _armour(data: bytes, start: int) -> tuple[bytes, int]:
     end = data.find(b"\n", end + 1) if end >= 0 else -1
     end = len(data) if end < 0 else end + 1
     return data[start:end], end
+
+
+def _as_named(block: bytes) -> bool:
+    """Whether the armoured *block* is named a signature or public key, and begins as one: it hides nothing of its own.
+
+    Its reader, which is asked about every text that holds such a line, looks at the rest of it.
+    """
+    return _NAMED.match(block) is not None
 
 
 def _entity(data: bytes, start: int) -> bytes | None:
