@@ -19,7 +19,7 @@ _HEAD = 4096
 _BLANK = b"\r\n\t "
 _SPACE = b" \t\n\r\x0b\x0c"
 _BEGINS = re.compile(
-    rb"<|\(\xb5/|x\x9f>|\{\\rt|%!|%PDF|#!|!<arch|!BDN|BEGIN:|PK|BZh|Rar!|7z\xbc|MZ|BM|GIF8|RIFF|ID3|OggS|fLaC|8BPS|AT&TFORM|AC10|II\*|LZIP|MSCF|ISc\(|"
+    rb"<|`\xea|\(\xb5/|x\x9f>|\{\\rt|%!|%PDF|#!|!<arch|!BDN|BEGIN:|PK|BZh|Rar!|7z\xbc|MZ|BM|GIF8|RIFF|ID3|OggS|fLaC|8BPS|AT&TFORM|AC10|II\*|LZIP|MSCF|ISc\(|"
     rb"0707|xar!|WARC/|MSWIM|conectix|vhdxfile|KDMV|QFI|hsqs|EGGA|ALZ|ITSF|StuffIt|SIT!|dex\n|age-encryption|Salted__|U2FsdGVkX1|LUKS|"
     rb"VimCrypt|encrcdsa|SQLite|HWP|bplist|PAR1|BOOKMOBI|OTTO|wOF",
     re.I,
