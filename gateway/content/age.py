@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -34,6 +35,7 @@ _MARK = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _LINE = re.compile(rb"[A-Za-z0-9+/]{0,64}")
 _MOST_STANZAS = 1_000
 _CHUNK = 65_536 + 16
+_MOST_TRIED = 50  # recipients
 _LARGEST_WORK = 18
 """Logarithm of scrypt's N beyond which no password is tried: 256 MiB of memory each."""
 _SECONDS = 3.0e-6  # for each of N
@@ -73,7 +75,9 @@ def extract(piece: Piece, budget: Budget) -> Found:
         return Found((), children, LeafState.SUSPECT, protection.reason, protection, container=bool(children), media_type=_TYPE)
     reason = f"encrypted with age ({CIPHER}): its file key has {BITS} bits, and AES-256 is what is asked for"
     protection = Protection(ProtectionState.WEAK, "age", CIPHER, BITS, reason)
-    return Found(state=LeafState.SUSPECT, reason=reason, protection=protection, media_type=_TYPE, lock=_lock(header))
+    return Found(
+        state=LeafState.SUSPECT, reason=reason, protection=protection, media_type=_TYPE, lock=_lock(header), key_lock=_AgeKeyLock(header)
+    )
 
 
 _TYPE = "application/x-age-encryption"
@@ -182,6 +186,32 @@ class _AgeLock:
         except InvalidTag:
             return None
         return _payload(self.payload, file_key, budget)
+
+
+@dataclass(frozen=True, slots=True)
+class _AgeKeyLock:
+    """The lock of a file that is encrypted to identities (X25519 stanzas)."""
+
+    header: _Header
+
+    def open_with(self, key: object, budget: Budget) -> bytes | None:
+        """The content; None where it is not for *key*. Raises Unreadable or OverLimit."""
+        if not isinstance(key, X25519PrivateKey):
+            return None
+        own = key.public_key().public_bytes_raw()
+        for stanza in self.header.stanzas[:_MOST_TRIED]:
+            budget.check_time()
+            if len(stanza.arguments) != 2 or stanza.arguments[0] != b"X25519" or len(stanza.body) != 32:
+                continue
+            try:
+                share = binascii.a2b_base64(stanza.arguments[1] + b"=" * (-len(stanza.arguments[1]) % 4))
+                secret = key.exchange(X25519PublicKey.from_public_bytes(share))
+                wrap = HKDF(SHA256(), 32, share + own, b"age-encryption.org/v1/X25519").derive(secret)
+                file_key = ChaCha20Poly1305(wrap).decrypt(bytes(12), stanza.body, None)
+            except (ValueError, InvalidTag):  # binascii.Error is a ValueError
+                continue
+            return _payload(self.header.payload, file_key, budget)
+        return None
 
 
 def _lock(header: _Header) -> _AgeLock | None:

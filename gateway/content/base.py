@@ -1,8 +1,8 @@
 """What every reader of a format has in common: what it is given, what it returns, and what it may spend.
 
-What it is: ``Piece`` (one piece of content to be read), ``Found`` (what a reader says about it), ``Lock`` (what only a secret
-opens), ``Scan`` (a picture that may show words), ``Tools`` (programs outside of the sandbox), ``Budget`` (the limits of one
-message) and the errors a reader may raise.
+What it is: ``Piece`` (one piece of content to be read), ``Found`` (what a reader says about it), ``Lock`` and ``KeyLock`` (what only a
+secret opens), ``StoredKey`` (a private key that lies in the message), ``Scan`` (a picture that may show words), ``Tools``
+(programs outside of the sandbox), ``Budget`` (the limits of one message) and the errors a reader may raise.
 Who calls it: the readers of ``content`` and ``content.walk``.
 Must never: know a format. A reader that fails raises; it never returns "nothing found" for what it did not read.
 Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; design.md section 4, leaf states.
@@ -138,6 +138,28 @@ class Lock(Protocol):
         """
 
 
+class StoredKey(Protocol):
+    """A private key that lies in the message."""
+
+    @property
+    def locked(self) -> bool:
+        """Whether it is closed by a password of its own."""
+
+    @property
+    def seconds(self) -> float:
+        """Processor time that one try of a password takes, about."""
+
+    def open(self, password: str, budget: Budget) -> tuple[object, ...]:
+        """The private keys; none where *password* is wrong. Raises OverLimit only."""
+
+
+class KeyLock(Protocol):
+    """Something that is encrypted to public keys, and the way to try a private one."""
+
+    def open_with(self, key: object, budget: Budget) -> bytes | None:
+        """Octets that take the place of the piece; None when it is not for *key*. Raises Unreadable or OverLimit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """A picture in which words may stand, and how to get its pixels."""
@@ -210,6 +232,10 @@ class Found:
     """Pictures that words may stand in. Where all were read, a leaf whose *state* is UNINSPECTABLE becomes INSPECTED."""
     active: tuple[str, ...] = ()
     """What runs or loads when the file is opened, by the names of ``ACTIVE``."""
+    keys: tuple[StoredKey, ...] = ()
+    """Private keys that lie in it."""
+    key_lock: KeyLock | None = None
+    """The content is encrypted to public keys: how to try a private one."""
 
 
 ACTIVE = ("macro", "script", "launch", "external", "program", "dde", "form", "smuggling")

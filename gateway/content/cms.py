@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from gateway.content import cms_lock, cms_protection, der
+from gateway.content import cms_key_lock, cms_lock, cms_protection, der
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable
 from gateway.content.der import CONTEXT, INTEGER, OCTETS, OID, SEQUENCE, SET, Node
 from gateway.content.randomness import disproof
@@ -89,7 +89,8 @@ def _encrypted(kind: str, body: Node, budget: Budget) -> Found:
         children = (Child("data", data),)  # what is not encrypted is read
     state = LeafState.OPAQUE if protection.state is ProtectionState.STRONG else LeafState.SUSPECT
     return Found(
-        (), children, state, protection.reason, protection, container=bool(children), media_type="application/pkcs7-mime", lock=lock
+        (), children, state, protection.reason, protection, container=bool(children), media_type="application/pkcs7-mime", lock=lock,
+        key_lock=None if children else cms_key_lock.key_lock(body),
     )  # fmt: skip
 
 

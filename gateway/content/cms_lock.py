@@ -1,7 +1,8 @@
 """CMS objects that a password opens (PasswordRecipientInfo): how to try one.
 
-What it is: ``lock``, which gives a ``content.base.Lock`` where a password is one of the recipients.
-Who calls it: ``cms``.
+What it is: ``lock``, which gives a ``content.base.Lock`` where a password is one of the recipients; ``enveloped`` and ``content``, the
+encrypted content and what a key makes of it.
+Who calls it: ``cms``; ``cms_key_lock``, for the content.
 Must never: derive a key at a cost that the object sets without a limit; take a wrong password for the right one (the check octets of
 the wrapped key, and the padding or tag of the content, must fit).
 Sources: RFC 5652 section 6.2.4 (PasswordRecipientInfo), RFC 3211 section 2.3 (id-alg-PWRI-KEK), RFC 8018 section 5.2 (PBKDF2), RFC 5083 and
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
@@ -32,6 +33,7 @@ _CBC: dict[str, tuple[type[CipherAlgorithm], int, int]] = {
     _AES + "2": (AES, 16, 16), _AES + "22": (AES, 24, 16), _AES + "42": (AES, 32, 16), "1.2.840.113549.3.7": (TripleDES, 24, 8),
 }  # fmt: skip
 _GCM = {_AES + "6": 16, _AES + "26": 24, _AES + "46": 32}
+_CCM = {_AES + "7": 16, _AES + "27": 24, _AES + "47": 32}
 _HMAC = "1.2.840.113549.2."
 _HASHES = {_HMAC + "7": "sha1", _HMAC + "8": "sha224", _HMAC + "9": "sha256", _HMAC + "10": "sha384", _HMAC + "11": "sha512"}
 _MOST_ITERATIONS = 2_000_000
@@ -51,15 +53,23 @@ class _Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class CmsLock:
-    """The lock of one object."""
+class Sealed:
+    """Encrypted content, and all that is needed beside its key."""
 
-    recipient: _Recipient
     cipher: str
+    """Object identifier."""
     vector: bytes
     data: bytes
     tag: bytes
     associated: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CmsLock:
+    """The lock of one object."""
+
+    recipient: _Recipient
+    sealed: Sealed
     seconds: float
 
     def open(self, password: str, budget: Budget) -> bytes | None:
@@ -68,23 +78,32 @@ class CmsLock:
         key = _unwrap(self.recipient, password.encode("utf-8", "replace"))
         if key is None:
             return None
-        opened = self._content(key)
+        opened = content(self.sealed, key)
         if opened is not None:
             budget.spend_bytes(len(opened))
         return opened
 
-    def _content(self, key: bytes) -> bytes | None:
-        try:
-            if self.cipher in _GCM:
-                return AESGCM(key).decrypt(self.vector, self.data + self.tag, self.associated) if len(key) == _GCM[self.cipher] else None
-            algorithm, size, block = _CBC[self.cipher]
-            if len(key) != size or not self.data or len(self.data) % block:
+
+def content(sealed: Sealed, key: bytes) -> bytes | None:
+    """What *key* makes of the content; None where it does not fit."""
+    data = sealed.data
+    try:
+        if sealed.cipher in _GCM:
+            if len(key) != _GCM[sealed.cipher]:
                 return None
-            plain = Cipher(algorithm(key), CBC(self.vector)).decryptor().update(self.data)  # type: ignore[call-arg]
-        except (InvalidTag, ValueError, UnsupportedAlgorithm):
+            return AESGCM(key).decrypt(sealed.vector, data + sealed.tag, sealed.associated)
+        if sealed.cipher in _CCM:
+            if len(key) != _CCM[sealed.cipher]:
+                return None
+            return AESCCM(key, len(sealed.tag)).decrypt(sealed.vector, data + sealed.tag, sealed.associated)
+        algorithm, size, block = _CBC[sealed.cipher]
+        if len(key) != size or not data or len(data) % block:
             return None
-        size = plain[-1]
-        return plain[:-size] if 1 <= size <= block and plain[-size:] == bytes((size,)) * size else None
+        plain = Cipher(algorithm(key), CBC(sealed.vector)).decryptor().update(data)  # type: ignore[call-arg]
+    except (InvalidTag, ValueError, UnsupportedAlgorithm):
+        return None
+    size = plain[-1]
+    return plain[:-size] if 1 <= size <= block and plain[-size:] == bytes((size,)) * size else None
 
 
 def lock(body: Node) -> CmsLock | None:
@@ -92,27 +111,32 @@ def lock(body: Node) -> CmsLock | None:
 
     Raises Unreadable when its structure is broken.
     """
+    sealed, recipients = enveloped(body)
+    found = [recipient for node in recipients if (recipient := _recipient(node)) is not None]
+    return CmsLock(found[0], sealed, found[0].iterations * _SECONDS + 0.0005) if found and sealed is not None else None
+
+
+def enveloped(body: Node) -> tuple[Sealed | None, tuple[Node, ...]]:
+    """The encrypted content of *body*, None where its cipher is not one that we have, and its recipients. Raises Unreadable."""
     fields = list(body.children())
     at = next((number for number, node in enumerate(fields) if node.is_(SEQUENCE)), -1)
     recipients = next((node for node in fields[: max(at, 0)] if node.is_(SET)), None)
     if recipients is None:
-        return None
-    found = [recipient for node in recipients.children() if (recipient := _recipient(node)) is not None]
+        return None, ()
+    listed = tuple(recipients.children())
     parts = list(fields[at].children())
-    if not found or len(parts) != 3 or not parts[2].is_(0, CONTEXT):
-        return None
+    if len(parts) != 3 or not parts[2].is_(0, CONTEXT):
+        return None, listed
     algorithm = list(parts[1].children())
     cipher = algorithm[0].oid() if algorithm else ""
-    data = parts[2].octets()
-    if len(algorithm) != 2 or (cipher not in _CBC and cipher not in _GCM):
-        return None
+    if len(algorithm) != 2 or (cipher not in _CBC and cipher not in _GCM and cipher not in _CCM):
+        return None, listed
     rest = fields[at + 1 :]
     tag = next((node.octets() for node in rest if node.is_(OCTETS)), b"")
     # The authenticated attributes count as the SET that they are (RFC 5083 section 2.2).
     associated = next((b"\x31" + node.whole[1:] for node in rest if node.is_(1, CONTEXT)), b"")
     vector = _vector(algorithm[1], cipher)
-    seconds = found[0].iterations * _SECONDS + 0.0005
-    return CmsLock(found[0], cipher, vector, data, tag, associated, seconds) if vector else None
+    return Sealed(cipher, vector, parts[2].octets(), tag, associated) if vector else None, listed
 
 
 def _vector(parameters: Node, cipher: str) -> bytes:
@@ -121,7 +145,7 @@ def _vector(parameters: Node, cipher: str) -> bytes:
     else:
         first = next(parameters.children(), None) if parameters.is_(SEQUENCE) else None
         vector = first.octets() if first is not None and first.is_(OCTETS) else b""
-    fits = len(vector) == _CBC[cipher][2] if cipher in _CBC else 8 <= len(vector) <= 64
+    fits = len(vector) == _CBC[cipher][2] if cipher in _CBC else 7 <= len(vector) <= 64
     return vector if fits else b""
 
 

@@ -60,6 +60,8 @@ def join(first: Found, second: Found) -> Found:
         first.lock or second.lock,
         first.scans + second.scans,
         tuple(dict.fromkeys(first.active + second.active)),
+        first.keys + second.keys,
+        first.key_lock or second.key_lock,
     )
 
 

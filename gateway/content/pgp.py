@@ -16,8 +16,8 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
-from gateway.content import pgp_armour, pgp_lock, pgp_packets, pgp_protection, randomness
-from gateway.content.base import Budget, Child, Found, Lock, OverLimit, Piece, Unreadable, join_reasons
+from gateway.content import pgp_armour, pgp_lock, pgp_packets, pgp_protection, pgp_secret, randomness
+from gateway.content.base import Budget, Child, Found, Lock, OverLimit, Piece, StoredKey, Unreadable, join_reasons
 from gateway.content.cms import ENTITY
 from gateway.content.pgp_packets import Packet
 from gateway.content.pgp_protection import Sealed
@@ -124,7 +124,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
             state, reason = LeafState.SUSPECT, join_reasons(f"OpenPGP data: {block.flaw}", found.reason)
         return Found(
             found.segments + fields, found.children, state, reason, found.protection, container=found.container,
-            media_type=found.media_type, lock=found.lock,
+            media_type=found.media_type, lock=found.lock, keys=found.keys, key_lock=found.key_lock,
         )  # fmt: skip
     return _blocks(piece, budget)
 
@@ -174,6 +174,7 @@ class _Contents:
     texts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     keys: bool = False
+    secrets: list[StoredKey] = field(default_factory=list)
 
     def readable(self, octets: bytes) -> None:
         """Keeps every run of readable text in *octets*: names, notes, and what somebody hid among the numbers."""
@@ -194,7 +195,7 @@ def _packets(data: bytes, piece: Piece, budget: Budget) -> Found:
     media_type = "application/pgp-keys" if contents.keys and not contents.children else "application/pgp"
     return Found(
         contents.segments(), tuple(contents.children), state, join_reasons(*contents.problems),
-        UNPROTECTED, container=bool(contents.children), media_type=media_type,
+        UNPROTECTED, container=bool(contents.children), media_type=media_type, keys=tuple(contents.secrets),
     )  # fmt: skip
 
 
@@ -219,6 +220,7 @@ def _one(contents: _Contents, data: bytes, budget: Budget) -> Found:
     return Found(
         contents.segments(), children, state, reason, protection,
         container=bool(children), media_type="application/pgp-encrypted", lock=None if empty else lock,
+        keys=tuple(contents.secrets), key_lock=None if children else pgp_secret.PgpKeyLock(sealed),
     )  # fmt: skip
 
 
@@ -243,6 +245,7 @@ def _gather(data: bytes, piece: Piece, budget: Budget, contents: _Contents, dept
     packets, rest = pgp_packets.read(data)
     if not packets:
         raise Unreadable("OpenPGP data that is broken")
+    contents.secrets.extend(pgp_secret.keys_of(packets))
     pending: list[Packet] = []
     for packet in packets:
         budget.spend_entries()

@@ -1,7 +1,7 @@
 """OpenPGP messages that a password opens: how to try one.
 
 What it is: ``lock`` (a ``content.base.Lock`` for an encrypted message, where a password is one of its keys) and the decryption behind it.
-Who calls it: ``pgp``.
+Who calls it: ``pgp``; ``pgp_secret``, for the derivation of keys and the data that a session key opens.
 Must never: take a wrong password for the right one (the integrity check, the AEAD tag or the packets inside must fit); derive a key at
 a cost that the message sets without a limit.
 Sources: RFC 9580 sections 3.7 (string-to-key), 5.3 (SKESK), 5.7 (SED, 13.9 its CFB with resynchronisation), 5.13 (SEIPD 1 and 2);
@@ -79,7 +79,7 @@ def decrypt(sealed: Sealed, password: bytes) -> bytes | None:
             continue
         for cipher, key in _session_keys(packet.body, password):
             try:
-                opened = _data(sealed.data, cipher, key)
+                opened = decrypt_data(sealed.data, cipher, key)
             except (UnsupportedAlgorithm, InvalidTag, ValueError):
                 continue
             if opened is not None:
@@ -90,9 +90,13 @@ def decrypt(sealed: Sealed, password: bytes) -> bytes | None:
 def _cost(body: bytes) -> float:
     """Seconds that it takes to derive the key of a SKESK packet, about."""
     try:
-        s2k = _s2k(body)
+        return cost_of(_s2k(body))
     except Unreadable:
         return 0.0
+
+
+def cost_of(s2k: bytes) -> float:
+    """Seconds that it takes to derive a key by the string-to-key specifier *s2k*, about."""
     if s2k[:1] == b"\x03":
         return _count(s2k[10]) / _OCTETS_A_SECOND
     return 0.002 * (1 << min(s2k[19], _MOST_MEMORY)) / 1024 * s2k[17] if s2k[:1] == b"\x04" else 0.0001
@@ -115,7 +119,7 @@ def _session_keys(body: bytes, password: bytes) -> Iterator[tuple[int, bytes]]:
     cipher = body[2] if body[0] == 6 else body[1]
     if cipher not in _CIPHERS:
         return
-    derived = _derive(s2k, password, _CIPHERS[cipher][1])
+    derived = derive(s2k, password, _CIPHERS[cipher][1])
     if not derived:
         return
     if body[0] == 4:
@@ -123,7 +127,7 @@ def _session_keys(body: bytes, password: bytes) -> Iterator[tuple[int, bytes]]:
         if not wrapped:
             yield cipher, derived
             return
-        block = _block(cipher)
+        block = block_size(cipher)
         plain = Cipher(_CIPHERS[cipher][0](derived), CFB(bytes(block))).decryptor().update(wrapped)  # type: ignore[call-arg]
         if plain[0] in _CIPHERS and len(plain) == 1 + _CIPHERS[plain[0]][1]:
             yield plain[0], plain[1:]
@@ -135,12 +139,12 @@ def _session_keys(body: bytes, password: bytes) -> Iterator[tuple[int, bytes]]:
     if body[0] == 6:
         derived = HKDF(SHA256(), len(derived), None, head).derive(derived)
     try:
-        yield (cipher if body[0] == 5 else 0), _aead(mode, derived, nonce, body[at + len(nonce) :], head)
+        yield (cipher if body[0] == 5 else 0), aead(mode, derived, nonce, body[at + len(nonce) :], head)
     except (InvalidTag, ValueError):
         return
 
 
-def _derive(s2k: bytes, password: bytes, size: int) -> bytes:
+def derive(s2k: bytes, password: bytes, size: int) -> bytes:
     """The key of *size* octets; empty where the specifier asks for what we do not do."""
     if s2k[0] == 4:
         passes, lanes, memory = s2k[17], s2k[18], s2k[19]
@@ -172,12 +176,26 @@ def _derive(s2k: bytes, password: bytes, size: int) -> bytes:
     return out[:size]
 
 
-def _block(cipher: int) -> int:
+def block_size(cipher: int) -> int:
     """Octets of a block of *cipher*."""
     return 8 if cipher in (1, 2, 3, 4) else 16
 
 
-def _data(packet: Packet, cipher: int, key: bytes) -> bytes | None:
+def key_size(cipher: int) -> int:
+    """Octets of a key of *cipher*; 0 for one that we do not have."""
+    return _CIPHERS[cipher][1] if cipher in _CIPHERS else 0
+
+
+def algorithm(cipher: int) -> type[CipherAlgorithm]:
+    """The cipher of that number; one that ``key_size`` knows."""
+    return _CIPHERS[cipher][0]
+
+
+def decrypt_data(packet: Packet, cipher: int, key: bytes) -> bytes | None:
+    """The packets that the session *key* opens in the data of *packet*; None where it does not fit. *cipher*: 0 where the data says it.
+
+    Raises InvalidTag, ValueError or UnsupportedAlgorithm where it cannot fit, Unreadable for what is broken.
+    """
     body = packet.body
     if packet.tag == pgp_packets.AEAD:
         return _chunks(packet.body, key, body[4 : 4 + NONCES.get(body[2], 0)], body[4 + NONCES.get(body[2], 0) :], xor=True)
@@ -190,11 +208,11 @@ def _data(packet: Packet, cipher: int, key: bytes) -> bytes | None:
         return _chunks(body, material[:size], material[size:], body[36:], xor=False)
     if cipher not in _CIPHERS or len(key) != _CIPHERS[cipher][1]:
         return None
-    algorithm, block = _CIPHERS[cipher][0], _block(cipher)
+    of, block = _CIPHERS[cipher][0], block_size(cipher)
     octets = body[1:] if packet.tag == pgp_packets.SEIPD else body
     if len(octets) < block + 2:
         return None
-    first = Cipher(algorithm(key), CFB(bytes(block))).decryptor()  # type: ignore[call-arg]
+    first = Cipher(of(key), CFB(bytes(block))).decryptor()  # type: ignore[call-arg]
     head = first.update(octets[: block + 2])
     if head[block - 2 : block] != head[block:]:
         return None
@@ -203,7 +221,7 @@ def _data(packet: Packet, cipher: int, key: bytes) -> bytes | None:
         if plain[-22:-20] != b"\xd3\x14" or not hmac.compare_digest(hashlib.sha1(plain[:-20], usedforsecurity=False).digest(), plain[-20:]):
             return None
         return plain[block + 2 : -22]
-    rest = Cipher(algorithm(key), CFB(octets[2 : block + 2])).decryptor()  # type: ignore[call-arg]
+    rest = Cipher(of(key), CFB(octets[2 : block + 2])).decryptor()  # type: ignore[call-arg]
     return _if_packets(rest.update(octets[block + 2 :]))
 
 
@@ -217,7 +235,7 @@ def _if_packets(plain: bytes) -> bytes | None:
     return plain if found and not rest and found[0].tag in known else None
 
 
-def _aead(mode: int, key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+def aead(mode: int, key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
     """Raises InvalidTag or ValueError where it does not fit."""
     if mode == 2:
         return AESOCB3(key).decrypt(nonce, data, associated)
@@ -257,14 +275,14 @@ def _chunks(body: bytes, key: bytes, start: bytes, data: bytes, *, xor: bool) ->
         if index > _MOST_CHUNKS:
             raise Unreadable("OpenPGP data in more pieces than the limit")
         counter = index.to_bytes(8, "big")
-        plain = _aead(
+        plain = aead(
             mode, key, _nonce(start, index, xor=xor), encrypted[index * size : (index + 1) * size], head + (counter if xor else b"")
         )
         out.append(plain)
         total += len(plain)
         index += 1
     last = head + (index.to_bytes(8, "big") if xor else b"") + total.to_bytes(8, "big")
-    _aead(mode, key, _nonce(start, index, xor=xor), tag, last)
+    aead(mode, key, _nonce(start, index, xor=xor), tag, last)
     return b"".join(out)
 
 

@@ -195,7 +195,7 @@ ARMOUR = (
     (b"-----BEGIN PKCS7-----", "cms"),
     (b"-----BEGIN PKCS #7 SIGNED DATA-----", "cms"),
     (b"-----BEGIN CMS-----", "cms"),
-    (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", "cms"),
+    (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", "key-file"),
 )
 """Lines in text that announce something encrypted, and its kind."""
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.content import age, covered, names, openssl_salted, pgp, pgp_armour, signatures
+from gateway.content import age, covered, names, openssl_salted, pgp, pgp_armour, secret_keys, signatures
 from gateway.content.base import Piece, join_reasons
 from gateway.content.needle import Needle
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SHORTCUTS, SIGNATURES
@@ -108,6 +108,8 @@ def _binary_kind(data: bytes) -> tuple[str, str]:
         return "printer-settings", "application/vnd.ms-printersettings"
     if _CMS.match(data):
         return "cms", "application/pkcs7-mime"
+    if secret_keys.is_key_file(data):
+        return "key-file", "application/pkcs8"
     if data.find(b"%PDF-", 0, 1024) >= 0:
         return "pdf", "application/pdf"
     for offset, signature, kind, media_type in signatures.OFFSETS:

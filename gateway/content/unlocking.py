@@ -2,7 +2,7 @@
 
 What it is: ``Locked`` (a leaf that a secret closes), ``Opened`` (what came of one) and ``Trial``, which keeps account of the tries
 of one message over all its rounds.
-Who calls it: ``content.walk``, when everything else was read.
+Who calls it: ``content.walk``, when everything else was read; ``content.keyring`` for the account.
 Must never: let the clock decide what is tried (each try counts what its lock says it costs, so that the same message always gets the
 same verdict); keep, log or return a password.
 Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
@@ -14,9 +14,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.content.base import Budget, Child, Lock, ToolFault
+from gateway.content.base import Budget, Child, KeyLock, Lock, ToolFault
 from gateway.content.joining import failed
 
+GIVEN_AWAY = "its password stands in the same message"
 SHARE = 0.4
 """Part of a message's processor time that may go into tries."""
 SHARE_OF_ONE = 0.3
@@ -34,7 +35,8 @@ class Locked:
     path: str
     depth: int
     child: Child
-    lock: Lock
+    lock: Lock | None
+    key_lock: KeyLock | None = None
     tried: set[str] = field(default_factory=set, repr=False)
     spent: float = 0.0
     """Seconds that its tries were said to cost."""
@@ -47,11 +49,12 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A lock that a password of the message opened; *fault* when what is behind it cannot be read."""
+    """A lock that a password or a key of the message opened (*why*); *fault* when what is behind it cannot be read."""
 
     locked: Locked
     content: bytes | tuple[Child, ...] = ()
     fault: str = ""
+    why: str = GIVEN_AWAY
 
 
 class Trial:
@@ -73,7 +76,7 @@ class Trial:
         its second one is asked at all; what opens one is tried on all others at once.
         """
         opened: list[Opened] = []
-        waiting = sorted(locked, key=lambda one: one.lock.seconds)
+        waiting = sorted((one for one in locked if one.lock is not None), key=lambda one: one.lock.seconds if one.lock is not None else 0.0)
         for password in tuple(self._fits):
             waiting = self._on_all(waiting, password, budget, opened)
         tier: dict[str, int] = {}
@@ -93,20 +96,26 @@ class Trial:
                         waiting = self._on_all(waiting, password, budget, opened)
         return tuple(opened)
 
+    def afford(self, seconds: float, spent: float, budget: Budget) -> bool:
+        """Whether one more try, of *seconds*, may be made on something that *spent* so many already; it is then accounted for."""
+        cost = max(seconds, CHEAPEST)
+        if cost > self._credit or spent + cost > self._credit_of_one or not self._tries:
+            return False
+        if budget.seconds_left < cost + _RESERVE:
+            return False  # a machine so slow that the account does not hold: the limit of time does
+        self._credit -= cost
+        self._tries -= 1
+        return True
+
     def _on_all(self, waiting: list[Locked], password: str, budget: Budget, opened: list[Opened]) -> list[Locked]:
         return [one for one in waiting if not self._try(one, password, budget, opened)]
 
     def _try(self, one: Locked, password: str, budget: Budget, opened: list[Opened]) -> bool:
         """Whether *password* fits on *one*, which then stands in *opened*. Too dear a try is none."""
-        cost = max(one.lock.seconds, CHEAPEST)
-        if password in one.tried or cost > self._credit or one.spent + cost > self._credit_of_one or not self._tries:
+        if one.lock is None or password in one.tried or not self.afford(one.lock.seconds, one.spent, budget):
             return False
-        if budget.seconds_left < cost + _RESERVE:
-            return False  # a machine so slow that the account does not hold: the limit of time does
         one.tried.add(password)
-        one.spent += cost
-        self._credit -= cost
-        self._tries -= 1
+        one.spent += max(one.lock.seconds, CHEAPEST)
         try:
             content = one.lock.open(password, budget)
         except ToolFault:

@@ -31,6 +31,7 @@ from gateway.content.base import (
 )
 from gateway.content.eml import AMBIGUOUS, header_segments
 from gateway.content.joining import LONGEST_NAME, clean, failed, join, of_container
+from gateway.content.keyring import CLOSED, Keyring
 from gateway.content.sniff import Sniffed, sniff
 from gateway.content.unlocking import Locked, Opened, Trial
 from gateway.message import labels, plain, prescan, rawscan, thread_fields, views
@@ -93,7 +94,6 @@ def read_message(
     )
 
 
-GIVEN_AWAY = "its password stands in the same message"
 _SPOKEN = frozenset(("subject", "comments", "keywords", "from", "to", "cc", "reply-to", "organization"))
 _ROUNDS = 8
 """How often what was opened may give away the next password."""
@@ -119,6 +119,7 @@ class _Walk:
         self._names: list[str] = []
         self._locked: list[Locked] = []
         self._trial = Trial(budget)
+        self._keyring = Keyring()
         self._scanned: list[tuple[str, bool, tuple[Scan, ...]]] = []
         self.whole: set[str] = set()
         """Parts of the message that are one armoured object and nothing else: read as such, so nothing else hides in them."""
@@ -202,8 +203,9 @@ class _Walk:
         if not depth and sniffed.whole:
             self.whole.add(path.partition(":")[0])
         self._scan(path, found.segments, found.properties, attached=child.is_attachment)
-        if found.lock is not None:
-            self._locked.append(Locked(path, depth, child, found.lock))
+        if found.lock is not None or found.key_lock is not None:
+            self._locked.append(Locked(path, depth, child, found.lock, found.key_lock))
+        self._keyring.add(found.keys)
         if found.scans:
             self._scanned.append((path, child.is_attachment, found.scans))
         for what in found.active:
@@ -246,11 +248,28 @@ class _Walk:
             if not self._scanned:
                 break
             self._recognise()  # pictures may show a password, and what a password opened may be pictures
+        if self._keyring.holds_closed:
+            for one in self._locked:
+                if one.key_lock is not None:
+                    self._doubt(one.path)
+
+    def _doubt(self, path: str) -> None:
+        """What is encrypted to a public key is no better protected than a private key that lies beside it."""
+        for place, leaf in enumerate(self.leaves):
+            if leaf.protection.state is not ProtectionState.STRONG or (leaf.path != path and not path.startswith(leaf.path + "/")):
+                continue
+            protection = structs.replace(leaf.protection, state=ProtectionState.UNVERIFIABLE, reason=CLOSED)
+            opaque = leaf.state is LeafState.OPAQUE
+            state, reason = (LeafState.SUSPECT, CLOSED) if opaque else (leaf.state, leaf.reason)
+            self.leaves[place] = structs.replace(leaf, protection=protection, state=state, reason=reason)
 
     def _unlock(self) -> bool:
         """One round of tries. Whether anything opened, so that there may be more to know and to try."""
         words = passwords.candidates(self._near, self._far, self._names)
         opened = self._trial.run(self._locked, words, self._budget)
+        paths = {one.locked.path for one in opened}
+        waiting = [one for one in self._locked if one.key_lock is not None and one.path not in paths]
+        opened += self._keyring.run(waiting, (*self._near, *self._far), words, self._trial, self._budget)
         done = {id(one.locked) for one in opened}
         self._locked = [one for one in self._locked if id(one) not in done]
         for one in opened:
@@ -258,19 +277,19 @@ class _Walk:
         return bool(opened)
 
     def _opened(self, opened: Opened) -> None:
-        """Puts what a password of the message opened in the place of what was closed."""
+        """Puts what a password or a key of the message opened in the place of what was closed."""
         one, content = opened.locked, opened.content
         at = next(place for place, leaf in enumerate(self.leaves) if leaf.path == one.path)
         before = self.leaves[at]
-        protection = structs.replace(before.protection, state=ProtectionState.WEAK, reason=GIVEN_AWAY)
+        protection = structs.replace(before.protection, state=ProtectionState.WEAK, reason=opened.why)
         after, self.leaves = self.leaves, []
         if isinstance(content, bytes):
             self._paths.discard(one.path)
-            child = replace(one.child, data=content, declared="", state=LeafState.SUSPECT, reason=GIVEN_AWAY, lock=None, scans=())
+            child = replace(one.child, data=content, declared="", state=LeafState.SUSPECT, reason=opened.why, lock=None, scans=())
             self.read(one.path, child, one.depth + 1, again=True)
             self.leaves[0] = structs.replace(self.leaves[0], protection=protection, size=before.size, sha256=before.sha256)
         else:
-            reason = join_reasons(GIVEN_AWAY, opened.fault)
+            reason = join_reasons(opened.why, opened.fault)
             self.leaves.append(structs.replace(before, state=LeafState.SUSPECT, reason=reason, protection=protection, container=True))
             for inner in content:
                 self.read(f"{one.path}/{clean(inner.name)}", inner, one.depth + 1)
@@ -351,4 +370,6 @@ class _Walk:
         return candidate
 
 
-_HARMLESS_PAIRS = frozenset(("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "covered", "calendar", "drawing"))
+_HARMLESS_PAIRS = frozenset(
+    ("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "covered", "calendar", "drawing", "key-file")
+)
