@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import NamedTuple
 
 _TIMES = (
@@ -118,23 +118,24 @@ def checks(number: str) -> bool:
     return value == 0
 
 
-def stretches(text: str) -> Iterator[tuple[int, int]]:
+def stretches(text: str) -> tuple[tuple[int, int], ...]:
     """The stretches of *text* that hold four digits together, each with room to both sides; the rest needs no closer look."""
     if not text.isascii():
-        yield 0, len(text)
-        return
+        return ((0, len(text)),)
     dense = text.encode("ascii").translate(_SAME)
+    found = []
     low = high = 0
     at = dense.find(_FOUR)
     while at >= 0:
         if at - _ROOM > high:
             if high:
-                yield low, high
+                found.append((low, high))
             low = max(0, at - _ROOM)
         high = min(len(text), at + _ROOM)
         at = dense.find(_FOUR, at + 4)
     if high:
-        yield low, high
+        found.append((low, high))
+    return tuple(found)
 
 
 class Personal:
@@ -148,10 +149,10 @@ class Personal:
         """The same by the column of a table that they stand in."""
         self._text = ""
 
-    def look(self, text: str) -> None:
-        """Takes the candidates for Aadhaar numbers from the folded *text* (digits as ASCII)."""
+    def look(self, text: str, spans: Iterable[tuple[int, int]] | None = None) -> None:
+        """Takes the candidates for Aadhaar numbers from the folded *text* (digits as ASCII); *spans* are its ``stretches``."""
         self._text = text
-        for low, high in stretches(text):
+        for low, high in stretches(text) if spans is None else spans:
             self._look_at(text, low, high)
         if "\n" in text and any(sign in text for sign in _WORD_SIGNS):
             self._over_line_ends(text)

@@ -49,8 +49,8 @@ class Observer:
         """Path and host of the first."""
         self._counted: dict[tuple[str, str, str], int] = {}
         self._subject: set[Term] = set()
-        self._texts: list[tuple[str, bool, str]] = []
-        """Path, whether it is attached, and folded text, until ``thread`` is asked."""
+        self._texts: list[tuple[str, bool, str, Layout | None]] = []
+        """Path, whether it is attached, folded text and its layout where there is one, until ``thread`` is asked."""
         self._room = _KEPT
         self._answers = False
         self._enclosed: list[str] = []
@@ -62,7 +62,7 @@ class Observer:
             self._answers = self._answers or passages.is_reply(text)
         elif zone is Zone.BODY and len(text) <= self._room:
             self._room -= len(text)
-            self._texts.append((path, attached, text))
+            self._texts.append((path, attached, text, layout))
         if len(text) < _SHORT:
             return
         data = encode(text)
@@ -70,12 +70,13 @@ class Observer:
         octets = data if flat is text else encode(flat)
         places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"), layout)
         signs = identifiers.candidates(octets)
+        spans = identifiers.stretches(flat) if signs.aadhaar or signs.card else ()
         if signs.aadhaar:
-            self._aadhaar(flat, path, places)
+            self._aadhaar(flat, spans, path, places)
         if signs.pan:
             self._pans(normal, flat, path, places)
         if signs.card:
-            self._numbers("card", payments.cards(flat), path, places)
+            self._numbers("card", payments.cards(flat, spans), path, places)
         if signs.account:
             self._numbers("bank-account", payments.accounts(flat, codes=signs.ifsc), path, places)
         if signs.seven and any(sign in text for sign in passports.SIGNS):
@@ -114,12 +115,12 @@ class Observer:
         *findings* and *leaves* are those of the whole message; *references* the Message-IDs that its own fields name.
         """
         named = tuple(dict.fromkeys((*references, *filter(None, self._enclosed))))
-        is_reply = bool(named or self._answers or self._enclosed) or any(passages.quotes(text) for _, _, text in self._texts)
+        is_reply = bool(named or self._answers or self._enclosed) or any(passages.quotes(text) for _, _, text, _ in self._texts)
         levels = _certain(findings)
         if not is_reply and not levels:
             return None
         quotes: dict[bytes, None] = {}
-        for _, _, text in self._texts if is_reply else ():
+        for _, _, text, _ in self._texts if is_reply else ():
             if len(quotes) < passages.ASKED:
                 quotes.update(dict.fromkeys(passages.fingerprints(text, passages.ASKED, self._scheme)))
         said = self._said(levels, {leaf.path for leaf in leaves if not leaf.is_attachment}) if levels else ()
@@ -129,11 +130,11 @@ class Observer:
         """Level and fingerprint of the marked passages: bodies have the level of the header too, other texts their own only."""
         outer = levels.get("")
         marked: dict[bytes, Level] = {}
-        for path, attached, text in self._texts:
+        for path, attached, text, layout in self._texts:
             body = not attached and path in bodies
             level = highest((outer if body else None, levels.get(path)))
             if level is not None and len(marked) < _MOST_MARKED:
-                for value in passages.samples(passages.own(text, self._scheme) if body else text, self._scheme):
+                for value in passages.samples(passages.own(text, self._scheme, layout) if body else text, self._scheme):
                     marked[value] = max(level, marked.get(value, level))
         return tuple((level, value) for value, level in marked.items())
 
@@ -156,9 +157,9 @@ class Observer:
         if len(values) < HIGHEST:
             values[value] = None
 
-    def _aadhaar(self, text: str, path: str, places: Regions) -> None:
+    def _aadhaar(self, text: str, spans: Iterable[tuple[int, int]], path: str, places: Regions) -> None:
         personal = identifiers.Personal()
-        personal.look(text)
+        personal.look(text, spans)
         for number, place in personal.aadhaar():
             self._add("aadhaar", "", _own(places.of(place)), number, path)
 

@@ -47,7 +47,8 @@ _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
 )
-_RULE = re.compile(r"\s*[_\-=*~+]{20,}\s*")
+_DRAWN = "_-=*~+"
+_RULE = re.compile(rf"\s*[{re.escape(_DRAWN)}]{{20,}}\s*")
 """A line across the page: what follows it near the end is the footer of a list, or of a program."""
 
 
@@ -78,10 +79,13 @@ def samples(text: str, scheme: Scheme) -> tuple[bytes, ...]:
     is_common = scheme.watch.topics.common.__contains__
     found = []
     for start in range(0, places, step):
+        ordinary = sum(map(is_common, words[start : start + WORDS]))
         for place in range(start, min(start + step, places)):
-            if sum(map(is_common, words[place : place + WORDS])) <= _ORDINARY:
+            if ordinary <= _ORDINARY:
                 found.append(_fingerprint(words, place))
                 break
+            if place + WORDS < len(words):
+                ordinary += is_common(words[place + WORDS]) - is_common(words[place])
     return tuple(found)
 
 
@@ -96,9 +100,13 @@ def _fingerprint(words: list[bytes], place: int) -> bytes:
     return blake2b(b" ".join(words[place : place + WORDS]), digest_size=8).digest()
 
 
-def own(text: str, scheme: Scheme) -> str:
-    """What the writer of the folded body *text* says himself: without quoted mail, disclaimers and what follows the closing."""
-    layout = Layout(text[:LONGEST], scheme)
+def own(text: str, scheme: Scheme, layout: Layout | None = None) -> str:
+    """What the writer of the folded body *text* says himself: without quoted mail, disclaimers and what follows the closing.
+
+    *layout* is that of *text* where somebody has it already.
+    """
+    if layout is None or len(text) > LONGEST:
+        layout = Layout(text[:LONGEST], scheme)
     text = layout.text
     disclaims = layout.in_disclaimer(Line(0, len(text), "", ()))  # somewhere
     text = text[: layout.quoted_from()]
@@ -111,7 +119,11 @@ def own(text: str, scheme: Scheme) -> str:
     place = len(ends[0])
     for line in ends[1:]:
         words = line.strip(" ,.!:-\t\r*")
-        if (words and len(words) <= _LONGEST_CLOSING and words in closings) or line.rstrip() == "--" or _RULE.fullmatch(line):
+        if (
+            (words and len(words) <= _LONGEST_CLOSING and words in closings)
+            or line.rstrip() == "--"
+            or (not line.strip().strip(_DRAWN) and _RULE.fullmatch(line))
+        ):
             cut = place
             break
         place += 1 + len(line)

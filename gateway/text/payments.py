@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from stdnum import luhn
 
@@ -64,13 +64,13 @@ _PHONE_WORD = re.compile(
 )
 
 
-def cards(text: str) -> Iterator[tuple[str, int]]:
-    """The different card numbers in the folded *text* (digits as ASCII), and where each stands first."""
+def cards(text: str, spans: Iterable[tuple[int, int]] | None = None) -> Iterator[tuple[str, int]]:
+    """The different card numbers in the folded *text* (digits as ASCII), and where each stands first; *spans* are its ``stretches``."""
     near: dict[str, int] = {}
     loose: dict[str, int] = {}
     wrong = 0
     anywhere: bool | None = None
-    matches = (match for low, high in stretches(text) for match in _CARD.finditer(text, low, high))
+    matches = (match for low, high in (stretches(text) if spans is None else spans) for match in _CARD.finditer(text, low, high))
     for match in itertools.islice(matches, _LOOKS):
         number = _NOT_DIGITS.sub("", match[0])
         if number in near or number in loose or len(near) + len(loose) >= MOST:

@@ -20,6 +20,7 @@ from gateway.text.zones import Layout
 _WINDOW = 4000  # characters before the end in which a signature begins
 _SEPARATOR = re.compile(r"^--[ \t]{0,3}$", re.M)
 _CLOSING_LINES, _LAST_LINES, _LONG = 15, 12, 8
+_ENOUGH = 2 * _LAST_LINES  # lines of which the last ones are not more than half
 _LONGEST_CLOSING = 48  # characters of a line that closes a letter
 _LONGEST_LINE = 4000  # characters to each side that are looked at for the ends of a line
 
@@ -77,17 +78,27 @@ class Regions:
             end = len(text)  # quoted line by line: what follows the quotation may be the writer's own again
         end = _without_quoted_end(text, end)
         low = max(0, end - _WINDOW)
-        separators = list(_SEPARATOR.finditer(text, low, end))
-        if separators:
-            return end, separators[-1].end()
+        separator = _last_separator(text, low, end)
+        if separator >= 0:
+            return end, separator
         starts = _line_starts(text, low, end)
+        closings = self._scheme.watch.topics.closings
         for start in starts[-_CLOSING_LINES:]:
             words = text[start : start + _LONGEST_CLOSING].partition("\n")[0].strip(" ,.!:-\t\r*")
-            if words and words in self._scheme.watch.topics.closings:
+            if words and words in closings:
                 return end, start
         if len(starts) < _LONG:
             return end, end
         return end, starts[max(len(starts) - _LAST_LINES, (len(starts) + 1) // 2)]
+
+
+def _last_separator(text: str, low: int, end: int) -> int:
+    """Where the last line ``-- `` of ``text[low:end]`` ends; -1 where there is none."""
+    at = end
+    while (at := text.rfind("--", low, at)) >= 0:
+        if (match := _SEPARATOR.match(text, at, end)) is not None:
+            return match.end()
+    return -1
 
 
 def _next_line(text: str, place: int) -> str:
@@ -111,13 +122,12 @@ def _without_quoted_end(text: str, end: int) -> int:
 
 
 def _line_starts(text: str, low: int, end: int) -> list[int]:
-    """Where each line of ``text[low:end]`` that is not blank begins."""
-    starts = []
-    at = low
-    while at < end:
-        newline = text.find("\n", at, end)
-        newline = end if newline < 0 else newline
-        if text[at:newline].strip():
+    """Where the last lines of ``text[low:end]`` that are not blank begin: no more of them than matter."""
+    starts: list[int] = []
+    while end > low and len(starts) < _ENOUGH:
+        at = max(low, text.rfind("\n", low, end) + 1)
+        if text[at:end].strip():
             starts.append(at)
-        at = newline + 1
+        end = at - 1
+    starts.reverse()
     return starts

@@ -37,7 +37,7 @@ _REACH = 100  # characters before the two words in which the words before them m
 _ENOUGH = 2000  # hits of one text from which on each term is taken once more
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: made once for a scheme, looked up for every hit
 class Term:
     """One way to write a topic, folded. *points* is 0 for what shows that the matter is public."""
 
@@ -72,7 +72,7 @@ class Topics:
     """Everything to be looked for. Built by ``Topics.parse`` only. Immutable."""
 
     names: tuple[str, ...]
-    closings: tuple[str, ...]
+    closings: frozenset[str]
     """Words that close a letter, folded: what follows is its signature."""
     common: frozenset[bytes]
     """Words that stand in every other official letter, folded, in UTF-8."""
@@ -89,7 +89,7 @@ class Topics:
         reader = Reader(toml_text, "topics", tables=_TABLES, rows=_ROWS)
         names = _names(reader)
         terms = _terms(reader, names)
-        closings = tuple(fold(text) for text in reader.strings("signature", "closings"))
+        closings = frozenset(fold(text) for text in reader.strings("signature", "closings"))
         common = frozenset(encode(fold(text)) for text in reader.strings("passages", "common"))
         return _compile(tuple(names), terms, closings, common, hosts)
 
@@ -189,7 +189,7 @@ def _term(row: Row, field: str, text: str, topic: str, worth: int, seen: set[tup
 
 
 def _compile(
-    names: tuple[str, ...], terms: Sequence[Term], closings: tuple[str, ...], common: frozenset[bytes], hosts: Collection[str],
+    names: tuple[str, ...], terms: Sequence[Term], closings: frozenset[str], common: frozenset[bytes], hosts: Collection[str],
 ) -> Topics:  # fmt: skip
     literals: dict[str, tuple[int, list[Term]]] = {}
     shapes: dict[Term, _Shape] = {}
