@@ -145,7 +145,7 @@ def test_pages_frames_and_appended_pictures() -> None:
     with pytest.raises(OverLimit):
         many[-1].render(Budget(Limits()))
     first, second = (saved("JPEG", Image.new("L", (80, 60), shade)) for shade in (0, 255))
-    assert image.jpegs(first + second, []) == [0, len(first), len(first) + len(second)]
+    assert image.jpegs(first + second, image.Words()) == [0, len(first), len(first) + len(second)]
     shown = rendered(first + second, "image/jpeg", (0, len(first)))
     assert [picture.grey[0] > 127 for picture in shown] == [False, True]
 
