@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from gateway.content import ooxml_fonts, ooxml_text, run_fonts, zip_directory, zip_protection
+from gateway.content import ooxml_fonts, ooxml_text, run_fonts, xlsb, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.needle import Needle
 from gateway.content.zip_directory import Entry
@@ -19,6 +19,7 @@ from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
 _XML = (".xml", ".rels", ".vml", ".xsd", ".dtd")
+_LIST = "[Content_Types].xml"
 _XML_CAP = 64_000_000
 _SILENT = re.compile(
     r"(?:^|/)(?:styles\w*|stylesWithEffects|theme\d*|fontTable|webSettings|tableStyles|_rels/[^/]*\.rels|\[Content_Types\])(?:\.xml)?$|\.rels$"
@@ -36,12 +37,14 @@ _DDE_LINK, _PIPE, _FIELDS = Needle(b"ddeLink"), Needle(b"|"), (Needle(b"instrTex
 _DDE_FIELD = re.compile(r"(?i)\bDDE(?:AUTO)?\b")
 _DDE_FORMULA = re.compile(rb"<(?:\w{1,20}:)?f(?:\s[^>]{0,400})?>[^<|]{0,200}\|[^<!]{0,2000}!")
 _FONT = re.compile(r"(?i)\.odttf$|(?:^|/)fonts/[^/]+\.(?:fntdata|ttf|otf)$")
-_STYLES = re.compile(r"(?:^|/)(?:fontTable|styles\w*|theme\d*|slideMaster\d*|slideLayout\d*|notesMaster\d*|presentation)\.xml$")
+_STYLES = re.compile(r"(?:^|/)(?:fontTable|styles\w*|theme\d*|slideMaster\d*|slideLayout\d*|notesMaster\d*|presentation)\.(?:xml|bin)$")
 _CONTROL = re.compile(r"(?i)(?:^|/)activeX/[^/]+$")
+_BINARY = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
 _TYPES = (
     (b"wordprocessingml.document.main", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
     (b"spreadsheetml.sheet.main", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     (b"presentationml.presentation.main", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+    (b"ms-excel.sheet.binary.macroEnabled", _BINARY),
     (b"ms-word.document.macroEnabled", "application/vnd.ms-word.document.macroEnabled.12"),
     (b"ms-excel.sheet.macroEnabled", "application/vnd.ms-excel.sheet.macroEnabled.12"),
     (b"ms-powerpoint.presentation.macroEnabled", "application/vnd.ms-powerpoint.presentation.macroEnabled.12"),
@@ -54,13 +57,13 @@ def extract(piece: Piece, budget: Budget) -> Found:
     if any(zip_protection.claimed(entry) for entry in directory.entries):
         raise Unreadable("a document with encrypted parts inside, which no program writes")
     reading = _Reading(budget)
-    # The list of fonts names the keys of fonts, and styles name the fonts of text, so these come first.
-    for entry in sorted(directory.entries, key=lambda entry: _STYLES.search(entry.name) is None):
+    # The list of parts says what they are, the list of fonts names the keys of fonts, and styles name the fonts of text: these come first.
+    for entry in sorted(directory.entries, key=lambda entry: (entry.name != _LIST, _STYLES.search(entry.name) is None)):
         if not entry.is_folder:
             reading.part(piece.data, entry)
     doubts = (*directory.problems, *_disagreements([entry.name for entry in directory.entries], reading.types))
     problems = ["ambiguous: " + "; ".join(doubts)] if doubts else []
-    if "[Content_Types].xml" not in reading.names:
+    if _LIST not in reading.names:
         problems.append("a document without its list of parts")
     reason = join_reasons(*problems)
     return Found(
@@ -131,7 +134,7 @@ class _Reading:
             self.segments += ooxml_fonts.read(data, self._font_keys)
             return
         if not name.lower().endswith(_XML) and not data.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"<?xml"):
-            if data:
+            if data and not self._binary(name, data):
                 self.children.append(Child(name, data))
             return
         self._xml += len(data)
@@ -141,7 +144,7 @@ class _Reading:
             self._font_keys += ooxml_fonts.KEY.findall(data)[:200]
         elif _STYLES.search(name):
             self._font = run_fonts.names(data) or self._font
-        if name == "[Content_Types].xml":
+        if name == _LIST:
             self.types = data
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
         if _EXTERNAL.within(data):
@@ -153,6 +156,16 @@ class _Reading:
             self.active["dde"] = None
         self.segments.extend(text.segments)
         self.properties.update(text.properties)
+
+    def _binary(self, name: str, data: bytes) -> bool:
+        """Whether the part was read as one of a binary workbook."""
+        if self.media_type != _BINARY or not name.lower().endswith(".bin") or (part := xlsb.read(data, self._budget)) is None:
+            return False
+        self._font = part.font or self._font
+        self.segments += part.segments(self._font)
+        if part.asks_a_program:
+            self.active["dde"] = None
+        return True
 
     def _relationships(self, data: bytes) -> None:
         for match in _OUTSIDE.finditer(data):

@@ -97,6 +97,12 @@ def tidy(text: str) -> str:
     return "\n".join([line for line in lines if line]).strip()
 
 
+def edge(text: str, zone: Zone) -> list[Segment]:
+    """The words of a header or footer of a sheet, without its codes, and once more by font where that is a legacy one."""
+    legacy = (Segment(_CODE.sub("\n", words).strip(), zone, font=font) for font, words in run_fonts.header_runs(text))
+    return [Segment(_CODE.sub("\n", text), zone), *legacy]
+
+
 def identifier(value: str) -> str:
     """The digits of the number *value* of a cell if it is whole and as long as an identifier; else nothing."""
     try:
@@ -223,16 +229,10 @@ class _Reader:
                 self._property = ""
             case _:
                 if self._edge is not None and local in SHEET_EDGES:
-                    self._end_edge(*self._edge)
+                    self._others += edge("".join(self._edge[1]), self._edge[0])
                     self._edge = None
         if local in BLOCKS or self._generic:
             self._main.append("\n")
-
-    def _end_edge(self, zone: Zone, pieces: list[str]) -> None:
-        """A header or footer of a sheet, with its codes."""
-        text = "".join(pieces)
-        self._others.append(Segment(_CODE.sub("\n", text), zone))
-        self._others += [Segment(_CODE.sub("\n", words).strip(), zone, font=font) for font, words in run_fonts.header_runs(text)]
 
     def _end_shape(self) -> None:
         """A footer or header placeholder of a slide is a page footer or header."""
