@@ -37,3 +37,5 @@ class Protection(msgspec.Struct, frozen=True):
 
 
 UNPROTECTED = Protection()
+GIVEN_AWAY = frozenset(("its password stands in the same message", "its key stands in the same message"))
+"""The reasons of a protection that the message itself opened. The cipher may be a strong one; nothing is protected."""

@@ -129,9 +129,10 @@ def again(
     """The recorded facts under the rules and domain lists of now, with the *waived* rules (never those that refuse) left out.
 
     With *exceptions* the register and the profiles are read anew at *now*; without, what covered the message then still does. Facts
-    that the snapshot is too old to have are those of ``facts.LATER``. The verdict has no edits: those recorded are applied.
+    that the snapshot is too old to have are those of ``facts.LATER`` and ``LATER_FIELDS``. The verdict has no edits: those recorded are
+    applied.
     """
-    found: dict[str, Any] = {**facts.LATER, **message_facts, **recipient_facts}
+    found: dict[str, Any] = {**facts.LATER, **snapshots.of_now(message_facts), **recipient_facts}
     recipient, sender = _path(str(found["recipient.address"])), _path(str(found["originator.address"]))
     info = policy.domains.tier(recipient.domain)
     found |= snapshots.tier_facts(info, bool(found["recipient.ours"]))

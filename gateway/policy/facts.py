@@ -1,7 +1,7 @@
 """The typed facts that a rule may name: the vocabulary of conditions.
 
 What it is: ``DECLARED``, the table of every fact with its type, its ordinary value and a sentence; ``ELEMENTS``, the same for the
-elements of lists; ``LATER``, what an older snapshot that lacks a fact is taken to say.
+elements of lists; ``LATER`` and ``LATER_FIELDS``, what an older snapshot that lacks a fact is taken to say.
 Who calls it: ``rules`` and ``rule_loader`` for the names and types, ``snapshots`` fills them, ``decide`` reads LATER at release;
 rules/README.md is held to these tables by a test.
 Must never: declare a fact that would hold text of the message: no subject, no body, no name of a file.
@@ -116,6 +116,7 @@ LEAF: Mapping[str, Fact] = _table(
     ("scheme", "string", "", "pdf, ooxml, zip …"),
     ("cipher", "string", "", "AES-256-CBC …"),
     ("bits", "int", 0, "Bits of the key."),
+    ("password_given", "bool", False, "It is encrypted, and its password or key stands in the same message."),
     ("is_attachment", "bool", True, "An attachment, or inside one; false for bodies."),
     ("container", "bool", False, "It holds other parts that are listed on their own."),
     ("media_type", "string", "text/plain", "What it really is."),
@@ -165,3 +166,6 @@ LATER: Mapping[str, object] = {
 }  # fmt: skip
 """What a snapshot is taken to say of a fact that was declared after it was made. A fact that is missing and not in this table is
 not known, and what rests on it is deferred: only where the ordinary value is the harmless one does it stand here."""
+
+LATER_FIELDS: Mapping[str, Mapping[str, object]] = {"leaves": {"password_given": False}}
+"""The same for the fields of elements."""

@@ -8,7 +8,7 @@ Source: design.md sections 5 and 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway import address
 from gateway.address import Path
@@ -17,7 +17,8 @@ from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
 from gateway.policy import identity, register, resemblance, threads
 from gateway.policy.domains import DomainInfo, Domains
-from gateway.policy.facts import UNMARKED
+from gateway.policy.facts import ELEMENTS, LATER_FIELDS, UNMARKED
+from gateway.protection import GIVEN_AWAY
 from gateway.requests import Exceptions
 from gateway.verdict import (
     Authentication,
@@ -183,6 +184,7 @@ def _leaf(leaf: Leaf) -> dict[str, object]:
         "scheme": leaf.protection.scheme,
         "cipher": leaf.protection.cipher,
         "bits": leaf.protection.bits,
+        "password_given": leaf.protection.reason in GIVEN_AWAY,
         "is_attachment": leaf.is_attachment,
         "container": leaf.container,
         "media_type": leaf.media_type,
@@ -206,6 +208,16 @@ def _findings(evidence: Sequence[Finding], leaves: Sequence[Leaf]) -> Iterable[d
             "verified": finding.verified,
             "in_attachment": finding.path in attached,
         }
+
+
+def of_now(message_facts: Mapping[str, object]) -> dict[str, object]:
+    """A recorded snapshot with the fields of elements that are younger than it, in the order in which they are declared."""
+    found = dict(message_facts)
+    for name, later in LATER_FIELDS.items():
+        elements = found.get(name)
+        if isinstance(elements, list) and any(not later.keys() <= element.keys() for element in elements):
+            found[name] = [{field: {**later, **element}[field] for field in ELEMENTS[name]} for element in elements]
+    return found
 
 
 def _unlike(elements: Iterable[dict[str, object]]) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from gateway.envelope import Transaction
 from gateway.levels import Level, highest
 from gateway.policy import identity
 from gateway.policy.domains import DomainInfo, Domains
-from gateway.protection import ProtectionState
+from gateway.protection import GIVEN_AWAY, ProtectionState
 from gateway.verdict import Classification, Confidence, Headers, Leaf, LeafState, Observation
 
 Words = tuple[tuple[str, str], ...]
@@ -33,6 +33,7 @@ _PERSONAL = ("aadhaar", "pan", "passport", "bank-account", "card")
 _FROM_FACTS = (("application", "originator.application"), ("profile", "profile.id"), ("new", "message.first_time_recipients"))
 _SERVICES = ("cloud", "messenger")
 _TESTS: Mapping[str, Callable[[Leaf], bool]] = {
+    "password": lambda leaf: leaf.protection.reason in GIVEN_AWAY,
     "weak": lambda leaf: leaf.protection.state is ProtectionState.WEAK,
     "unverifiable": lambda leaf: leaf.protection.state is ProtectionState.UNVERIFIABLE,
     "unencrypted": _unprotected,
