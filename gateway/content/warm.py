@@ -113,8 +113,14 @@ def _samples() -> list[bytes]:
         file.writestr(
             "word/document.xml", '<?xml version="1.0"?><w:document xmlns:w="w"><w:p><w:r><w:t>sample</w:t></w:r></w:p></w:document>'
         )
+    opendocument = io.BytesIO()
+    with zipfile.ZipFile(opendocument, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        file.writestr("content.xml", '<?xml version="1.0"?><o:d xmlns:o="o" xmlns:t="t"><t:p>sample</t:p></o:d>')
+        file.writestr("META-INF/manifest.xml", '<m:m xmlns:m="m"><m:file-entry m:full-path="content.xml"/></m:m>')
     attachments = [
         ("a.zip", archive.getvalue()),
+        ("a.odt", opendocument.getvalue()),
         ("a.docx", office.getvalue()),
         ("a.pdf", _pdf(None)),
         ("b.pdf", _pdf(pikepdf.Encryption(owner="o", user="u", R=6))),
