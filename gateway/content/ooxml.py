@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from gateway.content import ooxml_fonts, ooxml_text, run_fonts, xlsb, zip_directory, zip_protection
+from gateway.content import ooxml_fonts, ooxml_readings, ooxml_text, run_fonts, xlsb, zip_directory, zip_protection
 from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.needle import Needle
 from gateway.content.zip_directory import Entry
@@ -38,6 +38,7 @@ _DDE_FIELD = re.compile(r"(?i)\bDDE(?:AUTO)?\b")
 _DDE_FORMULA = re.compile(rb"<(?:\w{1,20}:)?f(?:\s[^>]{0,400})?>[^<|]{0,200}\|[^<!]{0,2000}!")
 _FONT = re.compile(r"(?i)\.odttf$|(?:^|/)fonts/[^/]+\.(?:fntdata|ttf|otf)$")
 _STYLES = re.compile(r"(?:^|/)(?:fontTable|styles\w*|theme\d*|slideMaster\d*|slideLayout\d*|notesMaster\d*|presentation)\.(?:xml|bin)$")
+_SHEET = re.compile(r"(?:^|/)worksheets/[^/]+$")
 _CONTROL = re.compile(r"(?i)(?:^|/)activeX/[^/]+$")
 _BINARY = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
 _TYPES = (
@@ -61,6 +62,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
     for entry in sorted(directory.entries, key=lambda entry: (entry.name != _LIST, _STYLES.search(entry.name) is None)):
         if not entry.is_folder:
             reading.part(piece.data, entry)
+    reading.end()
     doubts = (*directory.problems, *_disagreements([entry.name for entry in directory.entries], reading.types))
     problems = ["ambiguous: " + "; ".join(doubts)] if doubts else []
     if _LIST not in reading.names:
@@ -120,6 +122,9 @@ class _Reading:
         self.active: dict[str, None] = {}
         self._font_keys: list[bytes] = []
         self._font = ""
+        self._hidden_styles: frozenset[str] = frozenset()
+        self._shared: list[str] = []
+        self._sheets: list[bytes] = []
 
     def part(self, package: bytes, entry: Entry) -> None:
         """Reads one part, or makes a child of it. One broken part makes the document unreadable, not only the part."""
@@ -149,13 +154,22 @@ class _Reading:
             self.media_type = next((kind for words, kind in _TYPES if words in data), "")
         if _EXTERNAL.within(data):
             self._relationships(data)
+        if _STYLES.search(name):
+            self._hidden_styles |= ooxml_readings.hidden_styles(data)
         if _SILENT.search(name) and ooxml_text.is_silent(data):
+            self.segments += ooxml_readings.spoken(data, formats_only=True)
             return
         text = ooxml_text.read(name, data, self._font)
         if _asks_a_program(data, text.segments):
             self.active["dde"] = None
         self.segments.extend(text.segments)
+        self.segments += ooxml_readings.spoken(data)
+        self.segments += ooxml_readings.others(data, text.segments, self._hidden_styles)
         self.properties.update(text.properties)
+        if name.endswith("sharedStrings.xml"):
+            self._shared = ooxml_readings.shared(data)
+        elif _SHEET.search(name):
+            self._sheets.append(data)
 
     def _binary(self, name: str, data: bytes) -> bool:
         """Whether the part was read as one of a binary workbook."""
@@ -166,6 +180,12 @@ class _Reading:
         if part.asks_a_program:
             self.active["dde"] = None
         return True
+
+    def end(self) -> None:
+        """What only all parts together say."""
+        for sheet in self._sheets if self._shared else ():
+            self._budget.check_time()
+            self.segments += ooxml_readings.cells(self._shared, sheet)
 
     def _relationships(self, data: bytes) -> None:
         for match in _OUTSIDE.finditer(data):

@@ -35,6 +35,7 @@ _CMS = re.compile(
 )
 _SIGNED_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 _BLANK = b"\r\n\t \x00"
+_MACINTOSH_PRINTER = b"\x02\x00\x00\x00\x01\x00\x00\x00"
 _PAGES = (0, 9, 10, 11, 12, 13)
 _TAILS = ((Needle(b"Rar!\x1a\x07"), "rar"), (Needle(b"7z\xbc\xaf\x27\x1c"), "7z"))
 _MEDIA = ("image/", "audio/", "video/")
@@ -170,7 +171,12 @@ def _is_tar(data: bytes) -> bool:
 
 
 def _is_printer_settings(data: bytes) -> bool:
-    """A DEVMODE record, as nearly every spreadsheet carries one: its two sizes fill the file exactly."""
+    """A DEVMODE record, as nearly every spreadsheet carries one: its two sizes fill the file exactly; or the lists of a Macintosh."""
+    if data.startswith(_MACINTOSH_PRINTER) and len(data) <= 65_536:
+        at = 4
+        while at + 8 <= len(data) and data.startswith(b"<?xml", at + 8):
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        return at == len(data)
     if not 188 <= len(data) <= 65_536:
         return False
     version, _, size, extra = struct.unpack_from("<HHHH", data, 64)
