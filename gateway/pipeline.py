@@ -209,7 +209,7 @@ class Pipeline:
         findings: tuple[Finding, ...] = ()
         if not scan.over_limit:
             view = views.strict(content, scan, limits)
-            headers = views.summary(view, scan)
+            headers = views.summary(view, scan, self.policy.scheme.label_headers)
             findings = plain.root_findings(view.headers, self.policy.scheme)
         reason = f"reading this message stopped the inspection {deaths} times"
         leaf = Leaf("1", "", "message/rfc822", len(content), LeafState.SUSPECT, reason)

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config import Limits
+from gateway.content import TABLE
+from gateway.content.walk import read_message
 from gateway.levels import Level, highest
-from gateway.message import labels
+from gateway.message import labels, plain
+from gateway.message.edits import apply
 from gateway.message.label_fields import LabelError, ess_level, parameters
 from gateway.text.scheme import Scheme
 from gateway.verdict import Confidence, Zone
 
-SCHEME = Scheme.parse((Path(__file__).parents[1] / "rules" / "scheme.toml").read_text(encoding="utf-8"))
+TEXT = (Path(__file__).parents[1] / "rules" / "scheme.toml").read_text(encoding="utf-8")
+SCHEME = Scheme.parse(TEXT)
 HINDI = "UTF-8''%E0%A4%97%E0%A5%8B%E0%A4%AA%E0%A4%A8%E0%A5%80%E0%A4%AF"
 ESS_CONFIDENTIAL = base64.b64encode(bytes.fromhex("3106060129020103")).decode()
 XML_SECRET = base64.b64encode(
@@ -175,6 +180,31 @@ def test_a_broken_label_is_replaced_and_its_record_says_so() -> None:
     edits = labels.label_edits(Level.SECRET, "SECRET", "", "gov.in", [("SIO-Label", "what\x00is")], SCHEME)
     history = parameters(next(edit.value for edit in edits if edit.header == "SIO-Label-History"))
     assert "could not be read" in history["changed-comment"]
+
+
+@pytest.mark.parametrize("name", ["X-Classification", "x-dept-marking", "X-MS-Exchange-Organization-Classification"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_labels_of_other_products_are_evidence_and_then_replaced(name: str, whole: bool) -> None:
+    scheme = Scheme.parse(TEXT.replace('"X-TitusLabel"', '"X-TitusLabel", "X-Dept-Marking"'))
+    content = (
+        f"From: a@dept.gov.in\r\nTo: b@gov.in\r\nSubject: x\r\n{name}: Restricted\r\n{name.upper()}: Secret\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nDear Sir, papers are enclosed.\r\n"
+    ).encode()
+    seen = (
+        read_message(content, "00", Limits(), scheme, TABLE, want_text=False) if whole else plain.inspect(content, "00", Limits(), scheme)
+    )
+    assert seen is not None
+    assert {finding.level for finding in seen.findings} == {Level.RESTRICTED, Level.SECRET}
+    assert [value for _, value in seen.headers.labels] == ["Restricted", "Secret"]
+    edits = labels.label_edits(Level.SECRET, "SECRET", "", "gov.in", seen.headers.labels, scheme)
+    fields = apply(edits, content).lower().split(b"\r\n")
+    assert not any(line.startswith(name.lower().encode() + b":") for line in fields)
+    assert any(line.startswith(b"sio-label:") for line in fields)
+    assert [edit.header.lower() for edit in edits if edit.action == "remove"] == ["sio-label", "x-protective-marking", name.lower()]
+    history = [parameters(edit.value)["changed-comment"] for edit in edits if edit.header == "SIO-Label-History"]
+    assert [words.partition(" was ")[2] for words in history] == ["Restricted", "Secret"]
+    again = labels.label_edits(Level.SECRET, "SECRET", "", "gov.in", [(e.header, e.value) for e in edits if e.action == "add"], scheme)
+    assert again == ()
 
 
 def test_our_own_labels_stay_as_they_are() -> None:

@@ -156,7 +156,8 @@ class Case:
         findings: tuple[Finding, ...] = ()
         if not scan.over_limit:
             view = views.strict(content, scan, self.config.limits)
-            headers, findings = views.summary(view, scan), plain.root_findings(view.headers, self.policy.scheme)
+            headers = views.summary(view, scan, self.policy.scheme.label_headers)
+            findings = plain.root_findings(view.headers, self.policy.scheme)
         reason = f"reading this message ended the process that read it ({how})"
         return Inspection(sha256, headers, (Leaf("1", "", "message/rfc822", len(content), LeafState.SUSPECT, reason),), findings, (reason,))
 

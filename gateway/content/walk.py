@@ -10,6 +10,7 @@ Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -75,7 +76,10 @@ def read_message(
             walk.read(f"{blob.path}:{blob.kind}", Child("", blob.data, declared), 1, quoted=rawscan.is_plain(blob))
         if differences:
             walk.unseen(view, second)
-        walk.finish(decode_words(value) for name, value in view.headers if name.lower() in _SPOKEN)
+        walk.finish(
+            [decode_words(value) for name, value in view.headers if name.lower() in _SPOKEN],
+            [decode_words(value) for name, value in view.headers if _ASIDE.match(name)],
+        )
         if doubt := efail.between_html(view, walk.leaves):
             ambiguity.setdefault(doubt)
     if scan.over_limit or not walk.leaves:
@@ -83,7 +87,7 @@ def read_message(
         walk.leaves.append(Leaf("1", "", "message/rfc822", len(content), state, scan.over_limit or next(iter(ambiguity), ""), False))
     return Inspection(
         sha256,
-        views.summary(view, scan),
+        views.summary(view, scan, scheme.label_headers),
         tuple(walk.leaves),
         root + tuple(walk.findings),
         tuple(ambiguity)[:_AMBIGUITY],
@@ -95,6 +99,7 @@ def read_message(
 
 
 _SPOKEN = frozenset(("subject", "comments", "keywords", "from", "to", "cc", "reply-to", "organization"))
+_ASIDE = re.compile(r"(?i)date\Z|message-id\Z|content-description\Z|(?!x-(?:spam|virus|ms-|google|forefront|received))x-")
 _ROUNDS = 8
 """How often what was opened may give away the next password."""
 
@@ -234,14 +239,15 @@ class _Walk:
         self.leaves[at] = leaf
         return leaf
 
-    def finish(self, spoken: Iterable[str]) -> None:
+    def finish(self, spoken: Iterable[str], aside: Iterable[str]) -> None:
         """What waits for everything else: secrets that the message itself gives away, and words in pictures.
 
-        *spoken*: header fields in which somebody may write a password. Raises ToolFault.
+        *spoken*: header fields in which somebody may write a password; *aside*: where few look. Raises ToolFault.
         """
         if not self._locked and not self._scanned:
             return
         self._near[:0] = spoken
+        self._far.extend(aside)
         for _ in range(_ROUNDS):
             while self._locked and self._unlock():
                 pass

@@ -17,6 +17,7 @@ from gateway.text.scheme import Scheme
 from gateway.verdict import Edit
 
 _VERSION = "2018.4"
+_OURS = frozenset(("sio-label", "x-protective-marking"))
 _SIO_FIELDS = ("marking", "fgcolor", "bgcolor", "type", "label")
 
 
@@ -59,7 +60,19 @@ def label_edits(
         edits += [Edit("add", "SIO-Label-History", _comment(value, changed_by, changed_at)) for value in marked]
         edits.append(Edit("remove", "X-Protective-Marking"))
         edits.append(Edit("add", "X-Protective-Marking", protective))
+    for name, values in _others(old, scheme).items():
+        edits += [Edit("add", "SIO-Label-History", _comment(value, changed_by, changed_at, name)) for value in values]
+        edits.append(Edit("remove", name))
     return tuple(edits)
+
+
+def _others(old: Sequence[tuple[str, str]], scheme: Scheme) -> dict[str, list[str]]:
+    """The fields of other products among *old*, by the name that the scheme has for them: beside our label they would say another."""
+    found: dict[str, list[str]] = {}
+    for name, value in old:
+        if (small := name.lower()) in scheme.label_headers and small not in _OURS:
+            found.setdefault("-".join(word.capitalize() for word in small.split("-")), []).append(value)
+    return found
 
 
 def _item(value: str) -> str:
@@ -97,14 +110,14 @@ def _history(value: str, ours: str, changed_by: str, changed_at: str) -> str:
     return "; ".join(parts)
 
 
-def _comment(value: str, changed_by: str, changed_at: str) -> str:
-    """The record that an X-Protective-Marking was replaced."""
+def _comment(value: str, changed_by: str, changed_at: str, name: str = "X-Protective-Marking") -> str:
+    """The record that the field *name* was replaced."""
     parts = ["change=replace"]
     if changed_by:
         parts.append(written("changed-by", changed_by))
     if changed_at:
         parts.append(written("changed-at", changed_at))
-    parts.append(written("changed-comment", f"X-Protective-Marking was {_clean(value)[:500]}"))
+    parts.append(written("changed-comment", f"{name} was {_clean(value)[:500]}"))
     return "; ".join(parts)
 
 

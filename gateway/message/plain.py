@@ -60,7 +60,7 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
     text = _text(body, entity.charset)
     if text is None or not is_plain(body) or suspicious(body):
         return None
-    headers = summary_of(fields, scan)
+    headers = summary_of(fields, scan, scheme.label_headers)
     if not headers.from_addresses and "from" in fields.by_name:
         return None
     if headers.labels and labels.broken(fields.items, scheme):

@@ -52,13 +52,13 @@ def strict(content: bytes, scan: Prescan, limits: Limits) -> View:
     return View(fields.items, tuple(walk.parts), tuple(walk.reasons), fields.by_name)
 
 
-def summary(view: View, scan: Prescan) -> Headers:
-    """The header facts of *view*; empty where the field was not plainly well-formed."""
-    return summary_of(Fields(view.headers, view.by_name, ()), scan)
+def summary(view: View, scan: Prescan, more_labels: frozenset[str] = frozenset()) -> Headers:
+    """The header facts of *view*; empty where the field was not plainly well-formed. *more_labels*: see ``summary_of``."""
+    return summary_of(Fields(view.headers, view.by_name, ()), scan, more_labels)
 
 
-def summary_of(fields: Fields, scan: Prescan) -> Headers:
-    """The header facts of *fields*."""
+def summary_of(fields: Fields, scan: Prescan, more_labels: frozenset[str] = frozenset()) -> Headers:
+    """The header facts of *fields*. *more_labels*: names, in small letters, of fields that hold labels besides ``LABEL_FIELDS``."""
     by_name = fields.by_name
     authors = by_name.get("from", [])
     address, _ = sender(authors)
@@ -88,15 +88,17 @@ def summary_of(fields: Fields, scan: Prescan) -> Headers:
         undated="date" not in by_name,
         unnamed="message-id" not in by_name,
     )
-    return plain if _SELDOM.isdisjoint(by_name) else _with_seldom(plain, fields)
+    if _SELDOM.isdisjoint(by_name) and more_labels.isdisjoint(by_name):
+        return plain
+    return _with_seldom(plain, fields, LABEL_FIELDS | more_labels)
 
 
-def _with_seldom(plain: Headers, fields: Fields) -> Headers:
+def _with_seldom(plain: Headers, fields: Fields, label_fields: frozenset[str]) -> Headers:
     """*plain* with what the fields say that most messages have none of."""
     by_name = fields.by_name
     labels: tuple[tuple[str, str], ...] = ()
-    if not LABEL_FIELDS.isdisjoint(by_name):
-        labels = tuple((name, value) for name, value in fields.items if name.lower() in LABEL_FIELDS)
+    if not label_fields.isdisjoint(by_name):
+        labels = tuple((name, value) for name, value in fields.items if name.lower() in label_fields)
     auto_submitted = fields.first("auto-submitted").partition(";")[0].strip().lower()[:80]
     return replace(
         plain,
