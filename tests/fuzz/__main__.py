@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.fuzz.targets import ROOT, TARGETS, check
 
@@ -59,21 +60,21 @@ def main() -> int:
     parser.add_argument("--one", choices=sorted(TARGETS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.replay:
-        return _replay(given.replay, (given.target or [given.replay.resolve().parent.name])[0])
+        return replay(given.replay, (given.target or [given.replay.resolve().parent.name])[0])
     if importlib.util.find_spec("atheris") is None:
         print(f"skipped: fuzzing: there is no atheris for Python {sys.version_info.major}.{sys.version_info.minor}")
         return 0
     if given.one:
-        _one(given.one, given.seconds)
+        fuzz(given.one, given.seconds)
         return 0
     return _all(list(dict.fromkeys(given.target or TARGETS)), given.seconds, max(1, given.jobs))
 
 
-def _replay(file: Path, name: str) -> int:
+def replay(file: Path, name: str) -> int:
     if name not in TARGETS:
         print(f"{file}: its folder is not named after a target; name one with --target", file=sys.stderr)
         return 2
-    _watched(name, file.read_bytes())
+    watched(name, file.read_bytes())
     print(f"{name}: {file} is parsed or refused")
     return 0
 
@@ -81,7 +82,7 @@ def _replay(file: Path, name: str) -> int:
 # --- one target, in a process of its own -----------------------------------------------------------------------------------
 
 
-def _watched(name: str, data: bytes) -> None:
+def watched(name: str, data: bytes) -> None:
     """The target on one input. Raises what it may not raise, and TooDear."""
     began, before = time.process_time(), _memory()
     check(name, data)
@@ -104,7 +105,7 @@ def _memory() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def _one(name: str, seconds: int) -> None:
+def fuzz(name: str, seconds: int) -> None:
     """Does not return: libFuzzer ends the process."""
     import atheris
 
@@ -125,7 +126,7 @@ def _one(name: str, seconds: int) -> None:
         f"-max_total_time={seconds}", f"-timeout={_HANGS}", f"-rss_limit_mb={3 * TOO_MUCH // 1_000_000}", f"-max_len={target.longest}",
         f"-dict={words}", f"-artifact_prefix={folder}/", "-print_final_stats=1", str(learnt), str(seeds),
     )  # fmt: skip
-    atheris.Setup([sys.argv[0], *options], lambda data: _watched(name, data))
+    atheris.Setup([sys.argv[0], *options], lambda data: watched(name, data))
     atheris.Fuzz()
 
 
@@ -148,7 +149,7 @@ def _instrument(module: object) -> None:
 
 
 @dataclass(slots=True)
-class _Runs:
+class Runs:
     """The processes that are under way, so that none is left when this one ends."""
 
     seconds: int
@@ -156,21 +157,24 @@ class _Runs:
     processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
     ended: bool = False
 
+    def command(self, name: str) -> list[str]:
+        """What runs one target."""
+        return [sys.executable, "-P", "-m", "tests.fuzz", "--one", name, "--seconds", str(self.seconds)]
+
     def run(self, name: str) -> tuple[str, bool]:
         """One target to its end. Returns its line and whether it is right."""
         folder = FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
         log, began = folder / "log", time.monotonic()
-        command = [sys.executable, "-P", "-m", "tests.fuzz", "--one", name, "--seconds", str(self.seconds)]
-        with log.open("wb") as out, self._started(command, out) as process:
+        with log.open("wb") as out, self._started(self.command(name), out) as process:
             try:
                 code = process.wait(self.seconds + _MARGIN)
             except subprocess.TimeoutExpired:
                 code = None
-        return _line(name, code, log, time.monotonic() - began)
+        return line_of(name, code, log, time.monotonic() - began)
 
     @contextlib.contextmanager
-    def _started(self, command: list[str], out: object) -> Iterator[subprocess.Popen[bytes]]:
+    def _started(self, command: list[str], out: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
         with self.lock:
             if self.ended:
                 raise KeyboardInterrupt
@@ -198,7 +202,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
-def _line(name: str, code: int | None, log: Path, took: float) -> tuple[str, bool]:
+def line_of(name: str, code: int | None, log: Path, took: float) -> tuple[str, bool]:
     text = log.read_text("utf-8", "replace")
     status = list(_STATUS.finditer(text))
     runs, coverage, corpus = (int(number) for number in status[-1].groups()) if status else (0, 0, 0)
@@ -226,7 +230,7 @@ def _reason(text: str) -> str:
 
 
 def _all(names: list[str], seconds: int, jobs: int) -> int:
-    runs, failed = _Runs(seconds), []
+    runs, failed = Runs(seconds), []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     pool = ThreadPoolExecutor(jobs)
@@ -243,9 +247,8 @@ def _all(names: list[str], seconds: int, jobs: int) -> int:
         pool.shutdown(cancel_futures=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(
-        f"{len(names) - len(failed)} passed, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}; {spent:.0f} s of processor time"
-    )
+    summary = f"{len(names) - len(failed)} passed, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}"
+    print(f"{summary}; {spent:.0f} s of processor time")
     return 1 if failed else 0
 
 

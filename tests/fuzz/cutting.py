@@ -11,7 +11,7 @@ import email
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import olefile
 
@@ -90,6 +90,15 @@ def office_parts(data: bytes) -> Iterator[bytes]:
             r"summaryinformation|ole10native|dir$|encrypt|data$|pictures|_1009|layout-cache|\.svm|replacements|\.(?:odttf|bin)$", name
         ):
             yield stream
+
+
+def parts_of(*media_types: str) -> Callable[[bytes], Iterator[bytes]]:
+    """The parts of a message that are of one of *media_types*."""
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        yield from (content for media_type, content in attachments(data) if media_type in media_types)
+
+    return cut
 
 
 def tnef(data: bytes) -> Iterator[bytes]:
