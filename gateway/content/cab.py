@@ -94,7 +94,8 @@ def _structure(data: bytes, problems: dict[str, None], budget: Budget) -> tuple[
         problems.setdefault("its header holds what is not read")
     if flags & (_PREVIOUS | _NEXT):
         raise Unreadable(_VOLUME)
-    budget.spend_entries(file_count)
+    budget.spend_entries(folder_count + file_count)
+    whole = data[:size] if size < len(data) else data
     at, folder_extra, data_extra = _HEADER.size, 0, 0
     if flags & _RESERVED:
         header_extra, folder_extra, data_extra = struct.unpack_from("<HBB", data, at) if at + 4 <= size else (0, 0, 0)
@@ -108,7 +109,7 @@ def _structure(data: bytes, problems: dict[str, None], budget: Budget) -> tuple[
             raise Unreadable(_DAMAGED)
         start, count, method = _FOLDER.unpack_from(data, at)
         at += _FOLDER.size + folder_extra
-        folders.append(_blocks(data[:size] if size < len(data) else data, start, count, method, data_extra, ranges, budget))
+        folders.append(_blocks(whole, start, count, method, data_extra, ranges, budget))
     if at != files_at:
         problems.setdefault("there is hidden data between its headers")
     at, members = files_at, []
@@ -206,8 +207,9 @@ def _unpacked(data: bytes, folder: _Folder) -> Iterator[bytes]:
 def _by_libarchive(data: bytes, members: list[_Member], budget: Budget) -> dict[str, bytes]:
     """All files by name. Raises Unreadable where two have one name: the library gives no other way to tell them apart."""
     found: dict[str, bytes] = {}
+    names = {member.name for member in members}
     for one in libarchive.members(data, ("cab",), budget, counted=True):
         if not one.complete or one.name in found:
             raise Unreadable(libarchive.BROKEN)
-        found[one.name.replace("/", "\\") if one.name not in {member.name for member in members} else one.name] = one.data
+        found[one.name.replace("/", "\\") if one.name not in names else one.name] = one.data
     return found

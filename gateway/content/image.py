@@ -21,11 +21,11 @@ from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
 _PICTURES = 100
-_BLOCKS = 1_000_000
+_BLOCKS = 400_000
 """Blocks, records and entries of one file."""
 _OCTETS = 8_000_000
 """Of comments and XMP in one file, unpacked."""
-_TAGS = re.compile(r"<[^>]{0,2000}>")
+_TAGS = re.compile(r"<[^<>]{0,2000}+>")
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """The end of coded data: no stuffed zero and no restart."""
 

@@ -61,9 +61,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
         try:
             if why := reading.unread.get((sector, size)):
                 raise Unreadable(why)
-            content = reading.take(sector, size) if size else b""
             budget.spend_bytes(size)
-            children.append(Child(name, content))
+            children.append(Child(name, reading.take(sector, size) if size else b""))
         except OverLimit as error:
             over = over or f"over a limit: {error}"
             children.append(Child(name, size=size, state=LeafState.SUSPECT, reason=str(error)))

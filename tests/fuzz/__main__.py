@@ -122,10 +122,12 @@ def fuzz(name: str, seconds: int) -> None:
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith(("gateway.message", "gateway.text", "gateway.content", "gateway.wire")):
             _instrument(module)
-    options = (
+    options: tuple[str, ...] = (
         f"-max_total_time={seconds}", f"-timeout={_HANGS}", f"-rss_limit_mb={3 * TOO_MUCH // 1_000_000}", f"-max_len={target.longest}",
-        f"-dict={words}", f"-artifact_prefix={folder}/", "-print_final_stats=1", str(learnt), str(seeds),
+        f"-artifact_prefix={folder}/", "-print_final_stats=1", str(learnt), str(seeds),
     )  # fmt: skip
+    if target.words:  # an empty dictionary is a fault to libFuzzer
+        options = (f"-dict={words}", *options)
     atheris.Setup([sys.argv[0], *options], lambda data: watched(name, data))
     atheris.Fuzz()
 
