@@ -30,7 +30,14 @@ class _Open:
     ole: olefile.OleFileIO
     budget: Budget
     data: bytes
+    entries: dict[Path, olefile.olefile.OleDirectoryEntry]
+    """Every stream by its path, as written: looked up in the library, each costs a pass over all names beside it."""
     read: dict[Path, bytes] = field(default_factory=dict)
+
+    def stream(self, path: Path) -> bytes:
+        """The content of a stream. Raises OSError when it is shorter than it says."""
+        entry = self.entries[path]
+        return bytes(self.ole._open(entry.isectStart, entry.size).read())
 
 
 class Compound:
@@ -41,6 +48,7 @@ class Compound:
         self._names = names
         """Lower-case path below this storage to path in the file."""
         self.at = at
+        self._below: dict[str, dict[Path, Path]] | None = None
 
     @classmethod
     def parse(cls, data: bytes, budget: Budget) -> Compound:
@@ -56,11 +64,9 @@ class Compound:
             raise Unreadable("ambiguous: a compound file with streams that its directory does not lead to")
         if _tangled(ole):
             raise Unreadable("ambiguous: a compound file whose sectors belong to no stream or to two")
-        paths = [tuple(path) for path in ole.listdir(streams=True, storages=False)]
-        budget.spend_entries(len(paths) // 10 + 1)  # a message has many properties, and each is a stream
-        if any(len(path) > _MOST_NESTING for path in paths):
-            raise Unreadable("over a limit: it is nested too deep")
-        return cls(_Open(ole, budget, data), {tuple(name.lower() for name in path): path for path in paths})
+        entries = dict(_streams(ole))
+        budget.spend_entries(len(entries) // 10 + 1)  # a message has many properties, and each is a stream
+        return cls(_Open(ole, budget, data, entries), {tuple(name.lower() for name in path): path for path in entries})
 
     def unallocated(self) -> bytes:
         """What stands in the file but in no sector that is in use: behind its end, and what was deleted. Empty where all is zero."""
@@ -87,8 +93,13 @@ class Compound:
 
     def storage(self, name: str) -> Compound:
         """The view of the storage *name*; empty when there is none."""
-        head, depth = name.lower(), len(self.at)
-        found = {path[1:]: full for path, full in self._names.items() if path[0] == head and len(path) > 1}
+        depth = len(self.at)
+        if self._below is None:
+            self._below = {}
+            for path, full in self._names.items():
+                if len(path) > 1:
+                    self._below.setdefault(path[0], {})[path[1:]] = full
+        found = self._below.get(name.lower(), {})
         written = next((full[depth] for full in found.values()), name)
         return Compound(self._open, found, (*self.at, written))
 
@@ -99,7 +110,7 @@ class Compound:
             return b""
         known = self._open.read.get(full)
         if known is None:
-            known = self._open.ole.openstream(list(full)).read()
+            known = self._open.stream(full)
             self._open.budget.spend_bytes(len(known))
             self._open.read[full] = known
         return known
@@ -107,13 +118,15 @@ class Compound:
     def names_from_root(self, name: str) -> Iterator[Path]:
         """Paths of the streams below the storage *name* of the whole file, without it."""
         low = name.lower()
-        for path in self._open.ole.listdir(streams=True, storages=False):
+        for path in self._open.entries:
             if len(path) > 1 and path[0].lower() == low:
-                yield tuple(path[1:])
+                yield path[1:]
 
     def from_root(self, *path: str) -> bytes:
-        """A stream by its path in the whole file."""
-        return bytes(self._open.ole.openstream(list(path)).read())
+        """A stream by its path in the whole file; empty octets when there is none."""
+        low = [name.lower() for name in path]
+        full = next((one for one in self._open.entries if [name.lower() for name in one] == low), None)
+        return self._open.stream(full) if full else b""
 
     def class_id(self) -> str:
         """The class of the storage, in the usual form; empty where none is set."""
@@ -130,6 +143,20 @@ class Compound:
         for path, data in (beside or {}).items():
             streams.setdefault(path, data)
         return build(streams, self.class_id())
+
+
+def _streams(ole: olefile.OleFileIO) -> Iterator[tuple[Path, olefile.olefile.OleDirectoryEntry]]:
+    """All streams by path. Raises Unreadable when they are nested too deep."""
+    waiting: list[tuple[Path, olefile.olefile.OleDirectoryEntry]] = [((), ole.root)]
+    while waiting:
+        at, storage = waiting.pop()
+        if len(at) > _MOST_NESTING:
+            raise Unreadable("over a limit: it is nested too deep")
+        for entry in storage.kids:
+            if entry.entry_type == olefile.STGTY_STORAGE:
+                waiting.append(((*at, entry.name), entry))
+            elif entry.entry_type == olefile.STGTY_STREAM:
+                yield (*at, entry.name), entry
 
 
 def _tangled(ole: olefile.OleFileIO) -> bool:

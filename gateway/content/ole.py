@@ -63,7 +63,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
     _properties(parts, budget)
     readers: tuple[tuple[str, Callable[[], None]], ...] = (
         ("WordDocument", lambda: doc.read(compound, parts, budget)),
-        ("Workbook", lambda: xls.read(parts, budget, data)),
+        ("Workbook", lambda: xls.read(parts, budget)),
         ("PowerPoint Document", lambda: ppt.read(parts, budget)),
         ("__properties_version1.0", lambda: msg.read(parts, budget, piece)),
     )

@@ -29,7 +29,9 @@ _NAMES = {
     },
 }
 _MOST = 5_000
+_STRINGS, _VARIANT = (0x1E, 0x1F, 0x08), 0x0C
 _FIXED = {2: "<h", 3: "<i", 16: "<b", 17: "<B", 18: "<H", 19: "<I", 22: "<i", 23: "<I", 4: "<f", 5: "<d", 20: "<q", 21: "<Q"}
+_KINDS = frozenset((*_FIXED, *_STRINGS, 0, 1, 0x0B, 0x40, 0x41, 0x46, 0x47, 0x48))
 
 
 def read(data: bytes, budget: Budget) -> dict[str, str]:
@@ -100,24 +102,43 @@ def _value(data: bytes, at: int, codec: str) -> Iterator[str]:
     at += 4
     if kind & 0x1000:
         count = struct.unpack_from("<I", data, at)[0]
-        at += 4
         if count > _MOST:
             raise Unreadable("a document whose properties are broken")
-        for _ in range(count):
-            inner = kind & 0x0FFF
-            if inner == 0x0C:
-                inner = struct.unpack_from("<I", data, at)[0]
-                at += 4
-            text, at = _single(data, at, inner, codec)
-            yield text
+        try:  # Office sets the strings of these lists close together, others at borders of four octets
+            yield from _vector(data, at + 4, kind & 0x0FFF, count, codec, closely=True)
+        except (Unreadable, struct.error):
+            yield from _vector(data, at + 4, kind & 0x0FFF, count, codec, closely=False)
         return
     yield _single(data, at, kind, codec)[0]
 
 
+def _vector(data: bytes, at: int, kind: int, count: int, codec: str, *, closely: bool) -> list[str]:
+    """The values of a list; *closely*: without filling behind a string."""
+    texts = []
+    for _ in range(count):
+        inner = kind
+        if kind == _VARIANT:
+            inner = struct.unpack_from("<I", data, at)[0]
+            at += 4
+            if inner not in _KINDS:
+                raise Unreadable("a document whose properties are broken")
+        text, end = _single(data, at, inner, codec)
+        if inner in _STRINGS and closely:
+            end = at + 4 + _octets(data, at, inner)
+        texts.append(text)
+        at = end
+    return texts
+
+
+def _octets(data: bytes, at: int, kind: int) -> int:
+    """The length of the string at *at* without its filling."""
+    length: int = struct.unpack_from("<I", data, at)[0]
+    return length * 2 if kind == 0x1F else length
+
+
 def _single(data: bytes, at: int, kind: int, codec: str) -> tuple[str, int]:
-    if kind in (0x1E, 0x1F, 0x08):
-        length = struct.unpack_from("<I", data, at)[0]
-        octets = length * 2 if kind == 0x1F else length
+    if kind in _STRINGS:
+        octets = _octets(data, at, kind)
         if octets > len(data) - at - 4:
             raise Unreadable("a document whose properties are broken")
         raw = data[at + 4 : at + 4 + octets]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from gateway.content import officeart, xls_grid
+from gateway.content import officeart
 from gateway.content.base import Budget, Unreadable
 from gateway.content.ole_parts import Parts
 from gateway.content.property_set import codec_of
@@ -45,17 +45,16 @@ class Workbook:
     """Offset in the stream to name and whether it is hidden (1) or very hidden (2)."""
 
 
-def read(parts: Parts, budget: Budget, whole: bytes) -> None:
-    """All workbook streams of the file *whole*; a file for two versions of Excel holds two."""
+def read(parts: Parts, budget: Budget) -> None:
+    """All workbook streams of the file; a file for two versions of Excel holds two."""
     for name in ("Workbook", "Book"):
         if name in parts.compound:
-            _stream(parts.take(name), parts, budget, whole if name == "Workbook" else b"")
+            _stream(parts.take(name), parts, budget)
 
 
-def _stream(data: bytes, parts: Parts, budget: Budget, whole: bytes) -> None:
+def _stream(data: bytes, parts: Parts, budget: Budget) -> None:
     book = Workbook()
     sheet: Sheet | None = None
-    extent = xls_grid.Extent()
     nested = 0
     for record in records(data, budget):
         if record.kind == _BOF:
@@ -78,7 +77,6 @@ def _stream(data: bytes, parts: Parts, budget: Budget, whole: bytes) -> None:
             nested = max(0, nested - 1)
             if not nested and sheet is not None:
                 sheet.tell(parts, budget)
-                extent.add(sheet.rows, sheet.columns)
                 sheet = None
         elif sheet is not None:
             sheet.record(record, parts, budget)
@@ -91,8 +89,6 @@ def _stream(data: bytes, parts: Parts, budget: Budget, whole: bytes) -> None:
     spare = [text for number, text in enumerate(book.strings) if number not in book.used]
     if spare:
         parts.segments.append(Segment("\n".join(spare), Zone.BODY))
-    if whole and not parts.problems:
-        xls_grid.second_reading(whole, extent, parts, budget)
 
 
 def _globals(record: Record, book: Workbook, parts: Parts, budget: Budget) -> None:

@@ -45,8 +45,6 @@ class Sheet:
         self._cells: list[str] = []
         self._others: list[str] = []
         self._art: list[bytes] = []
-        self.rows = 0
-        self.columns = 0
 
     def record(self, record: Record, parts: Parts, budget: Budget) -> None:
         """Takes one record of the sheet."""
@@ -87,8 +85,6 @@ class Sheet:
             return
         if len(body) < 6:
             return
-        row, column = struct.unpack_from("<HH", body)
-        self.rows, self.columns = max(self.rows, row + 1), max(self.columns, column + 1)
         if kind == _LABEL_SST and len(body) >= 10:
             number = struct.unpack_from("<I", body, 6)[0]
             if number < len(self._book.strings):
