@@ -9,7 +9,7 @@ import pytest
 
 from gateway.content import formulas, html
 from gateway.levels import Level
-from gateway.verdict import Inspection, LeafState
+from gateway.verdict import Inspection, LeafState, Zone
 from tests.content_mail import attached, inspect, leaf, text, zipped
 
 NOTE = b"SECRET\r\n\r\nA note about nothing, and at some length.\r\n"
@@ -276,6 +276,15 @@ def test_M30_what_is_written_into_a_calendar_is_read(line: str) -> None:
 )
 def test_M30_what_is_written_into_a_card_is_read(line: str) -> None:
     assert secret(attached(CARD.format(line).encode(), "a.vcf", "text/vcard"))
+
+
+@pytest.mark.parametrize(
+    "line", ["SUMMARY:[CONFIDENTIAL] Review of the scheme", "SUMMARY;LANGUAGE=en:Review\\, second round [CON\r\n FIDENTIAL]"]
+)
+def test_M30_the_title_of_an_entry_is_a_subject(line: str) -> None:
+    found = attached(EVENT.format(line + "\r\n").encode(), "a.ics", "text/calendar")
+    assert any(one.zone is Zone.SUBJECT and one.level is Level.CONFIDENTIAL for one in found.findings), found.findings
+    assert not attached(EVENT.format("SUMMARY:Confidential matters are on the agenda\r\n").encode(), "a.ics", "text/calendar").findings
 
 
 def test_M30_addresses_in_calendars_are_links_and_programs_are_told() -> None:

@@ -61,9 +61,6 @@ WINDOWED = {
     "gateway.content.html._TAG": "never behind the last closing bracket",
     "gateway.text.judgement._FIELD": "one line around a hit",
     "gateway.text.links._BEFORE": "the hundred characters before a place",
-    "gateway.content.doc_text._TARGET": "the instructions of fields, which are short",
-    "gateway.content.image._TAGS": "the metadata of a picture, cut to 100,000 octets",
-    "gateway.content.ooxml_protection._ATTRIBUTE": "the description of an encryption, cut to a few kilobytes",
 }
 """Patterns that are only ever asked about a part of a text, and which."""
 

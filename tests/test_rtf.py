@@ -11,7 +11,7 @@ from gateway.config import Limits
 from gateway.content import rtf
 from gateway.content.base import Budget, Found, Piece
 from gateway.levels import Level
-from gateway.verdict import LeafState, Observation, Zone
+from gateway.verdict import Confidence, LeafState, Observation, Zone
 from tests.content_mail import attached, leaf, sample, text
 
 CFB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -242,3 +242,38 @@ def test_D06_a_document_nested_too_deep_or_cut_off_is_suspect() -> None:
     assert "SECRET" in text(deep)
     cut = leaf(attached(b"{\\rtf1 words", "a.rtf"))
     assert (cut.state, cut.reason) == (LeafState.SUSPECT, "an RTF document that is cut off")
+
+
+# --- fonts that show Hindi for Latin letters ---------------------------------------------------------------------------
+
+KRUTI = rb"\deff0{\fonttbl{\f0\fnil Arial;}{\f1\fnil\fcharset0 Kruti Dev 010;}{\f2\fnil{\*\falt X}DevLys 010;}}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb"Sir,\par {\f1 xksiuh;}\par the papers are enclosed.\par",
+        rb"Sir,\par \f1 xksiuh;\f0\par the papers are enclosed.\par",
+        rb"Sir,\par \f2 xks{\b iuh;}\plain\par the papers are enclosed.\par",
+        rb"{\header\f1 xksi\'75h;\par}Sir, the papers are enclosed.\par",
+    ],
+)
+def test_C01_text_in_a_legacy_font_is_read_as_it_is_shown(body: bytes) -> None:
+    found = attached(rb"{\rtf1\ansi" + KRUTI + body + b"}", "a.rtf", "application/rtf")
+    assert (Level.CONFIDENTIAL, Confidence.CERTAIN) in {(one.level, one.confidence) for one in found.findings}, found.findings
+    plain = attached(rb"{\rtf1\ansi" + KRUTI.replace(b"Kruti", b"Times").replace(b"Lys", b"X") + body + b"}", "a.rtf", "application/rtf")
+    assert not any(one.confidence is Confidence.CERTAIN for one in plain.findings)  # the words alone are a guess
+
+
+def test_C01_the_font_of_the_document_and_words_between() -> None:
+    found = read(rb'xksiuh; {\f0 and} fo"k;', head=KRUTI.replace(rb"\deff0", rb"\deff1"))
+    (legacy,) = [segment for segment in found.segments if segment.font]
+    assert (legacy.font, legacy.text.strip()) == ("Kruti Dev 010", 'xksiuh; \n fo"k;')
+    assert words(found)[0] == 'xksiuh; and fo"k;'
+
+
+def test_C01_many_fonts_cost_no_more_than_their_octets() -> None:
+    table = b"".join(b"{\\f%d Kruti Dev %d;}" % (number, number) for number in range(30_000))
+    start = time.process_time()
+    read(b"x" + b"".join(rb"{\f%d y}" % number for number in range(4_000)), head=rb"{\fonttbl" + table + b"}")
+    assert time.process_time() - start < 3

@@ -112,6 +112,8 @@ class _Reading:
         encoding = one.params.get("ENCODING", "").lower()
         if one.name == "action":
             self.runs = self.runs or one.value.strip().upper() == "PROCEDURE"
+        if one.name == "summary":
+            self.segments.append(Segment(self._title(one, encoding), Zone.SUBJECT))
         if encoding in _BASE64:
             self._file(one)
         elif encoding == "quoted-printable":
@@ -125,6 +127,13 @@ class _Reading:
                 self.children += self._packed(address)
             elif (one.name in _LINKS or address is not one.value) and _ADDRESS.match(address):
                 self.links[address[:4000]] = None
+
+    def _title(self, one: _Property, encoding: str) -> str:
+        """The title of an entry, which programs show as the subject of an invitation."""
+        if encoding == "quoted-printable":
+            octets = transfer.decode(one.value.encode("utf-8", "replace"), "quoted-printable").data
+            return charsets.readable(octets, one.params.get("CHARSET", "utf-8"))
+        return _ESCAPE.sub(lambda match: "\n" if match[1] in "nN" else match[1], one.value)
 
     def _file(self, one: _Property) -> None:
         decoded = transfer.decode(one.value.encode("ascii", "replace"), "base64")

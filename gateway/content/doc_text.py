@@ -20,7 +20,7 @@ _PLAIN = str.maketrans({
     **dict.fromkeys("\x00\x01\x02\x03\x04\x05\x06\x08\x0f\x10\x11\x12\x16\x17\x18\x19\x1a\x1b\x1c\x1d", None),
 })  # fmt: skip
 _TARGET = re.compile(
-    r"(?:HYPERLINK|INCLUDE\w+|LINK|IMPORT)\s[^\"\n]{0,200}\"([^\"\n]{1,2000})\"|\b((?:https?|ftp|file)://[^\s\"\x00-\x1f]{1,2000})"
+    r"(?:HYPERLINK|INCLUDE\w{1,20}+|LINK|IMPORT)\s[^\"\n]{0,200}+\"([^\"\n]{1,2000}+)\"|\b((?:https?|ftp|file)://[^\s\"\x00-\x1f]{1,2000})"
 )
 _DDE = re.compile(r"(?i)^\s*DDE(?:AUTO)?\b")
 _LOADED = re.compile(r"(?i)^\s*(?:INCLUDETEXT|INCLUDEPICTURE|INCLUDE|IMPORT|LINK|DATABASE)\b")

@@ -126,13 +126,14 @@ def _claim(info: bytes) -> _Claim:
     return _Claim("unknown encryption", 0, openable=False)
 
 
-_ATTRIBUTE = re.compile(r"([A-Za-z]+)\s*=\s*\"([^\"]{0,4000})\"")
+_ELEMENT = re.compile(r"<(?:\w{1,40}+:)?(?:keyData|encryptedKey)\s([^<>]{0,20000}+)>")
+_ATTRIBUTE = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,60}+)\s{0,20}+=\s{0,20}+\"([^\"]{0,4000}+)\"")
 
 
 def _agile(xml: bytes) -> _Claim:
     """Both the cipher of the data and that of the key must be AES; the weaker of the two counts."""
     text = xml.decode("utf-8", "replace")
-    elements = [dict(_ATTRIBUTE.findall(element)) for element in re.findall(r"<(?:\w+:)?(?:keyData|encryptedKey)\s([^>]{0,20000})>", text)]
+    elements = [dict(_ATTRIBUTE.findall(element)) for element in _ELEMENT.findall(text)]
     if len(elements) < 2 or "<!" in text:
         raise Unreadable("an Office document with broken encryption data")
     ciphers = {element.get("cipherAlgorithm", "") for element in elements}

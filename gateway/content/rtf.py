@@ -12,7 +12,7 @@ import re
 
 from gateway.content import rtf_objects, rtf_reader, rtf_words
 from gateway.content.base import Budget, Child, Found, Piece, join_reasons
-from gateway.content.rtf_reading import Blob, Reading
+from gateway.content.rtf_reading import Blob, Reading, joined
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -77,6 +77,9 @@ def _segments(reading: Reading) -> list[Segment]:
             segments.append(Segment(seen.strip("\n"), flow.zone))
         if (text := flow.text()).strip():
             segments.append(Segment(text.strip("\n"), flow.zone))
+        for font, pieces in flow.legacy.items():
+            if (text := joined(pieces)).strip():
+                segments.append(Segment(text.strip("\n"), flow.zone, font=font))
     for name, value in reading.shapes:
         zone = Zone.WATERMARK if name.lower() in _WATERMARK else Zone.PROPERTY
         segments.append(Segment(value, zone))

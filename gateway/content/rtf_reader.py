@@ -12,7 +12,8 @@ import re
 
 from gateway.content import rtf_words as words
 from gateway.content.base import Budget
-from gateway.content.rtf_reading import Blob, Flow, Reading, joined
+from gateway.content.rtf_fonts import Fonts
+from gateway.content.rtf_reading import Blob, Flow, Group, Reading, joined
 from gateway.verdict import Zone
 
 DEEPEST = 1000
@@ -25,35 +26,6 @@ _TOKEN = re.compile(
 _HEX = b"0123456789abcdefABCDEF"
 _LONGEST_NUMBER = 10
 _TEXT, _BLOB, _FONTS, _SILENT = range(4)
-
-
-class _Group:
-    """What ends with a closing brace."""
-
-    __slots__ = ("blob", "codec", "flow", "font", "hidden", "home", "html_rtf", "html_tag", "name", "role", "starred", "uc")
-
-    def __init__(self, flow: Flow) -> None:
-        self.name = ""
-        self.role = _TEXT
-        self.flow = flow
-        self.home = flow
-        self.blob: Blob | None = None
-        self.codec = "cp1252"
-        self.font = -1
-        self.uc = 1
-        self.hidden = False
-        self.starred = False
-        self.html_rtf = False
-        self.html_tag = False
-
-    def inner(self) -> _Group:
-        """A group within this one."""
-        group = _Group.__new__(_Group)
-        group.name = ""
-        group.role, group.flow, group.home, group.blob = self.role, self.flow, self.home, self.blob
-        group.codec, group.font, group.uc, group.hidden = self.codec, self.font, self.uc, self.hidden
-        group.starred, group.html_rtf, group.html_tag = False, self.html_rtf, self.html_tag
-        return group
 
 
 def read(data: bytes, budget: Budget) -> Reading:
@@ -72,12 +44,11 @@ class _Reader:
         self.reading = Reading()
         self._main = self._flow("rtf", Zone.BODY)
         self._aside = self._flow("", Zone.BODY)
-        self._group = _Group(self._main)
-        self._stack: list[_Group] = []
+        self._group = Group(self._main)
+        self._stack: list[Group] = []
         self._extra = 0
         self._ansi = "cp1252"
-        self._fonts: dict[int, str] = {}
-        self._font = -1
+        self._fonts = Fonts()
         self._skip = 0
         self._octets: list[bytes] = []
         self._is_html = False
@@ -165,7 +136,7 @@ class _Reader:
         if group.name:
             self._ended(group)
 
-    def _ended(self, group: _Group) -> None:
+    def _ended(self, group: Group) -> None:
         """A destination is complete: what its text means."""
         name, reading = group.name, self.reading
         if group.flow is self._aside or group.flow is self._main:
@@ -212,6 +183,8 @@ class _Reader:
                 self._aside.all.append(skipped.decode("latin-1"))
         if octets and group.role == _TEXT:
             self._octets.append(octets)
+        elif octets and group.role == _FONTS:
+            self._fonts.name(octets)
 
     def _flush(self) -> None:
         """Decodes the octets that were collected: they may be halves of characters."""
@@ -236,6 +209,8 @@ class _Reader:
             flow.hides = True
         else:
             flow.seen.append(text)
+        if self._fonts.legacy:
+            self._fonts.show(flow, group.font, text)
         if self._is_html and (group.html_tag or (not group.html_rtf and flow is self._main)):
             self._html.append("\r\n" if text == "\n" else text)
 
@@ -322,12 +297,21 @@ class _Reader:
             self._emit(chr(number & 0xFFFF))
         self._skip = self._group.uc
 
+    def _default_font(self, number: int | None) -> None:
+        self._fonts.default = number or 0
+
     def _font_word(self, number: int | None) -> None:
         if self._group.role == _FONTS:
-            self._font = number or 0
-            self._fonts.setdefault(self._font, self._ansi)
+            self._fonts.begin(number or 0, self._ansi)
         else:
-            self._use(self._fonts.get(number or 0, self._ansi))
+            self._turn(number or 0)
+            self._use(self._fonts.codec(number or 0, self._ansi))
+
+    def _turn(self, font: int) -> None:
+        """From here on the text stands in *font*; -1 for that of the document."""
+        if self._fonts.legacy and font != self._group.font:
+            self._flush()
+        self._group.font = font
 
     def _use(self, codec: str) -> None:
         if codec != self._group.codec:
@@ -336,11 +320,11 @@ class _Reader:
 
     def _font_charset(self, number: int | None) -> None:
         if self._group.role == _FONTS:
-            self._fonts[self._font] = words.CHARSETS.get(number or 0, self._ansi) if number else self._ansi
+            self._fonts.charset(number or 0, self._ansi)
 
     def _font_page(self, number: int | None) -> None:
-        if self._group.role == _FONTS and number in words.CODE_PAGES:
-            self._fonts[self._font] = words.CODE_PAGES[number]
+        if self._group.role == _FONTS:
+            self._fonts.page(number or 0)
 
     def _set_ansi(self, codec: str) -> None:
         self._ansi = codec
@@ -349,6 +333,7 @@ class _Reader:
 
     def _plain(self, number: int | None) -> None:
         self._hide(0)
+        self._turn(-1)
         self._use(self._ansi)
 
     def _hide(self, number: int | None) -> None:
@@ -380,6 +365,7 @@ _DESTINATIONS = frozenset((
 
 _HANDLERS = {
     "f": _Reader._font_word,
+    "deff": _Reader._default_font,
     "fcharset": _Reader._font_charset,
     "cpg": _Reader._font_page,
     "ansicpg": lambda reader, number: reader._set_ansi(words.CODE_PAGES.get(number or 0, "cp1252")),

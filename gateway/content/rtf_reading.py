@@ -1,6 +1,7 @@
 """What a pass over an RTF document gives.
 
-What it is: ``Reading`` and its pieces: running text by destination, packed octets, properties, fields.
+What it is: ``Reading`` and its pieces (running text by destination, packed octets, properties, fields); ``Group``, what holds while
+a group of the document is open.
 Who calls it: ``content.rtf_reader`` fills it, ``content.rtf`` reads it.
 Must never: know what a destination means.
 Source: Rich Text Format specification 1.9.1.
@@ -25,6 +26,8 @@ class Flow:
     seen: list[str] = field(default_factory=list)
     """Without what is hidden or deleted."""
     hides: bool = False
+    legacy: dict[str, list[str]] = field(default_factory=dict)
+    """What stands in fonts that show Hindi for Latin letters, by the name of the font; it stands in ``all`` too."""
 
     def text(self) -> str:
         """Everything, hidden or not."""
@@ -79,6 +82,35 @@ class Reading:
     tail: bytes = b""
     """What stands behind the end."""
     problems: dict[str, None] = field(default_factory=dict)
+
+
+class Group:
+    """What holds until a closing brace."""
+
+    __slots__ = ("blob", "codec", "flow", "font", "hidden", "home", "html_rtf", "html_tag", "name", "role", "starred", "uc")
+
+    def __init__(self, flow: Flow) -> None:
+        self.name = ""
+        self.role = 0
+        self.flow = flow
+        self.home = flow
+        self.blob: Blob | None = None
+        self.codec = "cp1252"
+        self.font = -1
+        self.uc = 1
+        self.hidden = False
+        self.starred = False
+        self.html_rtf = False
+        self.html_tag = False
+
+    def inner(self) -> Group:
+        """A group within this one."""
+        group = Group.__new__(Group)
+        group.name = ""
+        group.role, group.flow, group.home, group.blob = self.role, self.flow, self.home, self.blob
+        group.codec, group.font, group.uc, group.hidden = self.codec, self.font, self.uc, self.hidden
+        group.starred, group.html_rtf, group.html_tag = False, self.html_rtf, self.html_tag
+        return group
 
 
 def joined(pieces: list[str]) -> str:
