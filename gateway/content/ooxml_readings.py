@@ -40,6 +40,7 @@ _TINY = re.compile(rb"sz(?:(?<!\wsz)\s*=\s*[\"'](?:[1-9]\d?|1\d\d|200)[\"']|\s+(
 _HIDDEN_STYLE = re.compile(
     rb"<w:style\s[^>]{0,500}?w:styleId=\"([^\"]{1,200})\"[^>]{0,500}>(?:(?!</w:style>)[\s\S]){0,4000}?<w:vanish\s*/>"
 )
+_VANISH = Needle(b"w:vanish")
 _FORMATTING = re.compile(r"&(?:[BIUESXYHO]|\"[^\"]{0,200}\"|\d{1,3}|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
 _PLACE = re.compile(r"&[A-Z]")
 _LITERAL = re.compile(r"\"((?:[^\"]|\"\"){0,2000})\"|\b(?:UNI)?CHAR\(\s*(\d{1,7})\s*\)", re.I)
@@ -84,7 +85,7 @@ def _narrow(data: bytes) -> bytes:
 
 def hidden_styles(data: bytes) -> frozenset[str]:
     """The identifiers of the styles in the part *data* that hide what is written in them."""
-    return frozenset(match[1].decode("utf-8", "replace") for match in _HIDDEN_STYLE.finditer(data)) if b"vanish" in data else frozenset()
+    return frozenset(match[1].decode("utf-8", "replace") for match in _HIDDEN_STYLE.finditer(data)) if _VANISH.within(data) else frozenset()
 
 
 def others(data: bytes, read: Iterable[Segment], hidden: frozenset[str]) -> tuple[Segment, ...]:

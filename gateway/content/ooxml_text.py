@@ -30,7 +30,7 @@ _LONG, _LEAST, _MOST = 6, 1e11, 2.0**53
 _OF_NUMBERS = "0123456789.eE+- \r\n\t"
 _SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
 _DINGS = re.compile(r"dings|symbol|^marlett|bookshelf", re.I)
-_LOOSE = re.compile(rb">[^<]")
+_LOOSE = re.compile(rb">[ \t\r\n]*+[^<]")
 _ASCII_SUPERSET = re.compile(
     rb"^(?:\xef\xbb\xbf)?<(?!\?xml[^>]{0,200}encoding\s*=\s*[\"'](?![Uu][Tt][Ff]-8[\"']|[Uu][Ss]-[Aa][Ss][Cc][Ii][Ii][\"']))"
 )
@@ -44,7 +44,7 @@ def is_silent(data: bytes) -> bool:
     """
     if not _ASCII_SUPERSET.match(data) or b"!" in data or any(word.within(data) for word in _SPEAKING):
         return False
-    return _LOOSE.search(data.translate(None, b" \t\r\n")) is None
+    return _LOOSE.search(data) is None
 
 
 @dataclass(frozen=True, slots=True)
