@@ -159,6 +159,19 @@ def _streams(ole: olefile.OleFileIO) -> Iterator[tuple[Path, olefile.olefile.Ole
                 yield (*at, entry.name), entry
 
 
+def _table_sectors(ole: olefile.OleFileIO) -> Iterator[int]:
+    """Where the table of sectors itself stands, and the table of its places."""
+    whole, size = ole.fp.getbuffer(), ole.sector_size
+    yield from (place for place in struct.unpack_from("<109I", whole, 76) if place < _FAT)
+    sector = ole.first_difat_sector
+    for _ in range(ole.num_difat_sectors):
+        if (sector + 2) * size > len(whole):
+            return
+        yield sector
+        *places, sector = struct.unpack_from(f"<{size // 4}I", whole, (sector + 1) * size)
+        yield from (place for place in places if place < _FAT)
+
+
 def _tangled(ole: olefile.OleFileIO) -> bool:
     """Whether a sector that is in use is in no chain, or in two: then what one program reads another does not."""
     fat = list(ole.fat)
@@ -169,6 +182,9 @@ def _tangled(ole: olefile.OleFileIO) -> bool:
         if entry is not None and entry.size and (entry.entry_type == 5 or (entry.entry_type == 2 and entry.size >= ole.minisectorcutoff))
     ]
     seen = bytearray(len(fat))
+    for sector in _table_sectors(ole):
+        if sector < len(fat):
+            seen[sector] = 1  # some programs end a chain where the table should say that it stands there itself
     for start in starts:
         sector = start
         while sector < len(fat):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gateway.content import doc_text, officeart
-from gateway.content.base import Budget, Unreadable
+from gateway.content.base import Budget, Child, Unreadable
 from gateway.content.compound import Compound
 from gateway.content.ole_parts import Parts
 from gateway.content.strings import sweep
@@ -27,6 +27,8 @@ _STYLES, _HEADERS, _FONTS, _CLX, _DRAWINGS, _COMMANDS = 1, 11, 15, 33, 50, 24
 _COUNTS = ("text", "footnotes", "headers", "macros", "comments", "endnotes", "boxes", "header boxes")
 _MOST_PIECES = 200_000
 _PICTURE_HEAD = b"\x44\x00"
+_SHAPES = (b"\x64\x00", b"\x66\x00")
+"""What stands behind the head of a picture is a shape, or a shape with the name of a file."""
 _HIGH = {0x80 + index: character for index, character in enumerate("€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ")}
 
 
@@ -202,6 +204,13 @@ def _pictures(data: bytes, parts: Parts, budget: Budget) -> None:
         size, head = struct.unpack_from("<IH", data, at)
         if head == 0x44 and 0x44 <= size <= len(data) - at:
             start = at + 0x44
+            if data[at + 6 : at + 8] not in _SHAPES:
+                if any(data[at + 6 : at + 8]):
+                    parts.children.append(Child("picture", data[start : at + size]))
+                else:
+                    rest.append(data[start : at + size])  # a field of a form, or the target of a link
+                at += size
+                continue
             if data[at + 6 : at + 8] == b"\x66\x00" and start < at + size:  # the name of a linked picture
                 parts.segments.append(Segment(data[start + 1 : start + 1 + data[start]].decode("latin-1"), Zone.PROPERTY))
                 start += 1 + data[start]

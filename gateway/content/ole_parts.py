@@ -39,8 +39,11 @@ class Parts:
 
     def take_storage(self, *path: str) -> None:
         """Everything below a storage counts as read."""
+        view = self.compound
+        for name in path:
+            view = view.storage(name)
         head = tuple(name.lower() for name in path)
-        self.taken.update(low for name in self.compound.names() if (low := tuple(part.lower() for part in name))[: len(head)] == head)
+        self.taken.update((*head, *(part.lower() for part in name)) for name in view.names())
 
     def left(self) -> list[Path]:
         """Paths of the streams that nobody took."""

@@ -26,6 +26,7 @@ _ENCRYPTED = 0x2F14
 _PLAIN = str.maketrans({"\r": "\n", "\x0b": "\n", "\x00": " ", "\x0c": "\n"})
 _MOST_RECORDS, _MOST_NESTING = 1_000_000, 40
 _SOUND = 0x07E7
+_PACKAGE = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _records(data: bytes, parts: Parts, budget: Budget) -> None:
             raise Unreadable("a presentation whose records are broken")
         if kind == _ENCRYPTED:
             parts.problems["a presentation with encrypted parts"] = None
-        if head & 0x0F == 0x0F and kind != 0xF007:
+        if head & 0x0F == 0x0F and kind != 0xF007 and data[start : start + 4] != _PACKAGE:
             if kind == _VBA:
                 parts.active["macro"] = None
             frames.append(_Frame(end, kind))
@@ -97,6 +98,9 @@ def _atom(kind: int, instance: int, body: bytes, frames: list[_Frame], parts: Pa
         officeart.pictures_in(struct.pack("<HHI", 2, kind, len(body)) + body, budget, drawing)
     elif kind in (0xF00B, 0xF121, 0xF122) or 0xF01A <= kind <= 0xF02A:
         officeart.walk(struct.pack("<HHI", instance << 4 | 3, kind, len(body)) + body, budget, drawing)
+    elif body.startswith(_PACKAGE):  # a theme or styles of a newer version, as a package
+        budget.spend_entries()
+        parts.children.append(Child("package.zip", body))
     elif kind in (_TAG_DATA, _SOUND):
         words = sweep(body)
         if words:

@@ -43,6 +43,8 @@ class Workbook:
     used: set[int] = field(default_factory=set)
     sheets: dict[int, tuple[str, int]] = field(default_factory=dict)
     """Offset in the stream to name and whether it is hidden (1) or very hidden (2)."""
+    art: list[bytes] = field(default_factory=list)
+    """The drawing that all sheets share, in parts."""
 
 
 def read(parts: Parts, budget: Budget) -> None:
@@ -86,6 +88,10 @@ def _stream(data: bytes, parts: Parts, budget: Budget) -> None:
         parts.problems["a workbook that is cut off or broken"] = None
     if sheet is not None:
         sheet.tell(parts, budget)
+    if book.art:
+        drawing = officeart.Drawing()
+        officeart.walk(b"".join(book.art), budget, drawing)
+        parts.take_drawing(drawing)
     spare = [text for number, text in enumerate(book.strings) if number not in book.used]
     if spare:
         parts.segments.append(Segment("\n".join(spare), Zone.BODY))
@@ -105,9 +111,7 @@ def _globals(record: Record, book: Workbook, parts: Parts, budget: Budget) -> No
     elif record.kind == _SST:
         _shared(record, book, budget)
     elif record.kind == _GROUP:
-        drawing = officeart.Drawing()
-        officeart.walk(b"".join(record.blocks), budget, drawing)
-        parts.take_drawing(drawing)
+        book.art.extend(record.blocks)  # one drawing goes on over several records
     elif record.kind == _FILE_PASS:
         raise Unreadable("a workbook that is encrypted in a part of it")
     elif record.kind == _SUPBOOK:
