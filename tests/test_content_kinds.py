@@ -10,7 +10,7 @@ import pytest
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import html, text_plain
+from gateway.content import html, text_plain, unlocking
 from gateway.content.base import Piece, Unreadable
 from gateway.content.sniff import sniff
 from gateway.levels import Level
@@ -29,7 +29,7 @@ class TestSniff:
         [
             (b"plain words\n", "text"), (b"  <!DOCTYPE html><html></html>", "html"), (b"{\\rtf1 words}", "rtf"), (b"%PDF-1.7\n", "pdf"),
             (b"\x7fELF\x02\x01\x01" + b"\0" * 50, "executable"), (b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff", "executable"), (b"#!/bin/sh\n", "script"),  # noqa: E501
-            (b"7z\xbc\xaf\x27\x1c\0\4", "7z"), (b"Rar!\x1a\x07\x01\0", "rar"), (b"\x1f\x8b\x08\0\0\0\0\0\0\3\0\0", "archive"),
+            (b"7z\xbc\xaf\x27\x1c\0\4", "7z"), (b"Rar!\x1a\x07\x01\0", "rar"), (b"\x1f\x8b\x08\0\0\0\0\0\0\3\0\0", "gz"),
             (b"Salted__12345678" + b"\x01\x99" * 40, "salted"), (b"age-encryption.org/v1\n-> X", "age"), (b"BEGIN:VCALENDAR\r\n", "calendar"),  # noqa: E501
             (b"<?xml version='1.0'?><a/>", "xml"), (b"<svg xmlns='http://www.w3.org/2000/svg'><text>x</text></svg>", "drawing"),
             (b"-----BEGIN PGP MESSAGE-----\n\nx\n", "pgp"), (b"   \r\n", "empty"), (os.urandom(8) * 0 + b"\x00\x01\x02\x03\x04\x05\x80\x99" * 30, "unknown"),  # noqa: E501
@@ -173,10 +173,10 @@ class TestPictures:
 
 class TestWalk:
     @pytest.mark.parametrize("name", ["locked.7z", "salted.enc"])
-    def test_claims_that_cannot_be_proved_yet(self, name: str) -> None:
+    def test_E05_a_password_that_everybody_knows(self, name: str) -> None:
         found = leaf(sample(name))
-        assert found.state is LeafState.SUSPECT
-        assert found.protection.state is ProtectionState.UNVERIFIABLE
+        assert (found.state, found.protection.state) == (LeafState.SUSPECT, ProtectionState.WEAK)
+        assert found.protection.reason == unlocking.WELL_KNOWN
 
     def test_E19_noise_is_never_encrypted(self) -> None:
         found = leaf(attached(random.Random(1).randbytes(20_000), "noise.aes"))

@@ -13,12 +13,18 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-MOST = 160
+from gateway.text import password_forms as forms
+
+MOST = 320
 """Candidates of a message."""
+_LIKELY = 160
+"""Of them, what is written like a password; then come forms of other things."""
 _SHORTEST, _LONGEST = 2, 100  # characters of a password
 _MOST_TEXT = 2_000_000  # characters that are looked through, in all
 _MOST_OF_ONE = 200_000  # of one text: its beginning, and a tenth of that at its end
 _MOST_SAID = 40  # places where a password is spoken of
+_MOST_DESCRIBED = 6
+_MOST_CASES = 12  # words that are written in other cases as well
 
 _KEYWORD = re.compile(
     r"(?i)(?<![a-z])(?:pass[ \t-]?(?:word|code|phrase|key)s?|passwd|pwd|pswd|pw|pin|"
@@ -35,6 +41,8 @@ _FILLER_WORDS = (
     "है हैं का की के को में से यह इस फाइल फ़ाइल खोलने लिए हेतु छे છે આ ફાઇલ માટે आहे ही या साठी उघडण्यासाठी"
 )
 _FILLERS = frozenset(_FILLER_WORDS.split())
+_JOINING_WORDS = "then followed by plus join joined with both lines part parts first second without spaces"
+_JOINERS = _FILLERS.union(_JOINING_WORDS.split())
 _AFTER = 14  # words behind a keyword
 _BEFORE = 4
 _LINE = re.compile(r"[^\r\n]{0,300}")
@@ -43,9 +51,9 @@ _QUOTED = re.compile(
     r"[\"“”„]([^\"“”„\r\n]{3,64})[\"“”]|['‘’`]([^'‘’`\r\n]{4,64})['‘’`]|«([^»\r\n]{3,64})»|<([^<>\s]{3,64})>|\[([^\[\]\r\n]{3,64})\]"
 )
 _TOKEN = re.compile(r"\S{3,100}")
-_DATE = re.compile(r"(?<!\d)(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?!\d)")
 _SPLIT = re.compile(r"[,;|/\\()\[\]{}<>\"“”:=]+")
 _MARKS = "\"'`.,;:!?()[]{}<>“”‘’«»*_-–—।|"
+_MARKS_AROUND = "\"'`.,;:()[]{}<>“”‘’«»"
 _TAIL = ".,;:!?)]}>\"'”’।"
 _DIGITS = {ord(zero) + value: str(value) for zero in "०૦০੦௦౦೦൦۰٠" for value in range(10)}
 
@@ -58,18 +66,32 @@ def candidates(near: Iterable[str], far: Iterable[str] = (), names: Iterable[str
     texts = list(_bounded((*near, *far)))
     kept = list(dict.fromkeys(names))
     found: dict[str, None] = {}
+    likely = most * _LIKELY // MOST
     for text in texts:
-        _add(found, _spoken(text), most // 2)
+        _add(found, _spoken(text), likely // 2)
     for name in kept:
-        _add(found, _spoken(name), most // 2)
-    tokens = [list(_tokens(text)) for text in texts]
+        _add(found, _spoken(name), likely // 2)
+    said = list(found)
     # Each sort of words has its share, so that a long text cannot drive the others out.
-    _add(found, (word for text in texts for word in _quoted(text)), most * 5 // 8)
-    _add(found, (word for words in tokens for word in words if _is_mixed(word)), most * 6 // 8)
-    _add(found, (word for name in kept for word in _of_name(name)), most * 13 // 16)
-    _add(found, (word for text in texts for word in _dates(text)), most * 14 // 16)
-    _add(found, (word for words in tokens for word in words if word.isdigit() and 4 <= len(word) <= 12), most * 15 // 16)
-    _add(found, (word for words in tokens for word in words if not word.islower()), most)
+    for text in texts:
+        _add(found, _described(text), likely * 3 // 4)
+    base = len(found) - min(len(found), likely // 2)
+    tokens = [list(_tokens(text)) for text in texts]
+    _add(found, (word for text in texts for word in _quoted(text)), base + likely * 5 // 8)
+    _add(found, (word for words in tokens for word in words if _is_mixed(word)), base + likely * 6 // 8)
+    _add(found, (word for name in kept for word in _of_name(name)), base + likely * 13 // 16)
+    short = _beginnings(texts)
+    dates = [list(forms.dates(text)) for text in short]
+    _add(found, (word for some in dates for word in some[:10]), base + likely * 14 // 16)
+    _add(found, (word for words in tokens for word in words if word.isdigit() and 4 <= len(word) <= 12), base + likely * 15 // 16)
+    _add(found, (word for words in tokens for word in words if not word.islower()), base + likely)
+    _add(found, (word for words in tokens for word in words), base + likely)
+    # What is left goes to what nobody spoke of.
+    left = most - len(found)
+    _add(found, forms.cases(said[:_MOST_CASES]), len(found) + left // 8)
+    _add(found, (word for some in dates for word in some), len(found) + left // 8)
+    for sort in (forms.numbers, forms.file_numbers, forms.addresses):
+        _add(found, (word for text in short for word in sort(text)), len(found) + left // 8)
     _add(found, (word for words in tokens for word in words), most)
     return tuple(found)
 
@@ -93,13 +115,27 @@ def _bounded(texts: Iterable[str]) -> Iterator[str]:
         left -= len(part)
         if part:
             yield part
+            if (seen := forms.spoken_alike(part)) != part:
+                yield seen
+
+
+def _beginnings(texts: list[str]) -> list[str]:
+    """The beginnings of *texts*, where letters have their dates and numbers."""
+    kept, left = [], _MOST_TEXT // 8
+    for text in texts:
+        kept.append(text[: min(left, _MOST_OF_ONE // 8)])
+        left -= len(kept[-1])
+        if left <= 0:
+            break
+    return kept
 
 
 def _spoken(text: str) -> Iterator[str]:
     """What may be meant where *text* speaks of a password."""
+    pieces: list[str] = []
     for number, match in enumerate(_KEYWORD.finditer(text)):
         if number >= _MOST_SAID:
-            return
+            break
         behind = text[match.end() : match.end() + 400]
         line = _LINE.match(behind)
         rest = line[0] if line is not None else ""
@@ -119,6 +155,23 @@ def _spoken(text: str) -> Iterator[str]:
             yield from _readings(rest.strip(" \t:=-"))
         for word in words[2:]:
             yield from _forms(word)
+        bare = [stripped for word in words if (stripped := word.strip(_MARKS + "+&")) and stripped.lower() not in _JOINERS]
+        yield from forms.joined([word.strip(_MARKS_AROUND) for word in words if word.strip(_MARKS).lower() not in _JOINERS], 3)
+        yield from forms.joined([word.strip(_MARKS_AROUND) for word in before], 8)
+        if bare:
+            pieces.append((words[0] if words[0].strip(_MARKS).lower() == bare[0].lower() else bare[0]).strip(_MARKS_AROUND))
+    if 2 <= len(pieces) <= 6:
+        # "first part of the password", "second part of the password"
+        yield "".join(pieces)
+        yield from forms.joined(pieces)
+
+
+def _described(text: str) -> Iterator[str]:
+    """What *text* says that the password is, without showing it as such: the date of a letter, the number of a file."""
+    for number, match in enumerate(_KEYWORD.finditer(text)):
+        if number >= _MOST_DESCRIBED:
+            return
+        yield from forms.described(text[: _MOST_OF_ONE // 8], text[max(0, match.start() - 80) : match.end() + 120])
 
 
 def _readings(said: str) -> Iterator[str]:
@@ -185,16 +238,3 @@ def _of_name(name: str) -> Iterator[str]:
         for piece in re.split(pattern, stem):
             if len(piece) > 2:
                 yield piece
-
-
-def _dates(text: str) -> Iterator[str]:
-    """Dates as they stand, and as people type them: 05.08.1990 is also 05081990, 050890 and 05-08-1990."""
-    for number, match in enumerate(_DATE.finditer(text)):
-        if number >= 10:
-            return
-        first, middle, last = match[1], match[3], match[4]
-        yield match[0]
-        yield first.zfill(2) + middle.zfill(2) + last.zfill(2)
-        if len(last) == 4:
-            yield first.zfill(2) + middle.zfill(2) + last[2:]
-        yield from (mark.join((first, middle, last)) for mark in "/-." if mark != match[2])
