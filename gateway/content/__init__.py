@@ -17,6 +17,7 @@ from types import MappingProxyType
 from gateway.config import Limits
 from gateway.content import (
     age,
+    applefile,
     cab,
     calendar,
     cms,
@@ -84,6 +85,7 @@ TABLE: Mapping[str, Extractor] = MappingProxyType({
     "lzip": compressed.by_libarchive("lzip"),
     "compress": compressed.by_libarchive("compress"),
     "tar": tar.extract,
+    "applefile": applefile.extract,
     "cpio": libarchive.extract_by(("cpio",), "a cpio archive"),
     "ar": libarchive.extract_by(("ar",), "an ar archive"),
     "lha": libarchive.extract_by(("lha",), "an LHA archive"),

@@ -76,6 +76,8 @@ _ROWS: tuple[Row, ...] = (
     (b"ALZ\x01", "archive", "application/x-alz"),
     (b"\xed\xab\xee\xdb", "rpm", "application/x-rpm"),
     (b"ITSF", "archive", "application/vnd.ms-htmlhelp"),
+    (b"\x00\x05\x16\x00", "applefile", "application/applefile"),
+    (b"\x00\x05\x16\x07", "applefile", "application/applefile"),
     (b"StuffIt", "archive", "application/x-stuffit"),
     (b"SIT!", "archive", "application/x-stuffit"),
     # programs
