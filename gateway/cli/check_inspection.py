@@ -32,11 +32,13 @@ def findings(config: Config) -> Iterator[Finding]:
     if has.unpacks_rar:
         yield Finding("unar", "ok", "unar and lsar unpack RAR archives")
     else:
-        yield Finding("unar", "warning", "unar is not installed: RAR archives are not unpacked and count as suspect; install unar")
+        yield Finding("unar", "warning", "unar is not installed: RAR archives that libarchive cannot unpack count as suspect; install unar")
     if _libarchive():
-        yield Finding("libarchive", "ok", "libarchive reads cab, iso and other archives")
+        yield Finding("libarchive", "ok", "libarchive reads RAR, PPMd, LZX, lz4 and rarer archives")
     else:
-        yield Finding("libarchive", "warning", "libarchive is not installed: cab, iso and the like count as suspect; install libarchive13")
+        yield Finding(
+            "libarchive", "warning", "libarchive is not installed: PPMd, LZX, lz4 and others count as suspect; install libarchive13"
+        )
     if confined.find("bwrap") is None and not sandbox.landlock_version():
         yield Finding("bwrap", "warning", "bubblewrap is not installed, and this kernel has no landlock: programs see too many files")
 
