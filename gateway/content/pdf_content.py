@@ -17,7 +17,7 @@ import re
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
-from gateway.content import pdf_filters
+from gateway.content import pdf_filters, pdf_weight
 from gateway.content.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
 
@@ -47,7 +47,7 @@ class Contents:
         self._budget = budget
         self._total = 0
         self.sizes: dict[ObjGen, int] = {}
-        """Unpacked octets of content streams."""
+        """What content streams weigh, in octets."""
         self.shows: dict[ObjGen, int] = {}
         """How often a form shows another one."""
         self.forms: dict[ObjGen, pikepdf.Object] = {}
@@ -73,7 +73,7 @@ class Contents:
             raise OverLimit("its pages unpack to more than the limit")
         if is_font:
             return
-        self.sizes[item.objgen] = len(data)
+        self.sizes[item.objgen] = pdf_weight.weight(data)
         if _MASK in data:
             self.masked.append(item)
         if _PLAIN_FORM.search(head):
@@ -96,13 +96,11 @@ class Contents:
 
     def page(self, item: pikepdf.Object) -> None:
         """Takes a page whose content may stand in several streams. Raises OverLimit where they are too much together."""
-        contents = item.get("/Contents")
-        if isinstance(contents, pikepdf.Array):
-            total = 0
-            for part in contents:
-                total += self.sizes.get(part.objgen, 0) if isinstance(part, pikepdf.Object) else 0
-                if total > _STREAM_CAP:
-                    raise OverLimit("a page unpacks to more than the limit")
+        contents, total = item.get("/Contents"), 0
+        for part in contents if isinstance(contents, pikepdf.Array) else (contents,):
+            total += self.sizes.get(part.objgen, 0) if isinstance(part, pikepdf.Object) else 0
+            if total > _STREAM_CAP:
+                raise OverLimit("a page draws more than the limit")
 
     def check_forms(self, pages: list[pikepdf.Object]) -> None:
         """Raises OverLimit where forms are nested too deep or come to be shown too often; Unreadable where they hold themselves."""
