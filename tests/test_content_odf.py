@@ -172,7 +172,10 @@ def test_an_unknown_member_is_not_called_read() -> None:
 
 
 class TestPasswordOfTheMessage:
-    @pytest.mark.parametrize("name", ["aes256.odt", "blowfish.ods", "argon2-gcm.odt", "aes256-odf12.odp"])
+    @pytest.mark.parametrize(
+        "name",
+        ["blowfish.ods", "aes256.odt", *(pytest.param(name, marks=pytest.mark.slow) for name in ("argon2-gcm.odt", "aes256-odf12.odp"))],
+    )
     def test_E05_E22_it_opens_and_is_read(self, name: str) -> None:
         found = inspect(mail((FIXTURES / name).read_bytes(), name, body=f"The password is {PASSWORD} as usual."))
         assert leaf(found).protection.state is ProtectionState.WEAK
@@ -181,7 +184,7 @@ class TestPasswordOfTheMessage:
         word = {"odt": "plant-split-run", "ods": "plant-hidden-sheet", "odp": "plant-notes"}[name.rpartition(".")[2]]
         assert word in text(found)
 
-    @pytest.mark.parametrize("name", ["aes256.odt", "argon2-gcm.odt"])
+    @pytest.mark.parametrize("name", ["aes256.odt", pytest.param("argon2-gcm.odt", marks=pytest.mark.slow)])
     def test_E22_another_word_does_not(self, name: str) -> None:
         found = inspect(mail((FIXTURES / name).read_bytes(), name, body="The password comes by telephone."))
         assert leaf(found).protection.state is ProtectionState.STRONG
