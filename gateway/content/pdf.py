@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pikepdf
 import pypdfium2 as pdfium
 
 from gateway.content import pdf_content, pdf_objects, pdf_pages, pdf_protection
-from gateway.content.base import Budget, Found, OverLimit, Piece, Unreadable, join_reasons
+from gateway.content.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.content.needle import Needle
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
@@ -56,15 +57,18 @@ def extract(piece: Piece, budget: Budget) -> Found:
             document = _open_pdfium(shown)
         if document is None:
             raise Unreadable("a PDF that is broken")
-        elsewhere = _elsewhere(pdf, objects, budget)
+        elsewhere, drawn = _elsewhere(pdf, objects, budget)
+        layers = _hides_layers(pdf)
     pages = pdf_pages.read(document, budget, legacy=objects.legacy)
     if pages.blank and objects.contents.damaged:
         pages.reason = pages.reason or "a page whose content is damaged"
     protection = Protection(scheme="pdf", reason="it opens without a password") if encrypted else Protection()
+    if layers or objects.contents.unreadable:
+        pages.garbled = list(range(1, len(document) + 1))
     pictures = pages.pictures(shown, len(document))
     return Found(
         pages.segments + _older_revisions(data, budget) + objects.segments + elsewhere,
-        objects.children + ((pictures,) if pictures else ()),
+        objects.children + ((pictures,) if pictures else ()) + drawn,
         LeafState.SUSPECT if pages.reason else LeafState.INSPECTED,
         join_reasons(pages.reason, objects.note, protection.reason),
         protection,
@@ -73,9 +77,20 @@ def extract(piece: Piece, budget: Budget) -> Found:
     )
 
 
-def _elsewhere(pdf: pikepdf.Pdf, objects: pdf_objects.Objects, budget: Budget) -> tuple[Segment, ...]:
+def _hides_layers(pdf: pikepdf.Pdf) -> bool:
+    """Whether layers are off when the file is opened: a word may then lose letters that stand in its text."""
+    layers = pdf.Root.get("/OCProperties")
+    shown = layers.get("/D") if isinstance(layers, pikepdf.Dictionary) else None
+    if not isinstance(shown, pikepdf.Dictionary):
+        return False
+    off = shown.get("/OFF")
+    return (isinstance(off, pikepdf.Array) and len(off) > 0) or shown.get("/BaseState") == "/OFF"
+
+
+def _elsewhere(pdf: pikepdf.Pdf, objects: pdf_objects.Objects, budget: Budget) -> tuple[tuple[Segment, ...], tuple[Child, ...]]:
     """What is drawn, but not by the pages themselves; and what is drawn where another text is said to stand. Changes *pdf*."""
     segments: list[Segment] = []
+    children: tuple[Child, ...] = ()
     if objects.contents.appearances:
         octets, zones = pdf_content.apart(pdf, objects.contents, budget)
         document = _open_pdfium(octets)
@@ -84,12 +99,16 @@ def _elsewhere(pdf: pikepdf.Pdf, objects: pdf_objects.Objects, budget: Budget) -
         found = pdf_pages.read(document, budget, legacy=objects.legacy)
         segments += [Segment(one.text, zones[one.page - 1], font=one.font)
                      for one in found.segments if one.zone not in pdf_pages.EDGES]  # fmt: skip
+        letters = {number for number, place in enumerate(objects.contents.appearances, 1) if place in objects.contents.letters}
+        found.pictured, found.garbled = [one for one in found.pictured if one not in letters], []
+        if (pictures := found.pictures(octets, len(zones))) is not None:
+            children = (replace(pictures, name="pictures apart"),)
     if objects.contents.masked:
         document = _open_pdfium(pdf_content.unmasked(pdf, objects.contents, budget))
         if document is None:
             raise Unreadable("a PDF that is broken")
         segments += pdf_pages.read(document, budget, legacy=objects.legacy).segments
-    return tuple(segments)
+    return tuple(segments), children
 
 
 def _claims_encryption(data: bytes) -> bool:

@@ -17,7 +17,7 @@ import re
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
-from gateway.content import pdf_filters, pdf_weight
+from gateway.content import pdf_filters, pdf_fonts, pdf_weight
 from gateway.content.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
 
@@ -34,6 +34,11 @@ _NO_CONTENT = re.compile(
 _FONT = re.compile(rb"/Length[123] |/Subtype /(?:Type1C|CIDFontType0C|OpenType)\b")
 _PLAIN_FORM = re.compile(rb"/Subtype /Form\b")
 _SHOWS = re.compile(rb"/[^\s/<>\[\]()]{1,127}\s+Do\b")
+_MOVES = re.compile(rb"[\d.]\s+m\b")
+_INLINE = re.compile(rb"\bBI\b.{0,400}?\bID\b", re.S)
+_SIZE = re.compile(rb"/(W|H|Width|Height)\s+(\d{1,6})\b")
+_GLYPH = 1_000_000
+_OUTLINES = 6
 _MASK = b"ActualText"
 _NO_MASK = b"Actual-Txt"
 
@@ -53,6 +58,10 @@ class Contents:
         self.forms: dict[ObjGen, pikepdf.Object] = {}
         self.masked: list[pikepdf.Object] = []
         """Streams and property lists with replacement texts."""
+        self.letters: set[ObjGen] = set()
+        """Glyphs of Type 3 fonts that are no more than letters."""
+        self.unreadable = False
+        """A font gives out letters as blanks."""
         self.damaged: set[ObjGen] = set()
         self.appearances: dict[ObjGen, tuple[pikepdf.Object, Zone, pikepdf.Object | None]] = {}
 
@@ -139,6 +148,29 @@ class Contents:
                 stack.append((place, True))
                 stack.extend((one, False) for one in within[place])
 
+    def glyphs(self, procedures: pikepdf.Object) -> None:
+        """Takes the glyphs of a Type 3 font: pictures of letters, unless one shows a whole word."""
+        if isinstance(procedures, pikepdf.Dictionary):
+            for item in procedures.values():
+                if isinstance(item, pikepdf.Stream) and not _is_word(item):
+                    self.letters.add(item.objgen)
+
+    def loose(self, page: pikepdf.Object) -> None:
+        """Takes a page that stands in no tree of pages, such as one that a script adds."""
+        contents = page.get("/Contents")
+        for part in contents if isinstance(contents, pikepdf.Array) else [contents]:
+            if isinstance(part, pikepdf.Stream):
+                self.appearance(part, Zone.BODY, page.get("/Resources"))
+
+    def fonts(self, item: pikepdf.Object) -> None:
+        """Takes fonts that say which letters their glyphs are, and looks whether that can be."""
+        for font in pdf_fonts.within(item):
+            said = pdf_fonts.said(font)
+            if pdf_fonts.blank(said):
+                self.unreadable = True
+            if pdf_fonts.lies(font, said):
+                self.masked.append(font)
+
     def appearance(self, value: pikepdf.Object, zone: Zone, resources: pikepdf.Object | None = None) -> None:
         """Takes what is drawn elsewhere than on a page: a stream, or a dictionary of them (states, glyphs)."""
         if isinstance(value, pikepdf.Stream):
@@ -157,6 +189,19 @@ class Contents:
         for item in value.values():
             if isinstance(item, pikepdf.Stream):
                 self.appearance(item, zone, resources)
+
+
+def _is_word(glyph: pikepdf.Object) -> bool:
+    """Whether a glyph shows more than one letter: many outlines, another form, or a broad picture."""
+    data = pdf_filters.unpacked(glyph.read_raw_bytes()[:_GLYPH], _filters(glyph), _GLYPH)
+    if data is None or len(_MOVES.findall(data)) >= _OUTLINES or _SHOWS.search(data):
+        return True
+    picture = _INLINE.search(data)
+    if picture is None:
+        return False
+    sizes = {key: int(value) for key, value in _SIZE.findall(picture[0])}
+    width, height = sizes.get(b"W", sizes.get(b"Width", 0)), sizes.get(b"H", sizes.get(b"Height", 0))
+    return width >= 2.5 * height >= 15
 
 
 def _filters(item: pikepdf.Object) -> list[str]:
@@ -186,6 +231,8 @@ def unmasked(pdf: pikepdf.Pdf, contents: Contents, budget: Budget) -> bytes:
             item.write(item.read_bytes().replace(_MASK, _NO_MASK))
         elif isinstance(item, pikepdf.Dictionary) and "/ActualText" in item:
             del item["/ActualText"]
+        elif isinstance(item, pikepdf.Dictionary) and "/ToUnicode" in item:
+            del item["/ToUnicode"]
     return _saved(pdf, budget)
 
 

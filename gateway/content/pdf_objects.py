@@ -8,6 +8,9 @@ Sources: ISO 32000-2 sections 7.11.4 (embedded files), 12.5 (annotations), 12.7 
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,13 +30,16 @@ _SILENT = frozenset(
     "/ID /O /U /OE /UE /Perms /Cert /CharSet /Panose /Registry /Ordering /CreationDate /ModDate /M /DA /Lang /CheckSum /NM".split()  # noqa: SIM905
 )
 """Keys whose strings are no words."""
-_RUNNING = frozenset(("/Metadata", "/XFA", "/JS", "/RC", "/RV"))
-"""Keys whose streams are text: metadata, XFA forms, scripts, rich text."""
+_RUNNING = frozenset(("/Metadata", "/XFA", "/JS", "/RC", "/RV", "/V", "/DV"))
+"""Keys whose streams are text: metadata, XFA forms, scripts, rich text, long values of fields."""
 _SPEAKS = re.compile(
     rb"\(|<[0-9a-fA-F]|/(?:EF|JS|JavaScript|Launch|Metadata|EmbeddedFile|XFA|RC|RV|ByteRange|AP|CharProcs|PatternType 1|Luminosity|Alpha"
-    rb"|ActualText|GoToR|GoToE|SubmitForm|ImportData|Rendition|RichMedia|3D|Movie|Screen|MK)\b"
+    rb"|ActualText|GoToR|GoToE|SubmitForm|ImportData|Rendition|RichMedia|3D|Movie|Screen|MK"
+    rb"|D?V \d+ \d+ R|Type /Template|Subtype /Ink)\b"
 )
 _BASE_FONT = re.compile(rb"/(?:BaseFont|FontName|FontFamily) ?[/(]([^\s/<>\[\]()]{1,127})")
+_MEDIA = re.compile(rb"/Type /(?:Sound|3D)\b|/Subtype /(?:U3D|PRC)\b")
+_TEXT_MAP = re.compile(rb"/ToUnicode \d")
 _SEVERAL = re.compile(rb"/Contents (?:\[|\d+ \d+ R)")
 _ACTIVE = {
     "/JavaScript": ("script", "JavaScript"),
@@ -49,6 +55,8 @@ _ACTIVE = {
 """Types of actions and annotations, and keys: the name of what they do (``base.ACTIVE``), and what a reviewer reads."""
 _MARKED = {"/Watermark": Zone.WATERMARK, "/Stamp": Zone.WATERMARK}
 _XFA_SCRIPT = re.compile(r"<(?:\w+:)?script\b")
+_PICTURE = re.compile(r"<(?:\w{1,20}:)?image\b[^>]{0,2000}>\s*([A-Za-z0-9+/=\s]{16,20000000})</")
+_VALUE = re.compile(r"=\s*[\"']([^\"'<>]{4,2000})[\"']")
 _TAGS = re.compile(r"<[^>]{0,2000}>")
 
 
@@ -71,9 +79,12 @@ class _Pass:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.strings: list[str] = []
+        self.short: list[str] = []
+        self.unread: dict[str, str] = {}
         self.files: list[tuple[str, pikepdf.Object]] = []
         self.spoken: list[pikepdf.Object] = []
         self.active: dict[str, str] = {}
+        self.children: list[Child] = []
         self.contents = Contents(budget)
 
     def walk(self, value: pikepdf.Object, key: str, depth: int) -> None:
@@ -87,7 +98,9 @@ class _Pass:
                 self.walk(item, key, depth + 1)
         elif isinstance(value, pikepdf.String) and key not in _SILENT:
             text = str(value)
-            if len(text) > 2:
+            if len(text) <= 2 and key in ("/V", "/Contents", "/TU", "/CA"):
+                self.short.append(text)  # forms with a field for each letter
+            elif len(text) > 2:
                 self.strings.append(_TAGS.sub("\n", text) if "<" in text else text)
 
     def _dictionary(self, value: pikepdf.Object, depth: int) -> None:
@@ -115,7 +128,12 @@ class _Pass:
             zone = _MARKED.get(str(value.get("/Subtype", "")), Zone.BODY)
             for states in value.AP.values():
                 self.contents.appearance(states, zone)
+        if value.get("/Subtype") == "/Ink" and "/AP" not in value:
+            self.unread["drawing"] = "a drawing by hand: there is no reader for it"
+        if value.get("/Type") == "/Template":
+            self.contents.loose(value)
         if "/CharProcs" in value:
+            self.contents.glyphs(value.CharProcs)
             self.contents.appearance(value.CharProcs, Zone.BODY, value.get("/Resources"))
         if isinstance(value, pikepdf.Stream) and value.get("/PatternType") == 1:
             self.contents.appearance(value, Zone.BODY)
@@ -149,8 +167,12 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
         head = (item.stream_dict if is_stream else item).unparse(resolved=True)
         if is_stream:
             state.contents.stream(item, head)
+            if _MEDIA.search(head):
+                state.unread["sound or model"] = "a sound or a model in a document: there is no reader for it"
         elif _SEVERAL.search(head):
             pages.append(item)
+        if _TEXT_MAP.search(head) and isinstance(item, pikepdf.Dictionary | pikepdf.Stream):
+            state.contents.fonts(item)
         legacy = legacy or any(legacy_fonts.is_legacy(name.decode("latin-1").rpartition("+")[2]) for name in _BASE_FONT.findall(head))
         # Most objects (pages, fonts, pictures) hold no string and no key of ours: one look at them as text is enough.
         if not _SPEAKS.search(head):
@@ -164,9 +186,11 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
         state.contents.page(page)
     state.contents.check_forms(pages)
     segments = [Segment("\n".join(state.strings), Zone.BODY)] if state.strings else []
+    segments += [Segment(" ".join(state.short), Zone.BODY)] if len(state.short) > 2 else []
     for stream in {item.objgen: item for item in state.spoken}.values():
         segments += [Segment(text, Zone.PROPERTY)] if (text := _text_of(stream, budget, state)) else []
-    children = _files(state.files + loose, budget)
+    children = _files(state.files + loose, budget) + tuple(state.children)
+    children += tuple(Child(name, state=LeafState.UNINSPECTABLE, reason=reason) for name, reason in state.unread.items())
     properties = _properties(pdf)
     segments += [Segment(value, Zone.PROPERTY) for value in properties.values()]
     note = "it holds " + " and ".join(sorted(set(state.active.values()))) if state.active else ""
@@ -186,7 +210,12 @@ def _text_of(stream: pikepdf.Object, budget: Budget, state: _Pass) -> str:
     text = data.decode("utf-16", "replace") if data[:2] in (b"\xfe\xff", b"\xff\xfe") else data.decode("utf-8", "replace")
     if _XFA_SCRIPT.search(text):
         state.active.update([_ACTIVE["/JS"]])
-    return _TAGS.sub("\n", text).strip()
+    for match in _PICTURE.finditer(text):
+        with contextlib.suppress(binascii.Error, ValueError):
+            state.children.append(Child("picture", base64.b64decode(match[1])))
+            budget.spend_entries()
+    spoken = "\n".join(value for value in _VALUE.findall(text) if "://" not in value)
+    return f"{_TAGS.sub(chr(10), text).strip()}\n{spoken}".strip()
 
 
 def _octets(stream: pikepdf.Object, budget: Budget) -> bytes:

@@ -19,6 +19,7 @@ import pypdfium2.raw as raw
 
 from gateway.content import pdf_render
 from gateway.content.base import Budget, Child, OverLimit, Scan
+from gateway.content.pdf_drawn import Drawn, plain
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
@@ -31,30 +32,27 @@ _FORM_DEPTH = 4
 _LOOKED_AT = 4_000  # objects of a page that are looked at for watermarks
 _LARGE = 48.0  # points from which text is as large as a watermark
 _TURNED = 0.2  # sine and cosine from which text stands askew
+_FEW = 3  # letters: white ones among black ones make a word another one
 _SAMPLE = 100  # characters of a page whose mapping to letters is asked for
 _WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
+_RUN_WITHOUT_MEANING = re.compile(r"(?:[\x01-\x08\x0e-\x1f\x80-\x9f\ue000-\uf8ff\ufffd][ \r\n]{0,3}){3}")
 _PRIVATE = re.compile(r"[\ue000-\uf8ff]")
 
 
-def _plain(function: Any, result: Any, *arguments: Any) -> Any:
-    """A function of the library with addresses for its pointers: objects for them cost more than the calls."""
-    return ctypes.CFUNCTYPE(result, *arguments)(ctypes.cast(function, ctypes.c_void_p).value or 0)
-
-
-_KIND = _plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
-_MATRIX = _plain(raw.FPDFPageObj_GetMatrix, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-_SIZE = _plain(raw.FPDFTextObj_GetFontSize, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-_WORDS = _plain(raw.FPDFTextObj_GetText, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong)
-_FONT_OF = _plain(raw.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
-_FONT_NAME = _plain(raw.FPDFFont_GetBaseFontName, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_ERROR_AT = _plain(raw.FPDFText_HasUnicodeMapError, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_KIND = plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
+_MATRIX = plain(raw.FPDFPageObj_GetMatrix, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_SIZE = plain(raw.FPDFTextObj_GetFontSize, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_WORDS = plain(raw.FPDFTextObj_GetText, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong)
+_FONT_OF = plain(raw.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
+_FONT_NAME = plain(raw.FPDFFont_GetBaseFontName, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_ERROR_AT = plain(raw.FPDFText_HasUnicodeMapError, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _PAGE = (
-    _plain(raw.FPDFPage_CountObjects, ctypes.c_int, ctypes.c_void_p),
-    _plain(raw.FPDFPage_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+    plain(raw.FPDFPage_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    plain(raw.FPDFPage_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
 )
 _FORM = (
-    _plain(raw.FPDFFormObj_CountObjects, ctypes.c_int, ctypes.c_void_p),
-    _plain(raw.FPDFFormObj_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong),
+    plain(raw.FPDFFormObj_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    plain(raw.FPDFFormObj_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong),
 )
 
 
@@ -156,7 +154,7 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
     finally:
         raw.FPDFText_ClosePage(textpage)
     objects = 0 if words else raw.FPDFPage_CountObjects(page)
-    if has_picture or objects > 0:
+    if has_picture or objects > 0 or look.drawn.word or look.drawn.mixed:
         found.pictured.append(number)
     elif not words:
         found.blank.append(number)
@@ -165,6 +163,8 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
 
 def _is_garbled(textpage: int | None, words: str, count: int) -> bool:
     """Whether the letters of the page are not what it shows, as with fonts that do not say which letters their glyphs are."""
+    if _RUN_WITHOUT_MEANING.search(words):
+        return True
     meaningless = len(_WITHOUT_MEANING.findall(words))
     if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
         return True
@@ -199,6 +199,7 @@ class _Look:
         self._matrix = (ctypes.c_float * 6)()
         self._size = ctypes.c_float()
         self._units = ctypes.create_string_buffer(4096)
+        self.drawn = Drawn()
         self._watermark: list[str] = []
         self._legacy: dict[str, list[str]] = {}
 
@@ -207,7 +208,7 @@ class _Look:
         if depth > _FORM_DEPTH:
             return True
         count_of, item_of = _FORM if depth else _PAGE
-        image, form, text = raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM, raw.FPDF_PAGEOBJ_TEXT
+        image, form, text, path = raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM, raw.FPDF_PAGEOBJ_TEXT, raw.FPDF_PAGEOBJ_PATH
         has_picture = False
         for index in range(count_of(container)):
             item = item_of(container, index)
@@ -216,6 +217,8 @@ class _Look:
                 self._left -= 1
                 if self._left > 0:
                     self._text(item, turned=turned)
+            elif kind == path:
+                self.drawn.path(item)
             elif kind == image:
                 has_picture = True
             elif kind == form:
@@ -233,9 +236,11 @@ class _Look:
 
     def _text(self, item: int, *, turned: bool) -> None:
         askew = self._is_turned(item) or turned
-        if not askew and _SIZE(item, ctypes.byref(self._size)):
-            scale = max(abs(self._matrix[3]), abs(self._matrix[2]), abs(self._matrix[1]))
-            askew = self._size.value * scale >= _LARGE
+        if _SIZE(item, ctypes.byref(self._size)):
+            size = self._size.value * max(abs(self._matrix[3]), abs(self._matrix[2]), abs(self._matrix[1]), abs(self._matrix[0]))
+            askew = askew or size >= _LARGE
+            if self.drawn.hides(item, size) or (self.drawn.pales(item) and len(self._words(item)) <= _FEW):
+                self.drawn.unseen = True
         if askew:
             self._watermark.append(self._words(item))
         if self._found.legacy:
