@@ -47,6 +47,8 @@ def project(storage: Compound, budget: Budget) -> Project:
     except (Unreadable, struct.error):
         return Project(_anywhere(vba, budget), "macros whose list of modules is broken")
     for name, offset in listed:
+        budget.spend_entries()
+        budget.check_time()
         stream = vba.get(name)
         try:
             source = decompress(stream[offset:], budget).decode(codec, "replace")
@@ -72,12 +74,22 @@ def project(storage: Compound, budget: Budget) -> Project:
 
 
 _LINES = b"\xfe\xca\x01\x00"
+_BLANK = bytes(4) + b"\xff\xff\xff\xff"
+_NO_CODE = 8
+"""Octets of compiled code that stand behind lines without any."""
 
 
 def _has_code(cache: bytes) -> bool:
-    """Whether the compiled part of a module has lines: their number stands behind a mark of its own."""
+    """Whether the compiled part of a module has lines that do something: their number and table stand behind a mark of their own."""
     at = cache.rfind(_LINES)
-    return at < 0 or cache[at + 4 : at + 6] != b"\x00\x00"
+    if at < 0 or at + 6 > len(cache):
+        return True
+    count = cache[at + 4] | cache[at + 5] << 8
+    end = at + 6 + 12 * count
+    if not count:
+        return False
+    blank = all(cache[line + 4 : line + 12] == _BLANK for line in range(at + 6, end, 12))
+    return not blank or int.from_bytes(cache[end + 6 : end + 10].ljust(4, b"\xff"), "little") > _NO_CODE
 
 
 def _directory(data: bytes) -> tuple[str, list[tuple[str, int]]]:
