@@ -66,11 +66,17 @@ def walk(data: bytes, budget: Budget, drawing: Drawing, delayed: bytes = b"") ->
             at = stop
 
 
-def pictures_in(data: bytes, budget: Budget, drawing: Drawing) -> bool:
-    """The pictures of a stream that is nothing but pictures. Returns whether all of it was that."""
+def pictures_in(data: bytes, budget: Budget, drawing: Drawing, *, of_entry: bool = False) -> bool:
+    """The pictures of a stream that is nothing but pictures. Returns whether all of it was that. *of_entry*: they stand in a store entry,
+    which holds no other one.
+    """
     at = 0
     while at + 8 <= len(data):
         head, kind, length = struct.unpack_from("<HHI", data, at)
+        budget.check_time()
+        if kind == _STORE_ENTRY and of_entry:
+            drawing.broken = True
+            return False
         if (kind not in _BLIPS and kind != _STORE_ENTRY) or length > len(data) - at - 8:
             return not data[at:].strip(b"\x00")
         if kind == _STORE_ENTRY:
@@ -89,12 +95,12 @@ def _entry(data: bytes, budget: Budget, drawing: Drawing, delayed: bytes) -> Non
     size, references, offset = struct.unpack_from("<III", data, 20)
     inside = data[36 + data[33] :]
     if len(inside) >= 8:
-        pictures_in(inside, budget, drawing)
+        pictures_in(inside, budget, drawing, of_entry=True)
     elif delayed and offset != 0xFFFFFFFF and size:
         if offset + size > len(delayed):
             drawing.broken = drawing.broken or references > 0
         else:
-            pictures_in(delayed[offset : offset + size], budget, drawing)
+            pictures_in(delayed[offset : offset + size], budget, drawing, of_entry=True)
 
 
 def _blip(kind: int, instance: int, data: bytes, budget: Budget, drawing: Drawing) -> None:
@@ -113,6 +119,7 @@ def _blip(kind: int, instance: int, data: bytes, budget: Budget, drawing: Drawin
                 plain = b""
             if not plain or engine.unconsumed_tail:
                 drawing.broken = True
+                budget.spend_bytes(len(plain))  # unpacked in vain
                 return
             data = plain
         if kind == 0xF01C:

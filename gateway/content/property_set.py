@@ -53,10 +53,10 @@ def _sets(data: bytes, budget: Budget) -> Iterator[tuple[str, str]]:
         if offset + 8 > len(data):
             raise Unreadable("a document whose properties are broken")
         budget.check_time()
-        yield from _set(data[offset:], kind)
+        yield from _set(data[offset:], kind, budget)
 
 
-def _set(data: bytes, kind: bytes) -> Iterator[tuple[str, str]]:
+def _set(data: bytes, kind: bytes, budget: Budget) -> Iterator[tuple[str, str]]:
     count = struct.unpack_from("<I", data, 4)[0]
     if count > min(_MOST, len(data) // 8):
         raise Unreadable("a document whose properties are broken")
@@ -70,13 +70,12 @@ def _set(data: bytes, kind: bytes) -> Iterator[tuple[str, str]]:
     for number, offset in places:
         if number == 0:
             names.update(_dictionary(data, offset, codec))
-    spent = 0
     for number, offset in places:
         if number in (0, 1):
             continue
-        spent += 1
         values = list(_value(data, offset, codec))
         text = "\n".join(value for value in values if value)
+        budget.spend_bytes(len(text))  # several properties may point to one place
         if text:
             yield names.get(number, f"property {number}"), text[:100_000]
 

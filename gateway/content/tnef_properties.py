@@ -42,17 +42,19 @@ def rows(data: bytes, count: int, codec: str, budget: Budget) -> Iterator[Item]:
         budget.check_time()
         item = Item()
         narrow: list[tuple[int, str, bytes]] = []
+        binary: dict[int, list[bytes]] = {}
         try:
-            at = _item(data, at, item, narrow)
+            at = _item(data, at, item, narrow, binary)
         except struct.error:
             raise Unreadable(_BROKEN) from None
+        item.raw.update((number, b"\n".join(values)) for number, values in binary.items())
         page = item.numbers.get(mapi.CODEPAGE) or item.numbers.get(mapi.INTERNET_CODEPAGE) or 0
         for number, name, raw in narrow:
             _put(item, number, name, mapi.decode(raw, codec or (codec_of(page) if page else "")))
         yield item
 
 
-def _item(data: bytes, at: int, item: Item, narrow: list[tuple[int, str, bytes]]) -> int:
+def _item(data: bytes, at: int, item: Item, narrow: list[tuple[int, str, bytes]], binary: dict[int, list[bytes]]) -> int:
     count, at = struct.unpack_from("<I", data, at)[0], at + 4
     if count > _MOST_PROPERTIES:
         raise Unreadable(_BROKEN)
@@ -76,7 +78,7 @@ def _item(data: bytes, at: int, item: Item, narrow: list[tuple[int, str, bytes]]
         if values > _MOST_PROPERTIES:
             raise Unreadable(_BROKEN)
         for _ in range(values):
-            at = _value(data, at, base, number, name, item, narrow)
+            at = _value(data, at, base, (number, name), item, narrow, binary)
     return at
 
 
@@ -86,7 +88,16 @@ def _slice(data: bytes, at: int, length: int) -> bytes:
     return data[at : at + length]
 
 
-def _value(data: bytes, at: int, base: int, number: int, name: str, item: Item, narrow: list[tuple[int, str, bytes]]) -> int:
+def _value(
+    data: bytes,
+    at: int,
+    base: int,
+    named: tuple[int, str],
+    item: Item,
+    narrow: list[tuple[int, str, bytes]],
+    binary: dict[int, list[bytes]],
+) -> int:
+    number, name = named
     if base in _VARIABLE:
         length = struct.unpack_from("<I", data, at)[0]
         raw = _slice(data, at + 4, length)
@@ -97,10 +108,8 @@ def _value(data: bytes, at: int, base: int, number: int, name: str, item: Item, 
             narrow.append((number, name, raw))
         elif base == 0x0D:
             item.objects[number] = raw
-        elif number in item.raw:
-            item.raw[number] += b"\n" + raw
         else:
-            item.raw[number] = raw
+            binary.setdefault(number, []).append(raw)
         return at
     if base == 0x48:
         return at + 16
