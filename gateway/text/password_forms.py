@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator
 
 _EVERYBODYS = (
     "1234 123456 password secret Password@123 12345678 admin 12345 123456789 1234567890 0000 1111 4321 Password password123 "
-    "Password123 password@123 Pass@123 pass@123 pass123 Pass@1234 P@ssw0rd admin123 Admin@123 admin@123 Secret confidential Confidential welcome "
-    "Welcome@123 welcome123 Welcome123 qwerty abc123 Abc@123 Abc@1234 test test123 Test@123 gov nic NIC nic123 Nic@123 NIC@123 nic@123 "
-    "india India india123 India@123 India123 bharat jaihind JaiHind Jaihind@123 000000 111111 999999"
+    "Password123 password@123 Pass@123 pass@123 pass123 Pass@1234 P@ssw0rd admin123 Admin@123 admin@123 Secret confidential "
+    "Confidential welcome Welcome@123 welcome123 Welcome123 qwerty abc123 Abc@123 Abc@1234 test test123 Test@123 gov nic "
+    "NIC nic123 Nic@123 NIC@123 nic@123 india India india123 India@123 India123 bharat jaihind JaiHind Jaihind@123 000000 "
+    "111111 999999"
 )
 WELL_KNOWN = tuple(_EVERYBODYS.split())
 """Tried on everything: what they close is open to everybody."""
