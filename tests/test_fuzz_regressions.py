@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.config import Limits
-from gateway.content import TABLE, compound, html, officeart, property_set, tnef_properties, vba
+from gateway.content import TABLE, compound, decoders, html, officeart, property_set, tnef_properties, vba
 from gateway.content.base import Budget, Found, OverLimit, Piece, Unreadable
 
 
@@ -128,3 +128,8 @@ def _chunk(plain: bytes) -> bytes:
     """Octets as a compressed chunk of [MS-OVBA] 2.4.1.3 that copies nothing."""
     packed = b"".join(b"\0" + plain[at : at + 8] for at in range(0, len(plain), 8))
     return struct.pack("<H", 0xB000 | len(packed) - 1) + packed
+
+
+def test_parameters_that_the_library_does_not_take_are_refused() -> None:
+    with pytest.raises(Unreadable, match="damaged"):
+        list(decoders.lzma1(b"\0" * 20, bytes((8 + 9 * 4,)) + b"\0\0\1\0", 10))

@@ -162,8 +162,9 @@ def _dictionary(wanted: int, size: int) -> int:
 
 
 def _exactly(filters: list[dict[str, Any]], packed: bytes, size: int) -> Iterator[bytes]:
-    engine, at, left = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), 0, size
+    at, left = 0, size
     try:
+        engine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)  # it does not take all parameters that the properties can say
         while left:
             feed = b""
             if engine.needs_input:
