@@ -4,7 +4,7 @@
 #   make test    the tests; what needs a service that is not there is skipped by name
 #   make lint    ruff, mypy, the import contract
 #   make test-service   the slow tests, and those with Postfix, Dovecot and other services, where these are installed
-#   make fuzz    every parser of our own, two minutes each (ARGS="--seconds 600 --target rtf" for one; faults stay in .fuzz)
+#   make fuzz    every parser of our own, two minutes each (ARGS="--seconds 600 --target rtf" for one; a fault says how to repeat it)
 #   make prove-short    the durability proof: 40 runs of 200 messages, SIGKILL at random (ARGS="--runs 3" for fewer)
 #   make prove-control  the same against a gateway that answers before it has committed: it must find lost mail
 #   make prove-fresh    docs/install.md, command by command, in a fresh Debian 12 (root; makes and removes it)
