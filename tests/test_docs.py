@@ -27,7 +27,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 WRITTEN = {"options.md", "commands.md"}
 NEEDED = {
     "install.md", "install-rhel.md", "options.md", "commands.md", "rules.md", "officer.md", "officer.hi.md", "reviewer.md",
-    "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md",
+    "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md", "inspection.md",
 }  # fmt: skip
 RUNBOOK = (
     "queue-not-moving", "next-hop-down", "held-near-deadline", "inspector-dying", "store-degraded", "disk-reserve", "chain-head-stale",

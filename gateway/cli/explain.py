@@ -75,11 +75,15 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
     say(f"  level      {level}" + (f" ({'; '.join(extra)})" if extra else ""))
     for reason in message["ambiguity"]:
         say(f"  ambiguous  {safe(reason)}")
-    for one in classification["evidence"][:10]:
+    evidence: dict[str, int] = {}
+    for one in classification["evidence"]:
         words = f': "{safe(one["text"])}"' if one["text"] else f": the {one['detector']}"
-        say(f"  evidence   {one['level']} in {safe(one['path'])}, {one['zone']}{words} ({one['confidence']})")
-    if len(classification["evidence"]) > 10:
-        say(f"  evidence   and {len(classification['evidence']) - 10} more; --json prints all")
+        line = f"{one['level']} in {safe(one['path'])}, {one['zone']}{words} ({one['confidence']})"
+        evidence[line] = evidence.get(line, 0) + 1
+    for line, count in list(evidence.items())[:10]:
+        say(f"  evidence   {line}" + (f", {count} times" if count > 1 else ""))
+    if len(evidence) > 10:
+        say(f"  evidence   and {len(evidence) - 10} more; --json prints all")
     for leaf in found["leaves"]:
         protection = leaf["protection"]
         locked = (
