@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 
 from lxml import etree
 
-from gateway.content import html_signs, text_plain
+from gateway.content import html_signs, html_styles, ooxml_readings, text_plain
 from gateway.content.base import Budget, Child, Found, Piece, join_reasons
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
@@ -34,21 +34,22 @@ _INLINE = frozenset((
     "mark", "nobr", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var",
     "wbr", "o:p", "st1", "tspan",
 ))  # fmt: skip
-_HIDDEN_TAGS = frozenset(["script", "style", "noscript", "template", "title", "head", "noembed", "noframes", "datalist"])
+_HIDDEN_TAGS = frozenset(["script", "style", "noscript", "template", "title", "head", "noembed", "noframes", "datalist", "rt", "rp"])
 _HIDING = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|font-size\s*:\s*[01](?:px|pt|%)?(?![.\d]*[1-9])|mso-hide\s*:\s*all|"
     r"opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)|(?<![\w-])color\s*:\s*(?:#fff(?:fff)?\b|white\b|transparent\b|rgb\(255,\s*255,\s*255)|"
     r"(?:left|top|right|text-indent|margin-left)\s*:\s*-\s*\d{3}|(?:max-)?(?:height|width)\s*:\s*0(?:px)?\s*(?:;|$)|"
-    r"clip\s*:\s*rect\(\s*0",
+    r"clip\s*:\s*rect\(\s*0|clip-path\s*:|font-size\s*:\s*0?\.\d|scale\(\s*0",
     re.I,
 )
 _LIGHT = re.compile(r"\s*(?:#?fff(?:fff)?|white)\s*$", re.I)
-_SPOKEN = ("alt", "title", "value", "placeholder", "label", "summary", "content", "aria-label", "srcdoc", "data-content", "string")
+_SPOKEN = ("alt", "title", "value", "placeholder", "label", "summary", "content", "aria-label", "srcdoc", "data-content", "string",
+           "open", "close",
+           "aria-description", "aria-roledescription", "aria-placeholder", "aria-valuetext")  # fmt: skip
 _LINKING = ("href", "src", "action", "formaction", "data", "background", "cite", "poster", "xlink:href", "longdesc")
 _MOST_LINKS = 5000
+_DRAWING = 800  # characters of the lines of drawings that may show a word; an icon has fewer
 _LONGEST_LINK = 4000
-_CSS_TEXT = re.compile(r"content\s*:\s*([\"'])(.{1,500}?)\1", re.I | re.S)
-_CSS_ESCAPE = re.compile(r"\\([0-9A-Fa-f]{1,6})\s?")
 _REFRESH = re.compile(r"\s*[\d.]{1,10}\s*[;,]\s*(?:url\s*=)?\s*[\"']?(\S{1,4000})", re.I)
 _FONT = re.compile(r"font(?:-family)?\s*:\s*([^;]{1,200})", re.I)
 _META = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9._-]{1,40})", re.I)
@@ -58,7 +59,11 @@ _XML_DECLARATION = re.compile(rb"^\s*<\?xml[^>]{0,100}encoding\s*=\s*[\"']([A-Za
 class _Collector:
     """Puts text together in reading order: words of inline elements join, blocks stand on lines of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
+        self._styled = html_styles.hidden(page, _HIDING)
+        self._shows_attributes = "attr(" in page
+        self.drawn = 0
+        """Characters that describe lines of drawings."""
         self.visible: list[str] = []
         self.everything: list[str] = []
         self.aside: list[str] = []
@@ -78,15 +83,27 @@ class _Collector:
             self._break()
         if attributes:
             self._attributes(tag, attributes)
-        style = attributes.get("style", "")
+        style = html_styles.plain(attributes.get("style", ""))
+        if style:
+            self.aside.extend(text for text in html_styles.words(style) if not _FONT.search(style))
         hides = (
+            (bool(self._styled) and self._is_styled(tag, attributes)) or
             tag in _HIDDEN_TAGS or "hidden" in attributes or bool(style and _HIDING.search(style))
             or (tag == "font" and (_LIGHT.match(attributes.get("color", "")) is not None or attributes.get("size") == "0"))
         )  # fmt: skip
         if (hides or self._hidden) and tag not in _VOID:
             self._hidden.append(tag)
 
+    def _is_styled(self, tag: str, attributes: dict[str, str]) -> bool:
+        """Whether a style sheet of the page hides the element."""
+        names = [tag, "#" + attributes.get("id", "").lower(), *("." + name for name in attributes.get("class", "").lower().split()[:50])]
+        return not self._styled.isdisjoint(names)
+
     def _attributes(self, tag: str, attributes: dict[str, str]) -> None:
+        if self._shows_attributes:
+            self.aside.extend(value for name, value in attributes.items() if name.startswith("data-") and 2 < len(value) < _LONGEST_LINK)
+        if tag in ("path", "polygon", "polyline"):
+            self.drawn += len(attributes.get("d", "")) + len(attributes.get("points", ""))
         for name in _SPOKEN:
             if (value := attributes.get(name)) and value.strip():
                 self.aside.append(_bare(value))
@@ -117,7 +134,7 @@ class _Collector:
         if inner == "title":
             self.title.append(data)
         elif inner == "style":
-            self.aside.extend(_css(match[2]) for match in _CSS_TEXT.finditer(data))
+            self.aside.extend(html_styles.words(html_styles.plain(data)))
             self.aside.append(data)
         elif inner == "script":
             self.aside.append(data)
@@ -160,11 +177,6 @@ def _bare(text: str) -> str:
     """*text* without what may be tags in it."""
     end = text.rfind(">") + 1
     return _TAG.sub(" ", text[:end]) + text[end:] if "<" in text[:end] else text
-
-
-def _css(text: str) -> str:
-    """A text of a style sheet, its escapes resolved."""
-    return _CSS_ESCAPE.sub(lambda match: chr(number) if (number := int(match[1], 16)) < 0x110000 else "\ufffd", text)
 
 
 _DECLARED = re.compile(r"<!(?!--|doctype|\[)([^>]{1,4000})|<!doctype(?!\s+html\s*>)([^>]{1,4000})", re.I)
@@ -266,12 +278,14 @@ class Page:
     """Addresses that are content themselves."""
     signs: tuple[str, ...]
     """Active content, by ``base.ACTIVE``."""
+    draws: bool = False
+    """It holds drawings of lines that may show words."""
 
 
 def read(text: str) -> Page:
     """Everything in the tagged *text*."""
-    collector = _Collector()
     text = text.replace("\x00", "")
+    collector = _Collector(text)
     if "<" in text:
         if _depth(text) <= DEEPEST and "<![CDATA[" not in text:
             parser = etree.HTMLParser(target=_Target(collector), encoding="utf-8", recover=True, no_network=True, huge_tree=True)
@@ -286,7 +300,7 @@ def read(text: str) -> Page:
         # Readers pass over declarations in silence.
         collector.aside.append(match[1] or match[2])
     signs = (*html_signs.in_text(text), *collector.signs)
-    return Page(collector.segments(), tuple(collector.links), tuple(collector.data), signs)
+    return Page(collector.segments(), tuple(collector.links), tuple(collector.data), signs, collector.drawn >= _DRAWING)
 
 
 def _decode(piece: Piece) -> text_plain.Decoded:
@@ -305,9 +319,11 @@ def extract(piece: Piece, budget: Budget) -> Found:
     links: dict[str, None] = {}
     children: list[Child] = []
     signs: dict[str, None] = {}
+    draws = False
     for text in decoded.texts:
         budget.check_time()
         page = read(text)
+        draws = draws or page.draws
         segments.extend(page.segments)
         links.update(dict.fromkeys(page.links))
         signs.update(dict.fromkeys(page.signs))
@@ -315,9 +331,12 @@ def extract(piece: Piece, budget: Budget) -> Found:
             if address not in text:  # else the scan of the text finds it
                 children.extend(text_plain.packed(address, budget))
     program = "a web page with a program in it" if piece.is_attachment and "script" in signs else ""
-    reason = join_reasons(decoded.doubt, program)
+    entities = "a page with entities of its own" if any("<!ENTITY" in text for text in decoded.texts) else ""
+    reason = join_reasons(decoded.doubt, program, entities)
     children.extend(text_plain.hidden(piece, decoded.texts[0], budget))
     state = LeafState.SUSPECT if reason else LeafState.INSPECTED
+    if draws and not reason:
+        state, reason = LeafState.UNINSPECTABLE, "a page with drawings: its words were read, its lines were not"
     return Found(tuple(segments), tuple(children), state, reason, links=tuple(links), active=tuple(signs))
 
 
@@ -325,7 +344,10 @@ def extract_xml(piece: Piece, budget: Budget) -> Found:
     """Tagged text of an unknown kind: as written, and without its tags."""
     found = extract(Piece(piece.data, piece.name, piece.declared, piece.charset, is_attachment=False, scanned=piece.scanned), budget)
     raw = tuple(Segment(text, Zone.BODY) for text in _decode(piece).texts)
-    return replace(found, segments=found.segments + raw)
+    found = replace(found, segments=found.segments + raw + ooxml_readings.spoken(piece.data))
+    if b"<FixedPage" in piece.data[:4096] and found.state is LeafState.INSPECTED:
+        return replace(found, state=LeafState.SUSPECT, reason="a page whose letters are given by numbers: there is no reader for it")
+    return found
 
 
 def extract_drawing(piece: Piece, budget: Budget) -> Found:
