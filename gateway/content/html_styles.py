@@ -15,7 +15,6 @@ from collections.abc import Iterator
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.S)
 _ESCAPE = re.compile(r"\\(?:([0-9A-Fa-f]{1,6})\s?|\r?\n|(.))", re.S)
 _SHEET = re.compile(r"<style\b[^>]{0,2000}>([^<]{1,200000})", re.I)
-_RULE = re.compile(r"([^{}]{1,2000})\{([^{}]{1,4000})\}")
 _DECLARATION = re.compile(r"[^;{}]+")
 _STRING = re.compile(r"\"([^\"]{0,2000})\"|'([^']{0,2000})'")
 _NAME = re.compile(r"(?:^|(?<=[\s>+~]))([.#]?-?[A-Za-z_][\w-]{0,100})$")
@@ -51,9 +50,10 @@ def hidden(page: str, hiding: re.Pattern[str]) -> frozenset[str]:
     if "<style" not in page.lower():
         return frozenset()
     for sheet in _SHEET.findall(page):
-        for selectors, declarations in _RULE.findall(plain(sheet)):
-            if hiding.search(declarations):
-                for selector in selectors.split(","):
+        for rule in plain(sheet).split("}"):
+            before, _, declarations = rule.rpartition("{")
+            if before and hiding.search(declarations):
+                for selector in before.rpartition("{")[2].split(","):
                     if match := _NAME.search(selector.strip()):
                         found.add(match[1].lower())
     return frozenset(found - {"body", "html", "head"})
