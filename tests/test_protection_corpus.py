@@ -8,6 +8,7 @@ be read without a secret that is not in the message, and then nothing may call i
 from __future__ import annotations
 
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from gateway.verdict import Inspection, Leaf, LeafState
 from tests.content_mail import attached, inspect
 
 FIXTURES = Path(__file__).parent / "fixtures"
+_DEAR = (
+    "odf/*aes256*", "odf/argon2*", "odf/blowfish*", "odf/listed-twice*", "odf/*gcm*", "office/agile*", "office/*sha512*",
+    "crypto/password.age", "crypto/age-body.eml", "crypto/s2k-most.gpg", "crypto/to-key-and-password.gpg", "crypto/luks*",
+    "openpgpjs/*argon2*", "archives/*rar5*", "archives/*.7z", "keys/*closed*", "keys/rsa-*", "pdf/attachments-only.pdf",
+)  # fmt: skip
+"""What asks for much work for each password, or is a whole container of it: with the slow tests."""
+_SMALL_FORM = ("odf/aes256.odt", "office/agile-msoffcrypto-word.docx", "keys/rsa-closed-pem.eml")
+"""Of these, what runs always."""
 
 
 def _cases() -> list[Any]:
@@ -25,7 +34,11 @@ def _cases() -> list[Any]:
     for file in sorted(FIXTURES.glob("*/protection.toml")):
         for case in tomllib.loads(file.read_text("utf-8"))["case"]:
             name = case.get("file") or case["message"]
-            found.append(pytest.param(file.parent / name, case, id="-".join(filter(None, (file.parent.name, name, case.get("leaf"))))))
+            place = f"{file.parent.name}/{name}"
+            marks = (pytest.mark.slow,) if any(fnmatch(place, one) for one in _DEAR) and place not in _SMALL_FORM else ()
+            found.append(
+                pytest.param(file.parent / name, case, id="-".join(filter(None, (file.parent.name, name, case.get("leaf")))), marks=marks)
+            )
     return found
 
 
@@ -49,3 +62,15 @@ def test_protection_is_what_it_is(path: Path, case: dict[str, Any]) -> None:
     assert leaf.protection.state is ProtectionState.STRONG or leaf.state is not LeafState.OPAQUE
     if case.get("opens"):
         assert all(one.protection.state is not ProtectionState.STRONG for one in found.leaves if one.path.startswith(leaf.path))
+
+
+def test_the_corpus_is_as_large_as_it_says() -> None:
+    """Cases by scheme: ``-s`` prints them."""
+    schemes: dict[str, int] = {}
+    for param in _cases():
+        case: Any = param.values[1]
+        scheme = case.get("scheme") or f"of {param.values[0].parent.name}"
+        schemes[scheme] = schemes.get(scheme, 0) + 1
+    print(sum(schemes.values()), dict(sorted(schemes.items())))
+    assert sum(schemes.values()) >= 550
+    assert {"zip", "7z", "rar", "pdf", "pgp", "cms", "odf", "age", "openssl"} <= set(schemes)
