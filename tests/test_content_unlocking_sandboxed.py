@@ -33,6 +33,11 @@ def test_E05_every_lock_opens_in_a_sandboxed_worker(inspector: Service) -> None:
         ("openpgpjs", ("password-ocb.gpg", "password-gcm.gpg", "password-eax.gpg")),
     ):
         messages += [mail((FIXTURES / folder / name).read_bytes(), name, body=body) for name in names]
+    messages += [
+        path.read_bytes()
+        for path in sorted((FIXTURES / "keys").glob("*.eml"))
+        if "closed" not in path.name and path.name != "key-of-another.eml"
+    ]
     for message in messages:
         answer = inspector.ask(message)
         assert isinstance(answer, requests.Inspected)
