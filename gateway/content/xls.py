@@ -29,6 +29,7 @@ _SILENT = frozenset((
     0x89A, 0x8A3, 0x8A4, 0x89B,
 ))  # fmt: skip
 """Records of the workbook without words of a person: fonts, styles, formats, the palette, sizes of windows."""
+_BROKEN = "a workbook that is cut off or broken"
 _VERSIONS = {0x0600: 8, 0x0500: 5}
 _DIALECTS = {0x0010: "sheet", 0x0020: "chart", 0x0040: "macro", 0x0006: "module", 0x0005: "workbook", 0x0100: "workspace"}
 
@@ -58,11 +59,15 @@ def _stream(data: bytes, parts: Parts, budget: Budget) -> None:
     book = Workbook()
     sheet: Sheet | None = None
     nested = 0
+    starts: set[int] = set()
     for record in records(data, budget):
+        if not nested and record.kind != _BOF:
+            parts.problems[_BROKEN] = None  # nothing may stand between two sheets
         if record.kind == _BOF:
+            starts.add(record.at)
             nested += 1
             if len(record.body) < 4:
-                raise Unreadable("a workbook that is cut off or broken")
+                raise Unreadable(_BROKEN)
             version, dialect = struct.unpack_from("<HH", record.body)
             if version not in _VERSIONS:
                 raise Unreadable("a workbook of Excel 4 or older: there is no reader for it")
@@ -84,8 +89,8 @@ def _stream(data: bytes, parts: Parts, budget: Budget) -> None:
             sheet.record(record, parts, budget)
         else:
             _globals(record, book, parts, budget)
-    if nested:
-        parts.problems["a workbook that is cut off or broken"] = None
+    if nested or not book.sheets.keys() <= starts:
+        parts.problems[_BROKEN] = None
     if sheet is not None:
         sheet.tell(parts, budget)
     if book.art:
