@@ -37,5 +37,7 @@ class Protection(msgspec.Struct, frozen=True):
 
 
 UNPROTECTED = Protection()
-GIVEN_AWAY = frozenset(("its password stands in the same message", "its key stands in the same message"))
+PASSWORD_GIVEN = "its password stands in the same message"  # noqa: S105 - a reason
+KEY_GIVEN = "its key stands in the same message"
+GIVEN_AWAY = frozenset((PASSWORD_GIVEN, KEY_GIVEN))
 """The reasons of a protection that the message itself opened. The cipher may be a strong one; nothing is protected."""

@@ -54,7 +54,7 @@ def serve(kind: str, config: Config, path: FilePath) -> None:
         keeper.run(config, path)
     elif kind == "inspector":
         from gateway import policy
-        from gateway.content import service as inspector
+        from gateway.inspector import service as inspector
 
         try:
             inspector.run(config, policy.scheme_of, path)

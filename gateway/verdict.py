@@ -70,7 +70,7 @@ class Observation(msgspec.Struct, frozen=True):
     """aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."""
     name: str
     """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
-    ``content.base.ACTIVE``; address: the tier of its domain."""
+    ``extraction.base.ACTIVE``; address: the tier of its domain."""
     path: str
     place: str
     """subject, body, quoted, signature (the last lines of a body) or attachment."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.archives import libarchive
 from gateway.config import Limits
-from gateway.content import TABLE, libarchive
-from gateway.content.base import Budget, Found, OverLimit, Piece, Unreadable
+from gateway.content import TABLE
 from gateway.content.sniff import sniff
+from gateway.extraction.base import Budget, Found, OverLimit, Piece, Unreadable
 from gateway.protection import ProtectionState
 from gateway.verdict import LeafState
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gateway.content import authentication
+from gateway.inspector import authentication
 from gateway.message import signatures
 
 NAME = "s1._domainkey.bank.example"

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from gateway.content import text_plain
-from gateway.content.base import Unreadable
+from gateway.documents import text_plain
+from gateway.extraction.base import Unreadable
 from gateway.levels import Level
 from gateway.message import charsets
 from gateway.message.encoded import decode_words

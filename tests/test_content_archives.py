@@ -18,8 +18,8 @@ import py7zr
 import pytest
 import zstandard
 
+from gateway.archives import libarchive
 from gateway.config import Limits
-from gateway.content import libarchive
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState

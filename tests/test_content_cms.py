@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.content import pgp
+from gateway.encryption import pgp
 from gateway.levels import Level
 from gateway.message.edits import apply
 from gateway.message.prescan import canonical

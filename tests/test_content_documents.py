@@ -14,8 +14,8 @@ import pytest
 import python_calamine
 
 from gateway.config import Limits
-from gateway.content import xlsb
-from gateway.content.base import Budget, OverLimit, Unreadable
+from gateway.documents import xlsb
+from gateway.extraction.base import Budget, OverLimit, Unreadable
 from gateway.levels import Level
 from gateway.verdict import Inspection, LeafState, Zone
 from tests.content_mail import attached, leaf, text

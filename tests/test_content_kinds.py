@@ -10,9 +10,10 @@ import pytest
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import html, text_plain, unlocking
-from gateway.content.base import Piece, Unreadable
+from gateway.content import unlocking
 from gateway.content.sniff import sniff
+from gateway.documents import html, text_plain
+from gateway.extraction.base import Piece, Unreadable
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import LeafState, Zone

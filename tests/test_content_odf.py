@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.content import odf_manifest, odf_text
-from gateway.content.base import Unreadable
+from gateway.documents import odf_manifest, odf_text
+from gateway.extraction.base import Unreadable
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState, Zone

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from gateway.content import ooxml_text
+from gateway.documents import ooxml_text
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState, Zone

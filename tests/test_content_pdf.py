@@ -9,7 +9,7 @@ import zlib
 import pikepdf
 import pytest
 
-from gateway.content import randomness
+from gateway.extraction import randomness
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import LeafState, Zone

@@ -13,8 +13,8 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Page, Pdf, String
 
-from gateway.content import pdf_filters, pdf_pages
-from gateway.content.base import OverLimit, Piece
+from gateway.documents import pdf_filters, pdf_pages
+from gateway.extraction.base import OverLimit, Piece
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState, Zone
@@ -267,7 +267,7 @@ def test_a_pictured_page_hands_out_a_scan() -> None:
     import pypdfium2
 
     from gateway.config import Limits
-    from gateway.content.base import Budget
+    from gateway.extraction.base import Budget
     from tests.content_mail import CORPUS
 
     data = (CORPUS / "picture.pdf").read_bytes()

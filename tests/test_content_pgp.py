@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import Limits
-from gateway.content import age, cms_lock, covered, der, openssl_salted, pgp, pgp_armour, pgp_lock, pgp_packets, pgp_protection, volumes
-from gateway.content.base import Budget, Lock, OverLimit, Piece, Unreadable
-from gateway.content.cms import extract as extract_cms
+from gateway.encryption import age, cms_lock, covered, der, openssl_salted, pgp, pgp_armour, pgp_lock, pgp_packets, pgp_protection, volumes
+from gateway.encryption.cms import extract as extract_cms
+from gateway.extraction.base import Budget, Lock, OverLimit, Piece, Unreadable
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState

@@ -11,12 +11,12 @@ import pytest
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import recognition, unlocking, walk
-from gateway.content.base import Budget, Child, Extractor, Found, Picture, Piece, Scan, Unreadable
+from gateway.content import recognition, walk
 from gateway.content.recognition import Recognised
 from gateway.content.unlocking import Locked, Trial
+from gateway.extraction.base import Budget, Child, Extractor, Found, Picture, Piece, Scan, Unreadable
 from gateway.levels import Level
-from gateway.protection import Protection, ProtectionState
+from gateway.protection import PASSWORD_GIVEN, Protection, ProtectionState
 from gateway.text import passwords
 from gateway.text.markings import Segment
 from gateway.verdict import Inspection, LeafState, Zone
@@ -111,7 +111,7 @@ class TestWalk:
         top, *members = (one for one in found.leaves if one.path.startswith("2:"))
         assert top.protection.state is ProtectionState.WEAK
         assert [(one.protection.state, one.state, one.reason) for one in members] == [
-            (ProtectionState.WEAK, LeafState.SUSPECT, unlocking.GIVEN_AWAY)
+            (ProtectionState.WEAK, LeafState.SUSPECT, PASSWORD_GIVEN)
         ] * 2
         assert {one.level for one in found.findings} == {Level.TOP_SECRET}
 

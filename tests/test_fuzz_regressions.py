@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.archives import decoders
 from gateway.config import Limits
-from gateway.content import TABLE, compound, decoders, html, officeart, property_set, tnef_properties, vba
-from gateway.content.base import Budget, Found, OverLimit, Piece, Unreadable
+from gateway.content import TABLE
+from gateway.documents import html
+from gateway.extraction.base import Budget, Found, OverLimit, Piece, Unreadable
+from gateway.office import compound, officeart, property_set, tnef_properties, vba
 
 
 def read(kind: str, data: bytes) -> Found | Unreadable:

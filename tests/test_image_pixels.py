@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from gateway.config import Limits
-from gateway.content import image, image_pixels
-from gateway.content.base import Budget, OverLimit, Picture, Unreadable
+from gateway.extraction.base import Budget, OverLimit, Picture, Unreadable
+from gateway.pictures import image, image_pixels
 from gateway.verdict import LeafState
 from tests.content_mail import attached, leaf
 

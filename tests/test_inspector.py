@@ -19,7 +19,7 @@ import pytest
 
 from gateway import content, ipc, requests
 from gateway.config import Limits
-from gateway.content import sandbox, tools
+from gateway.inspector import sandbox, tools
 from gateway.verdict import LeafState
 from tests.content_mail import CORPUS, mail, scheme
 
@@ -30,7 +30,8 @@ SERVICE = """
 import ctypes, os, socket, sys, time
 from gateway import content, policy
 from gateway.config import Config
-from gateway.content import base, service
+from gateway.extraction import base
+from gateway.inspector import service
 from gateway.verdict import LeafState
 
 def attempt(what):
@@ -281,7 +282,7 @@ def test_the_sandbox_describes_itself() -> None:
 
 
 def test_filter_programs_are_well_formed() -> None:
-    from gateway.content import syscalls
+    from gateway.inspector import syscalls
 
     for architecture in syscalls.ARCHITECTURES.values():
         code = sandbox.program(architecture)

@@ -21,8 +21,8 @@ import pytest
 from gateway import ipc, requests
 from gateway import policy as policies
 from gateway.config import Config, Limits
-from gateway.content import tools
 from gateway.doors.peers import InspectorLink
+from gateway.inspector import tools
 from gateway.pipeline import InspectorAway, Pipeline, WorkerDied
 from gateway.verdict import Disposition, LeafState
 from tests.content_mail import leaf, mail
@@ -39,7 +39,8 @@ SERVICE = """
 import ctypes, os, socket, struct, sys
 from gateway import content, policy
 from gateway.config import Config
-from gateway.content import base, service
+from gateway.extraction import base
+from gateway.inspector import service
 
 def attempt(what):
     try:

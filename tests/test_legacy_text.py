@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.content import text_plain
+from gateway.documents import text_plain
 from gateway.levels import Level
 from gateway.text import iscii, legacy_fonts
 from gateway.text.markings import Scheme, Segment, scan

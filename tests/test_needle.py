@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from gateway.content import needle
-from gateway.content.needle import Needle
+from gateway.extraction import needle
+from gateway.extraction.needle import Needle
 
 
 @pytest.mark.parametrize("literal", [b"startxref", b"/Encrypt", b"Rar!\x1a\x07"])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Limits
-from gateway.content import compound, ole, rtf_compressed, vba
-from gateway.content.base import Budget, Piece, Unreadable
+from gateway.extraction.base import Budget, Piece, Unreadable
+from gateway.office import compound, ole, rtf_compressed, vba
 from gateway.verdict import Inspection, LeafState
 from tests.content_mail import attached, leaf, text
 

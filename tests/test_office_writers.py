@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from gateway.content import compound, property_set, vba
-from gateway.content.base import Unreadable
+from gateway.extraction.base import Unreadable
+from gateway.office import compound, property_set, vba
 from gateway.verdict import LeafState
 from tests.content_mail import attached, leaf, text, zipped
 from tests.test_office import budget, parsed

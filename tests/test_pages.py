@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.content import formulas, html
+from gateway.documents import formulas, html
 from gateway.levels import Level
 from gateway.verdict import Inspection, LeafState, Zone
 from tests.content_mail import attached, inspect, leaf, text, zipped

@@ -10,9 +10,9 @@ import pytest
 from pikepdf import Array, Dictionary, Name
 
 from gateway.config import Limits
-from gateway.content import pdf
-from gateway.content.base import Budget, OverLimit, Piece
-from gateway.content.pdf_weight import weight
+from gateway.documents import pdf
+from gateway.documents.pdf_weight import weight
+from gateway.extraction.base import Budget, OverLimit, Piece
 
 PICTURE = b"q 80 0 0 80 0 0 cm BI /W 800 /H 800 /BPC 8 /CS /RGB /F [/A85 /Fl] ID " + b"Gb\"0'(<Tj)" * 100_000 + b"~> EI Q "
 

@@ -12,9 +12,10 @@ import pytest
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import recognition, tools
-from gateway.content.base import Budget, Look, OverLimit, Picture, Scan, ToolFault, Unreadable, Words
+from gateway.content import recognition
 from gateway.content.recognition import Recognised, recognise
+from gateway.extraction.base import Budget, Look, OverLimit, Picture, Scan, ToolFault, Unreadable, Words
+from gateway.inspector import tools
 from gateway.verdict import Confidence, LeafState, Zone
 from tests.content_mail import leaf, mail, scheme, text
 

@@ -58,7 +58,7 @@ WINDOWED = {
     "gateway.content.sniff._MAIL": "the first 4,096 octets only",
     "gateway.content.sniff._HTML": "the first 4,096 octets only",
     "gateway.content.signatures.SHORTCUTS": "the first 4,096 octets only",
-    "gateway.content.html._TAG": "never behind the last closing bracket",
+    "gateway.documents.html._TAG": "never behind the last closing bracket",
     "gateway.text.judgement._FIELD": "one line around a hit",
     "gateway.text.links._BEFORE": "the hundred characters before a place",
 }

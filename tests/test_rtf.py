@@ -8,8 +8,8 @@ import time
 import pytest
 
 from gateway.config import Limits
-from gateway.content import rtf
-from gateway.content.base import Budget, Found, Piece
+from gateway.documents import rtf
+from gateway.extraction.base import Budget, Found, Piece
 from gateway.levels import Level
 from gateway.verdict import Confidence, LeafState, Observation, Zone
 from tests.content_mail import attached, leaf, sample, text

@@ -17,8 +17,8 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen import canvas
 
-from gateway.content import ooxml_text, run_fonts
-from gateway.content.run_fonts import OdfRuns, Runs
+from gateway.documents import ooxml_text, run_fonts
+from gateway.documents.run_fonts import OdfRuns, Runs
 from gateway.levels import Level
 from gateway.verdict import Confidence, Finding, Zone
 from tests.content_mail import attached

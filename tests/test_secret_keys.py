@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Limits
-from gateway.content import pgp_armour, pgp_packets, pgp_secret, secret_keys
-from gateway.content.base import Budget, Piece, Unreadable
+from gateway.encryption import pgp_armour, pgp_packets, pgp_secret, secret_keys
+from gateway.extraction.base import Budget, Piece, Unreadable
 from gateway.message.prescan import prescan
 from gateway.message.views import strict
 from gateway.protection import ProtectionState

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Limits
-from gateway.content import confined, image_pixels, rar_listing, tool_pool, tool_words, tools
-from gateway.content.base import Budget, Look, OverLimit, Picture, ToolFault, Unreadable, Words
-from gateway.content.confined import Program
-from gateway.content.runner import Job, Outcome, Runner
-from gateway.content.tools import Installed, Recognise, ToolBox
+from gateway.extraction.base import Budget, Look, OverLimit, Picture, ToolFault, Unreadable, Words
+from gateway.inspector import confined, rar_listing, tool_pool, tool_words, tools
+from gateway.inspector.confined import Program
+from gateway.inspector.runner import Job, Outcome, Runner
+from gateway.inspector.tools import Installed, Recognise, ToolBox
+from gateway.pictures import image_pixels
 
 SH = Program(os.path.realpath("/bin/sh"))
 CAT = Program(os.path.realpath(shutil.which("cat") or "/bin/cat"))

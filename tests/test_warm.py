@@ -14,7 +14,8 @@ FOLDER = ROOT / "tests" / "corpus" / "ordinary"
 WATCHED = """
 import hashlib, json, linecache, pathlib, sys
 from gateway.config import Limits
-from gateway.content import unpack, warm
+from gateway.content import unpack
+from gateway.inspector import warm
 from gateway.policy import watching
 
 scheme, limits = watching.load(pathlib.Path("rules"))[0], Limits()

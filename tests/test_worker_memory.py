@@ -10,7 +10,7 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from gateway.content import sandbox
+from gateway.inspector import sandbox
 if "keep" in sys.argv:
     sandbox.keep_freed_memory()
 for _ in range(3):

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.config import Config
-    from gateway.content.tools import Installed
     from gateway.doctor import Finding
+    from gateway.inspector.tools import Installed
 
 
 def findings(config: Config) -> Iterator[Finding]:
     """One line for each layer and each program."""
-    from gateway.content import confined, sandbox, tools
     from gateway.doctor import Finding
+    from gateway.inspector import confined, sandbox, tools
 
     for subject, lines in (("sandbox", sandbox.describe()), ("programs", confined.describe())):
         for line in lines:

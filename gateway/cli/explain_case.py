@@ -68,8 +68,8 @@ class Case:
     ) -> None:  # fmt: skip
         import ipaddress
 
-        from gateway.content import tools
         from gateway.envelope import Door, Peer
+        from gateway.inspector import tools
         from gateway.policy import decide
 
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
@@ -116,7 +116,7 @@ class Case:
         import hashlib
 
         from gateway import content as inspection_of
-        from gateway.content.base import ToolFault
+        from gateway.extraction.base import ToolFault
         from gateway.message import prescan
         from gateway.policy import decide
         from gateway.verdict import Remembered

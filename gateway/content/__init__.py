@@ -14,41 +14,16 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.archives import cab, compressed, iso, libarchive, rar, sevenzip, tar, zip
 from gateway.config import Limits
-from gateway.content import (
-    age,
-    applefile,
-    cab,
-    calendar,
-    cms,
-    compressed,
-    covered,
-    eml,
-    html,
-    image,
-    iso,
-    libarchive,
-    odf,
-    ole,
-    ooxml,
-    ooxml_protection,
-    openssl_salted,
-    pdf,
-    pgp,
-    rar,
-    rtf,
-    secret_keys,
-    sevenzip,
-    tar,
-    text_plain,
-    tnef,
-    unread,
-    volumes,
-    zip,
-)
-from gateway.content.base import Extractor, Tools
+from gateway.content import unread
 from gateway.content.walk import read_message
+from gateway.documents import applefile, calendar, eml, html, odf, ooxml, pdf, rtf, text_plain
+from gateway.encryption import age, cms, covered, openssl_salted, pgp, secret_keys, volumes
+from gateway.extraction.base import Extractor, Tools
 from gateway.message import plain
+from gateway.office import ole, ooxml_protection, tnef
+from gateway.pictures import image
 from gateway.text.markings import Scheme
 from gateway.verdict import Inspection
 

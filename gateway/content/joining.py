@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from gateway.content.base import Found, OverLimit, Unreadable, join_reasons, worst
+from gateway.extraction.base import Found, OverLimit, Unreadable, join_reasons, worst
 from gateway.protection import Protection, ProtectionState
 from gateway.verdict import Leaf, LeafState
 

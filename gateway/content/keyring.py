@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gateway.content import secret_keys
-from gateway.content.base import Budget, StoredKey, ToolFault
 from gateway.content.joining import failed
 from gateway.content.unlocking import Locked, Opened, Trial
+from gateway.encryption import secret_keys
+from gateway.extraction.base import Budget, StoredKey, ToolFault
+from gateway.protection import KEY_GIVEN
 
-GIVEN_AWAY = "its key stands in the same message"
 CLOSED = "a private key stands in the same message, closed by a password"
 _MOST_KEYS = 50
 _MOST_TRIES = 2_000
@@ -100,5 +100,5 @@ class Keyring:
         except ToolFault:
             raise
         except Exception as error:
-            return Opened(one, (), failed(error).reason, GIVEN_AWAY)
-        return Opened(one, content, "", GIVEN_AWAY) if content is not None else None
+            return Opened(one, (), failed(error).reason, KEY_GIVEN)
+        return Opened(one, content, "", KEY_GIVEN) if content is not None else None

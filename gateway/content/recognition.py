@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from msgspec import structs
 from PIL import Image
 
-from gateway.content.base import BAND, Budget, Look, OverLimit, Picture, Scan, ToolFault, Tools, Unreadable, Words
+from gateway.extraction.base import BAND, Budget, Look, OverLimit, Picture, Scan, ToolFault, Tools, Unreadable, Words
 from gateway.text.markings import Segment
 from gateway.verdict import Confidence, Finding, Zone
 

@@ -13,10 +13,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.content import age, covered, names, openssl_salted, pgp, pgp_armour, secret_keys, signatures
-from gateway.content.base import Piece, join_reasons
-from gateway.content.needle import Needle
+from gateway.content import names, signatures
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SHORTCUTS, SIGNATURES
+from gateway.encryption import age, covered, openssl_salted, pgp, pgp_armour, secret_keys
+from gateway.extraction.base import Piece, join_reasons
+from gateway.extraction.needle import Needle
 
 _BINARY = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _HTML_NAMES = (".html", ".htm", ".xhtml", ".shtml")

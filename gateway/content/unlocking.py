@@ -14,10 +14,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.content.base import Budget, Child, KeyLock, Lock, ToolFault
 from gateway.content.joining import failed
+from gateway.extraction.base import Budget, Child, KeyLock, Lock, ToolFault
+from gateway.protection import PASSWORD_GIVEN
 
-GIVEN_AWAY = "its password stands in the same message"
 WELL_KNOWN = "its password is one that everybody knows"
 SHARE = 0.4
 """Part of a message's processor time that may go into tries."""
@@ -56,7 +56,7 @@ class Opened:
     locked: Locked
     content: bytes | tuple[Child, ...] = ()
     fault: str = ""
-    why: str = GIVEN_AWAY
+    why: str = PASSWORD_GIVEN
 
 
 class Trial:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.content.base import Budget, Extractor, Found, Piece
+from gateway.extraction.base import Budget, Extractor, Found, Piece
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone

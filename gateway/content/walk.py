@@ -18,7 +18,12 @@ from msgspec import structs
 
 from gateway.config import Limits
 from gateway.content import efail, libmagic, recognition
-from gateway.content.base import (
+from gateway.content.joining import LONGEST_NAME, clean, failed, join, of_container
+from gateway.content.keyring import CLOSED, Keyring
+from gateway.content.sniff import Sniffed, sniff
+from gateway.content.unlocking import Locked, Opened, Trial
+from gateway.documents.eml import AMBIGUOUS, header_segments
+from gateway.extraction.base import (
     Budget,
     Child,
     Extractor,
@@ -30,11 +35,6 @@ from gateway.content.base import (
     join_reasons,
     worst,
 )
-from gateway.content.eml import AMBIGUOUS, header_segments
-from gateway.content.joining import LONGEST_NAME, clean, failed, join, of_container
-from gateway.content.keyring import CLOSED, Keyring
-from gateway.content.sniff import Sniffed, sniff
-from gateway.content.unlocking import Locked, Opened, Trial
 from gateway.message import labels, plain, prescan, rawscan, thread_fields, views
 from gateway.message.encoded import decode_words
 from gateway.message.parts import Part, View

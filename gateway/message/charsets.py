@@ -2,7 +2,7 @@
 
 What it is: ``codec_of``, the one allow-list from declared names to Python's codecs; ``decode`` (octets in one declared set);
 ``utf7``, ``escaped`` and ``overlong``, second readings of octets that pass for ASCII or UTF-8.
-Who calls it: ``encoded`` and ``params`` for header fields, ``plain`` in the door, ``content.text_plain`` for text.
+Who calls it: ``encoded`` and ``params`` for header fields, ``plain`` in the door, ``documents.text_plain`` for text.
 Must never: look up a codec by a name that a mail supplied (rot13, zlib, unicode_escape …); raise; take more than linear time.
 Sources: IANA character sets; RFC 2152 (UTF-7), RFC 1843 (HZ), RFC 1468 (ISO-2022-JP), RFC 3629 section 10 (overlong forms);
 hostile-inputs catalogue C01, C02, C07.

@@ -2,7 +2,7 @@
 
 What it is: ``decode`` (octets in a script to text), ``script_of`` (charset names) and ``plainly`` (whether undeclared octets are ISCII
 and nothing else).
-Who calls it: ``content.text_plain`` for declared charsets, and for octets that no other charset explains.
+Who calls it: ``documents.text_plain`` for declared charsets, and for octets that no other charset explains.
 Must never: raise for any octets; call text ISCII that follows no spelling of an Indian script.
 Sources: IS 13194:1991 (code table, attribute codes, nukta combinations, halant rules); the charset names x-iscii-* are those of the
 Windows code pages 57002 to 57011.

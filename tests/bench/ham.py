@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import tools
-from gateway.content.base import ToolFault, Tools
+from gateway.extraction.base import ToolFault, Tools
+from gateway.inspector import tools
 from gateway.message.prescan import canonical
 from gateway.verdict import Confidence, Inspection, LeafState
 from tests.content_mail import scheme

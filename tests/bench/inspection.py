@@ -25,8 +25,8 @@ from reportlab.pdfgen import canvas
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import tools, warm
-from gateway.content.base import Tools
+from gateway.extraction.base import Tools
+from gateway.inspector import tools, warm
 from tests.content_mail import mail, scheme
 
 TESTS = Path(__file__).parents[1]

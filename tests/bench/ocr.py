@@ -19,8 +19,10 @@ from PIL import Image
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import image_pixels, pdf_render, tools
-from gateway.content.base import Budget, Tools
+from gateway.documents import pdf_render
+from gateway.extraction.base import Budget, Tools
+from gateway.inspector import tools
+from gateway.pictures import image_pixels
 from tests.content_mail import leaf, mail, scheme
 
 SCANS = Path(__file__).parents[1] / "fixtures" / "scans"
@@ -29,7 +31,7 @@ SERVICE = """
 import sys
 from gateway import policy
 from gateway.config import Config
-from gateway.content import service
+from gateway.inspector import service
 service.run(Config(state_dir=sys.argv[1]), policy.scheme_of)
 """
 

@@ -15,50 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gateway import content
+from gateway.archives import decoders, libarchive, member_names, rar4, rar5, rar_crypto, sevenzip_header, zip_directory, zip_methods
 from gateway.config import Limits
-from gateway.content import (
-    TABLE,
-    age,
-    cms_lock,
-    cms_protection,
-    decoders,
-    der,
-    image,
-    legacy_crypto,
-    libarchive,
-    libmagic,
-    mapi,
-    member_names,
-    names,
-    odf_binary,
-    odf_manifest,
-    odf_text,
-    officeart,
-    ole_objects,
-    ooxml_fonts,
-    ooxml_text,
-    openssl_salted,
-    pdf_filters,
-    pgp_armour,
-    pgp_packets,
-    property_set,
-    randomness,
-    rar4,
-    rar5,
-    rar_crypto,
-    rar_listing,
-    rtf_compressed,
-    sevenzip_header,
-    sniff,
-    strings,
-    text_plain,
-    tnef_properties,
-    vba,
-    zip_directory,
-    zip_methods,
-)
-from gateway.content.base import Budget, Found, Piece, Unreadable
-from gateway.content.compound import build
+from gateway.content import TABLE, libmagic, names, sniff
+from gateway.documents import odf_binary, odf_manifest, odf_text, ooxml_fonts, ooxml_text, pdf_filters, strings, text_plain
+from gateway.encryption import age, cms_lock, cms_protection, der, openssl_salted, pgp_armour, pgp_packets
+from gateway.extraction import randomness
+from gateway.extraction.base import Budget, Found, Piece, Unreadable
+from gateway.inspector import rar_listing
+from gateway.office import legacy_crypto, mapi, officeart, ole_objects, property_set, rtf_compressed, tnef_properties, vba
+from gateway.office.compound import build
+from gateway.pictures import image
 from gateway.verdict import LeafState
 from tests.content_mail import scheme
 from tests.fuzz import mending

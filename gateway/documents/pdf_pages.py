@@ -1,0 +1,263 @@
+"""The text of the pages of a PDF by pdfium, with the zone it stands in, and which pages have to be looked at as pictures.
+
+What it is: ``read``, page by page: running text, top and bottom of the page, watermarks, text in legacy fonts.
+Who calls it: the PDF reader, after the content streams were checked (``pdf_content``).
+Must never: call a page read that shows a picture, or whose letters have no meaning; go on beyond its limits.
+Sources: pdfium's fpdf_text.h and fpdf_edit.h; ISO 32000-2 sections 9.10 (text extraction) and 9.4; reference/inspection.md section 2.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+
+from gateway.documents import pdf_render
+from gateway.documents.pdf_drawn import Drawn, plain
+from gateway.extraction.base import Budget, Child, OverLimit, Scan
+from gateway.text import legacy_fonts
+from gateway.text.markings import Segment
+from gateway.verdict import LeafState, Zone
+
+EDGES = (Zone.PAGE_HEADER, Zone.PAGE_FOOTER)
+_EDGE = 0.10  # of the page's height: where headers and footers stand
+_PAGES = 20_000
+_TEXT_CAP = 64_000_000  # characters
+_FORM_DEPTH = 4
+_LOOKED_AT = 4_000  # objects of a page that are looked at for watermarks
+_LARGE = 48.0  # points from which text is as large as a watermark
+_TURNED = 0.2  # sine and cosine from which text stands askew
+_FEW = 3  # letters: white ones among black ones make a word another one
+_SAMPLE = 100  # characters of a page whose mapping to letters is asked for
+_WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
+_RUN_WITHOUT_MEANING = re.compile(r"(?:[\x01-\x08\x0e-\x1f\x80-\x9f\ue000-\uf8ff\ufffd][ \r\n]{0,3}){3}")
+_PRIVATE = re.compile(r"[\ue000-\uf8ff]")
+
+
+_KIND = plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
+_MATRIX = plain(raw.FPDFPageObj_GetMatrix, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_SIZE = plain(raw.FPDFTextObj_GetFontSize, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_WORDS = plain(raw.FPDFTextObj_GetText, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong)
+_FONT_OF = plain(raw.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
+_FONT_NAME = plain(raw.FPDFFont_GetBaseFontName, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_ERROR_AT = plain(raw.FPDFText_HasUnicodeMapError, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+_PAGE = (
+    plain(raw.FPDFPage_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    plain(raw.FPDFPage_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+)
+_FORM = (
+    plain(raw.FPDFFormObj_CountObjects, ctypes.c_int, ctypes.c_void_p),
+    plain(raw.FPDFFormObj_GetObject, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong),
+)
+
+
+class _Buffer:
+    """Room for the text that the library hands out, used again for each page."""
+
+    def __init__(self) -> None:
+        self._units = array("H", bytes(16_384))
+
+    def of(self, units: int) -> tuple[ctypes.Array[ctypes.c_ushort], int]:
+        """The buffer and its size, which is *units* of UTF-16 at least."""
+        if len(self._units) < units:
+            self._units = array("H", bytes(2 * units))
+        return (ctypes.c_ushort * len(self._units)).from_buffer(self._units), len(self._units)
+
+    def text(self, units: int) -> str:
+        """The first *units* as text."""
+        return memoryview(self._units)[: max(0, units)].tobytes().decode("utf-16-le", "replace").replace("\r\n", "\n")
+
+
+class Pages:
+    """What the pages gave."""
+
+    def __init__(self, *, legacy: bool) -> None:
+        self.legacy = legacy
+        """Whether the file names a legacy font: only then is the font of each piece of text asked for."""
+        self.buffer = _Buffer()
+        self.parts: list[Segment] = []
+        self.pictured: list[int] = []
+        self.garbled: list[int] = []
+        self.blank: list[int] = []
+        """Pages on which nothing at all was found."""
+        self.reason = ""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All text, in the order of the pages."""
+        return tuple(self.parts)
+
+    def pictures(self, data: bytes, total: int, password: str | None = None) -> Child | None:
+        """One leaf for all pages that have to be looked at, so that a scan is not called read; *data*: the file to draw them from."""
+        numbers = sorted({*self.pictured, *self.garbled})
+        if not numbers:
+            return None
+        first = ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")
+        reason = f"pictures on {len(numbers)} pages ({first}): there is no reader for them"
+        if self.garbled:
+            reason = f"{len(numbers)} pages ({first}) with pictures, or with letters without a meaning: there is no reader for them"
+        scans = tuple(Scan(_drawn(data, number, password), number, total) for number in numbers)
+        return Child("pictures", declared="image/*", size=0, state=LeafState.UNINSPECTABLE, reason=reason, scans=scans)
+
+
+def _drawn(data: bytes, number: int, password: str | None) -> Callable[[Budget], Any]:
+    return lambda budget: pdf_render.render(data, number - 1, budget, password)
+
+
+def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False) -> Pages:
+    """All pages of *document*. Raises OverLimit for too many pages or too much text."""
+    found = Pages(legacy=legacy)
+    total, characters = len(document), 0
+    if total > _PAGES:
+        raise OverLimit("it has more pages than the limit")
+    for index in range(total):
+        budget.check_time()
+        page = raw.FPDF_LoadPage(document.raw, index)
+        if not page:
+            found.reason = "a page could not be read"
+            continue
+        try:
+            characters += _page(page, index + 1, total, found)
+        finally:
+            raw.FPDF_ClosePage(page)
+        if characters > _TEXT_CAP:
+            raise OverLimit("it holds more text than the limit")
+    return found
+
+
+def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
+    """Adds one page; returns its number of characters."""
+    textpage = raw.FPDFText_LoadPage(page)
+    if not textpage:
+        found.reason = "a page could not be read"
+        return 0
+    try:
+        count = raw.FPDFText_CountChars(textpage)
+        text = ""
+        if count > 0:
+            buffer, _ = found.buffer.of(2 * count + 2)
+            text = found.buffer.text(raw.FPDFText_GetText(textpage, 0, count, buffer) - 1)
+        words = text.strip()
+        if words:
+            found.parts.append(Segment(text, Zone.BODY, number, total))
+            _edges(page, textpage, number, total, found, 2 * count)
+            if _is_garbled(ctypes.cast(textpage, ctypes.c_void_p).value, words, count):
+                found.garbled.append(number)
+        look = _Look(ctypes.cast(textpage, ctypes.c_void_p).value, found)
+        has_picture = look.at(ctypes.cast(page, ctypes.c_void_p).value, 0, turned=False)
+        found.parts.extend(look.segments(number, total))
+    finally:
+        raw.FPDFText_ClosePage(textpage)
+    objects = 0 if words else raw.FPDFPage_CountObjects(page)
+    if has_picture or objects > 0 or look.drawn.word or look.drawn.mixed:
+        found.pictured.append(number)
+    elif not words:
+        found.blank.append(number)
+    return int(count)
+
+
+def _is_garbled(textpage: int | None, words: str, count: int) -> bool:
+    """Whether the letters of the page are not what it shows, as with fonts that do not say which letters their glyphs are."""
+    if _RUN_WITHOUT_MEANING.search(words):
+        return True
+    meaningless = len(_WITHOUT_MEANING.findall(words))
+    if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
+        return True
+    step = max(1, count // _SAMPLE)
+    asked = range(0, count, step)
+    return sum(1 for at in asked if _ERROR_AT(textpage, at) == 1) * 10 > len(asked)
+
+
+def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: Pages, most: int) -> None:
+    """What stands in the top and bottom tenth of the page; *most*: about the UTF-16 units to expect."""
+    width, height = raw.FPDF_GetPageWidthF(page), raw.FPDF_GetPageHeightF(page)
+    for zone, top, bottom in (
+        (Zone.PAGE_HEADER, height, height * (1 - _EDGE)),
+        (Zone.PAGE_FOOTER, height * _EDGE, 0.0),
+    ):
+        buffer, size = found.buffer.of(most)
+        # The library searches the page at each call: it is asked once, unless what it found fills the buffer.
+        while (count := raw.FPDFText_GetBoundedText(textpage, 0.0, top, width, bottom, buffer, size)) >= size:
+            buffer, size = found.buffer.of(2 * size)
+        text = found.buffer.text(count).rstrip("\x00")
+        if len(text) > 1 and text.strip():
+            found.parts.append(Segment(text, zone, number, total))
+
+
+class _Look:
+    """One look at the objects of a page: pictures, watermarks, text in legacy fonts."""
+
+    def __init__(self, textpage: int | None, found: Pages) -> None:
+        self._textpage = textpage
+        self._found = found
+        self._left = _LOOKED_AT
+        self._matrix = (ctypes.c_float * 6)()
+        self._size = ctypes.c_float()
+        self._units = ctypes.create_string_buffer(4096)
+        self.drawn = Drawn()
+        self._watermark: list[str] = []
+        self._legacy: dict[str, list[str]] = {}
+
+    def at(self, container: int | None, depth: int, *, turned: bool) -> bool:
+        """Whether the page or form at the address *container* shows a picture. Forms nested deeper than the limit count as such."""
+        if depth > _FORM_DEPTH:
+            return True
+        count_of, item_of = _FORM if depth else _PAGE
+        image, form, text, path = raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM, raw.FPDF_PAGEOBJ_TEXT, raw.FPDF_PAGEOBJ_PATH
+        has_picture = False
+        for index in range(count_of(container)):
+            item = item_of(container, index)
+            kind = _KIND(item)
+            if kind == text:
+                self._left -= 1
+                if self._left > 0:
+                    self._text(item, turned=turned)
+            elif kind == path:
+                self.drawn.path(item)
+            elif kind == image:
+                has_picture = True
+            elif kind == form:
+                has_picture = self.at(item, depth + 1, turned=turned or self._is_turned(item)) or has_picture
+            if has_picture and self._left <= 0:
+                return True
+        return has_picture
+
+    def _is_turned(self, item: int) -> bool:
+        if not _MATRIX(item, self._matrix):
+            return False
+        across, up = abs(self._matrix[0]), abs(self._matrix[1])
+        length = (across * across + up * up) ** 0.5
+        return bool(length > 0 and up > _TURNED * length and across > _TURNED * length)
+
+    def _text(self, item: int, *, turned: bool) -> None:
+        askew = self._is_turned(item) or turned
+        if _SIZE(item, ctypes.byref(self._size)):
+            size = self._size.value * max(abs(self._matrix[3]), abs(self._matrix[2]), abs(self._matrix[1]), abs(self._matrix[0]))
+            askew = askew or size >= _LARGE
+            if self.drawn.hides(item, size) or (self.drawn.pales(item) and len(self._words(item)) <= _FEW):
+                self.drawn.unseen = True
+        if askew:
+            self._watermark.append(self._words(item))
+        if self._found.legacy:
+            name = self._font(item)
+            if name:
+                self._legacy.setdefault(name, []).append(self._words(item))
+
+    def _words(self, item: int) -> str:
+        length = min(_WORDS(item, self._textpage, self._units, len(self._units)), len(self._units))
+        return self._units.raw[:length].decode("utf-16-le", "replace").rstrip("\x00")
+
+    def _font(self, item: int) -> str:
+        length = _FONT_NAME(_FONT_OF(item), self._units, len(self._units))
+        name = self._units.raw[: min(length, len(self._units))].decode("latin-1").rstrip("\x00").rpartition("+")[2]
+        return name if legacy_fonts.is_legacy(name) else ""
+
+    def segments(self, number: int, total: int) -> list[Segment]:
+        """What stands askew or very large, as one line, and what is written in legacy fonts."""
+        found = [Segment("".join(self._watermark), Zone.WATERMARK, number, total)] if self._watermark else []
+        return found + [Segment(" ".join(words), Zone.BODY, number, total, name) for name, words in self._legacy.items()]
