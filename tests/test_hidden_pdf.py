@@ -200,3 +200,23 @@ def _described(pdf: pikepdf.Pdf, page: pikepdf.Page) -> None:
 @pytest.mark.parametrize("change", [_field, _fields, _template, _described])
 def test_words_that_stand_beside_the_pages(change: Callable[[pikepdf.Pdf, pikepdf.Page], None]) -> None:
     assert _levels(_page(change=change)) & {"SECRET", "TOP_SECRET"}
+
+
+def _forms(shown: dict[str, bytes]) -> Callable[[pikepdf.Pdf, pikepdf.Page], None]:
+    """Forms that have one list of resources, with all of them in it, as LibreOffice writes it."""
+
+    def change(pdf: pikepdf.Pdf, page: pikepdf.Page) -> None:
+        every = pdf.make_indirect(Dictionary(XObject=Dictionary(), Font=page.Resources.Font))
+        for name, content in shown.items():
+            every.XObject[f"/{name}"] = pdf.make_stream(
+                content, Type=Name.XObject, Subtype=Name.Form, BBox=Array([0, 0, 600, 900]), Resources=every
+            )
+        page.Resources = every
+
+    return change
+
+
+def test_forms_with_the_resources_of_the_whole_file_do_not_hold_themselves() -> None:
+    assert not _not_clean(_page(b"/A Do /B Do", _forms({"A": b"/B Do", "B": _shown("menu")})))
+    for loop in ({"A": b"/B Do", "B": b"/A Do"}, {"A": b"/A Do"}, {"A": b"/#41 Do"}, {"A": b"/A%\nDo"}):
+        assert _not_clean(_page(b"/A Do", _forms(loop)))

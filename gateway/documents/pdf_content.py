@@ -18,6 +18,7 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name
 
 from gateway.documents import pdf_filters, pdf_fonts, pdf_weight
+from gateway.documents.pdf_strings import spelled
 from gateway.extraction.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
 
@@ -33,7 +34,8 @@ _NO_CONTENT = re.compile(
 )
 _FONT = re.compile(rb"/Length[123] |/Subtype /(?:Type1C|CIDFontType0C|OpenType)\b")
 _PLAIN_FORM = re.compile(rb"/Subtype /Form\b")
-_SHOWS = re.compile(rb"/[^\s/<>\[\]()]{1,127}\s+Do\b")
+_SHOWS = re.compile(rb"(/[^\s/<>\[\]()]{1,127})\s+Do\b")
+_ANY_SHOW = re.compile(rb"\bDo\b")
 _MOVES = re.compile(rb"[\d.]\s+m\b")
 _INLINE = re.compile(rb"\bBI\b.{0,400}?\bID\b", re.S)
 _SIZE = re.compile(rb"/(W|H|Width|Height)\s+(\d{1,6})\b")
@@ -55,6 +57,8 @@ class Contents:
         """What content streams weigh, in octets."""
         self.shows: dict[ObjGen, int] = {}
         """How often a form shows another one."""
+        self.named: dict[ObjGen, frozenset[str] | None] = {}
+        """What a form shows, by the names in its resources: producers give all forms those of the whole file. None: it cannot be told."""
         self.forms: dict[ObjGen, pikepdf.Object] = {}
         self.masked: list[pikepdf.Object] = []
         """Streams and property lists with replacement texts."""
@@ -87,7 +91,10 @@ class Contents:
             self.masked.append(item)
         if _PLAIN_FORM.search(head):
             self.forms[item.objgen] = item
-            self.shows[item.objgen] = len(_SHOWS.findall(data))
+            names = _SHOWS.findall(data)
+            self.shows[item.objgen] = len(names)
+            told = len(_ANY_SHOW.findall(data)) == len(names) and not any(b"#" in name for name in names)
+            self.named[item.objgen] = frozenset(name.decode("latin-1") for name in names) if told else None
 
     def _unpacked(self, item: pikepdf.Object, filters: list[str]) -> bytes | None:
         """The octets, never more than the limit; None where they are damaged or not packed by something for text."""
@@ -113,7 +120,7 @@ class Contents:
 
     def check_forms(self, pages: list[pikepdf.Object]) -> None:
         """Raises OverLimit where forms are nested too deep or come to be shown too often; Unreadable where they hold themselves."""
-        within = {place: [inner for inner in _shown_by(form) if inner in self.forms] for place, form in self.forms.items()}
+        within = {place: [one for one in _shown_by(form, self.named[place]) if one in self.forms] for place, form in self.forms.items()}
         weights: dict[ObjGen, tuple[int, int, int]] = {}
         for place in within:
             self._weigh(place, within, weights)
@@ -207,21 +214,22 @@ def _is_word(glyph: pikepdf.Object) -> bool:
 def _filters(item: pikepdf.Object) -> list[str]:
     names = item.get("/Filter")
     if isinstance(names, pikepdf.Name):
-        return [str(names)]
+        return [spelled(names)]
     if isinstance(names, pikepdf.Array):
-        return [str(name) for name in list(names)[: _FILTERS + 1]]
+        return [spelled(name) for name in list(names)[: _FILTERS + 1]]
     return []
 
 
-def _shown_by(holder: pikepdf.Object) -> list[ObjGen]:
-    """The forms and pictures that the resources of a page or form name."""
+def _shown_by(holder: pikepdf.Object, names: frozenset[str] | None = None) -> list[ObjGen]:
+    """The forms and pictures that the resources of a page or form name; of them those with *names* where these are given."""
     resources = holder.get("/Resources")
     if not isinstance(resources, pikepdf.Dictionary):
         return []
     objects = resources.get("/XObject")
     if not isinstance(objects, pikepdf.Dictionary):
         return []
-    return [item.objgen for item in objects.values() if isinstance(item, pikepdf.Stream)]
+    wanted = objects.items() if names is None else ((name, item) for name, item in objects.items() if name in names)
+    return [item.objgen for _, item in wanted if isinstance(item, pikepdf.Stream)]
 
 
 def unmasked(pdf: pikepdf.Pdf, contents: Contents, budget: Budget) -> bytes:
