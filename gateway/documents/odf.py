@@ -14,6 +14,7 @@ from gateway.archives import zip, zip_directory, zip_protection
 from gateway.archives.zip_directory import Directory
 from gateway.documents import odf_binary, odf_encryption, odf_manifest, odf_text, run_fonts
 from gateway.documents.odf_manifest import Manifest, Member
+from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
@@ -69,7 +70,8 @@ def extract_flat(piece: Piece, budget: Budget) -> Found:
     if len(piece.data) > _XML_CAP:
         raise OverLimit("it holds more XML than the limit")
     reading = _Reading(budget, Manifest(()))
-    reading.text(odf_text.read(piece.data, runs=reading.runs_of(piece.data)))
+    data = as_utf8(piece.data)
+    reading.text(odf_text.read(data, runs=reading.runs_of(data)))
     return reading.found([])
 
 
@@ -164,6 +166,7 @@ class _Reading:
             self._xml += len(data)
             if self._xml > _XML_CAP:
                 raise OverLimit("it holds more XML than the limit")
+            data = as_utf8(data)
             self.text(odf_text.read(data, is_property=bool(_PROPERTY.search(name)), runs=self.runs_of(data)))
         elif name.rpartition("/")[2] == "layout-cache":
             self._segments += odf_binary.layout_cache(data)

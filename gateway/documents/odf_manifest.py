@@ -13,6 +13,7 @@ import binascii
 from dataclasses import dataclass, field, replace
 from xml.parsers import expat
 
+from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import OverLimit, Unreadable
 
 _DEEPEST = 30
@@ -83,12 +84,12 @@ def read(data: bytes) -> Manifest:
     def end(name: str) -> None:
         state.depth -= 1
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     parser.EntityDeclHandler = parser.SkippedEntityHandler = parser.ExternalEntityRefHandler = _refuse
     parser.StartElementHandler, parser.EndElementHandler = start, end
     try:
-        parser.Parse(data, True)
+        parser.Parse(as_utf8(data), True)
     except expat.ExpatError:
         raise Unreadable("a document with a broken manifest") from None
     return Manifest(tuple(state.members), state.keyed)

@@ -18,6 +18,7 @@ from xml.parsers import expat
 from gateway.documents.odf_names import ASIDE, ATTRIBUTES, BLOCKS, LOADED, PROPERTY_ELEMENTS, ZONES
 from gateway.documents.ooxml_text import Locals, identifier, tidy
 from gateway.documents.run_fonts import OdfRuns
+from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import OverLimit, Unreadable
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -49,7 +50,7 @@ def read(data: bytes, *, is_property: bool = False, runs: OdfRuns | None = None)
     Unreadable for broken XML or an entity, OverLimit for deep nesting.
     """
     reader = _Reader(Zone.PROPERTY if is_property else Zone.BODY, None if is_property else runs)
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.buffer_size = 65_536
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -60,7 +61,7 @@ def read(data: bytes, *, is_property: bool = False, runs: OdfRuns | None = None)
     parser.CharacterDataHandler = reader.text
     parser.CommentHandler = reader.comment
     try:
-        parser.Parse(data, True)
+        parser.Parse(as_utf8(data), True)
     except expat.ExpatError:
         raise Unreadable("a document with a broken part") from None
     return reader.result()

@@ -14,6 +14,7 @@ from html import unescape
 from gateway.archives import zip_directory, zip_protection
 from gateway.archives.zip_directory import Entry
 from gateway.documents import ooxml_fonts, ooxml_readings, ooxml_text, run_fonts, xlsb
+from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
 from gateway.extraction.needle import Needle
 from gateway.text.markings import Segment
@@ -146,6 +147,7 @@ class _Reading:
         self._xml += len(data)
         if self._xml > _XML_CAP:
             raise OverLimit("it holds more XML than the limit")
+        data = as_utf8(data)  # what is sought in it below is sought in the characters that a program shows
         if name.endswith("fontTable.xml"):
             self._font_keys += ooxml_fonts.KEY.findall(data)[:200]
         elif _STYLES.search(name):

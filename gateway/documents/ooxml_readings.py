@@ -19,6 +19,8 @@ from xml.parsers import expat
 from ahocorasick_rs import BytesAhoCorasick
 
 from gateway.documents.ooxml_names import BLOCKS, SHEET_EDGES
+from gateway.documents.xml_charset import as_utf8
+from gateway.extraction.base import Unreadable
 from gateway.extraction.needle import Needle
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -95,14 +97,14 @@ def others(data: bytes, read: Iterable[Segment], hidden: frozenset[str]) -> tupl
     if not _WORTH.find_matches_as_indexes(data) and not _TINY.search(data) and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return ()
     reader = _Reader(hidden)
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     try:
-        parser.Parse(data, True)
-    except expat.ExpatError:
+        parser.Parse(as_utf8(data), True)
+    except (expat.ExpatError, Unreadable):
         return ()
     known: set[str] = set()
     zone = Zone.BODY

@@ -15,6 +15,7 @@ from xml.parsers import expat
 
 from gateway.documents import run_fonts
 from gateway.documents.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
+from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import OverLimit, Unreadable
 from gateway.extraction.needle import Needle
 from gateway.text.markings import Segment
@@ -60,7 +61,7 @@ def read(name: str, data: bytes, font: str = "") -> PartText:
     for deep nesting.
     """
     reader = _Reader(name, font, follows_fonts=bool(font) or run_fonts.mentioned(data))
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.buffer_size = 65_536
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -71,7 +72,7 @@ def read(name: str, data: bytes, font: str = "") -> PartText:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     try:
-        parser.Parse(data, True)
+        parser.Parse(as_utf8(data), True)
     except expat.ExpatError:
         raise Unreadable("a document with a broken part") from None
     return reader.result()

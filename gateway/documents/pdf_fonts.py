@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 import pikepdf
 
 from gateway.documents import pdf_filters
+from gateway.documents.pdf_strings import spelled
 from gateway.extraction.base import OverLimit
 
 _CAP = 1_000_000
@@ -42,7 +43,7 @@ def said(font: pikepdf.Object) -> Mapping[int, int]:
     if not isinstance(table, pikepdf.Stream):
         return {}
     filters = table.get("/Filter")
-    names = [str(filters)] if isinstance(filters, pikepdf.Name) else [str(name) for name in list(filters or ())[:8]]
+    names = [spelled(filters)] if isinstance(filters, pikepdf.Name) else [spelled(name) for name in list(filters or ())[:8]]
     try:
         data = pdf_filters.unpacked(table.read_raw_bytes()[:_CAP], names, _CAP) or b""
     except OverLimit:
@@ -70,7 +71,7 @@ def blank(table: Mapping[int, int]) -> bool:
 
 def lies(font: pikepdf.Object, table: Mapping[int, int]) -> bool:
     """Whether a font with an encoding of letters gives out other letters than that says."""
-    if str(font.get("/Subtype", "")) not in _SIMPLE or not table:
+    if spelled(font.get("/Subtype", "")) not in _SIMPLE or not table:
         return False
     encoding = font.get("/Encoding")
     embedded = any(str(key).startswith("/FontFile") for key in font.get("/FontDescriptor", {}))
@@ -84,7 +85,7 @@ def lies(font: pikepdf.Object, table: Mapping[int, int]) -> bool:
         code = 0
         for item in list(encoding.get("/Differences", ()))[:_MOST]:
             if isinstance(item, pikepdf.Name):
-                name = str(item)[1:]
+                name = spelled(item)[1:]
                 letters.pop(code, None)
                 if len(name) == 1 and name.isascii() and name.isalpha():
                     letters[code] = ord(name)

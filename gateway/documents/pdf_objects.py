@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import pikepdf
 
 from gateway.documents.pdf_content import Contents
+from gateway.documents.pdf_strings import of_key, spelled
 from gateway.extraction.base import Budget, Child, OverLimit, Unreadable
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
@@ -97,7 +98,7 @@ class _Pass:
             for item in _items(value):
                 self.walk(item, key, depth + 1)
         elif isinstance(value, pikepdf.String) and key not in _SILENT:
-            text = str(value)
+            text = spelled(value)
             if len(text) <= 2 and key in ("/V", "/Contents", "/TU", "/CA"):
                 self.short.append(text)  # forms with a field for each letter
             elif len(text) > 2:
@@ -107,8 +108,8 @@ class _Pass:
         signature = value.get("/Type") == "/Sig" or "/ByteRange" in value
         self._drawn(value)
         for name, item in value.items():
-            if name in ("/S", "/Subtype") and isinstance(item, pikepdf.Name) and str(item) in _ACTIVE:
-                self.active.update([_ACTIVE[str(item)]])
+            if name in ("/S", "/Subtype") and isinstance(item, pikepdf.Name) and spelled(item) in _ACTIVE:
+                self.active.update([_ACTIVE[spelled(item)]])
             elif name in ("/JS", "/JavaScript"):
                 self.active.update([_ACTIVE[name]])
             if signature and name == "/Contents":
@@ -116,7 +117,7 @@ class _Pass:
             if name in _RUNNING:
                 self.spoken.extend(_streams(item))
             if name == "/EF" and isinstance(item, pikepdf.Dictionary):
-                label = str(value.get("/UF", value.get("/F", "embedded")))
+                label = spelled(value.get("/UF", value.get("/F", "embedded"))) or "embedded"
                 self.files.extend((label, file) for file in item.values() if isinstance(file, pikepdf.Stream))
             if item.is_indirect if isinstance(item, pikepdf.Object) else False:
                 continue
@@ -125,7 +126,7 @@ class _Pass:
     def _drawn(self, value: pikepdf.Object) -> None:
         """What is drawn elsewhere than on the pages: appearances, patterns, glyphs, masks; and what replaces drawn words."""
         if "/AP" in value and isinstance(value.AP, pikepdf.Dictionary):
-            zone = _MARKED.get(str(value.get("/Subtype", "")), Zone.BODY)
+            zone = _MARKED.get(spelled(value.get("/Subtype", "")), Zone.BODY)
             for states in value.AP.values():
                 self.contents.appearance(states, zone)
         if value.get("/Subtype") == "/Ink" and "/AP" not in value:
@@ -254,5 +255,5 @@ def _properties(pdf: pikepdf.Pdf) -> dict[str, str]:
     if isinstance(info, pikepdf.Dictionary):
         for name, value in info.items():
             if isinstance(value, pikepdf.String):
-                out[name.removeprefix("/")] = str(value)
+                out[of_key(name)] = spelled(value)
     return out

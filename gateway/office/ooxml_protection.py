@@ -18,6 +18,7 @@ import olefile
 from msoffcrypto.format.ooxml import OOXMLFile
 from msoffcrypto.method.ecma376_agile import ECMA376Agile
 
+from gateway.documents import xml_charset
 from gateway.extraction import randomness
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable
 from gateway.office import ole
@@ -133,6 +134,8 @@ _ATTRIBUTE = re.compile(r"(?<![A-Za-z])([A-Za-z]{1,60}+)\s{0,20}+=\s{0,20}+\"([^
 
 def _agile(xml: bytes) -> _Claim:
     """Both the cipher of the data and that of the key must be AES; the weaker of the two counts."""
+    if xml_charset.as_utf8(xml) != xml:  # the library that tries passwords on it would look for the declared character set by itself
+        raise Unreadable("an Office document with broken encryption data")
     text = xml.decode("utf-8", "replace")
     elements = [dict(_ATTRIBUTE.findall(element)) for element in _ELEMENT.findall(text)]
     if len(elements) < 2 or "<!" in text:
