@@ -220,3 +220,51 @@ def test_forms_with_the_resources_of_the_whole_file_do_not_hold_themselves() -> 
     assert not _not_clean(_page(b"/A Do /B Do", _forms({"A": b"/B Do", "B": _shown("menu")})))
     for loop in ({"A": b"/B Do", "B": b"/A Do"}, {"A": b"/A Do"}, {"A": b"/#41 Do"}, {"A": b"/A%\nDo"}):
         assert _not_clean(_page(b"/A Do", _forms(loop)))
+
+
+_PIE = "".join(
+    f"300 300 m {300 + 70 * a} {300 + 70 * b} l "
+    f"{300 + 70 * (a + c) / 1.6} {300 + 70 * (b + d) / 1.6} l {300 + 70 * c} {300 + 70 * d} l h f\n"
+    for a, b, c, d in ((1, 0, 0.6, 0.8), (0.6, 0.8, -0.6, 0.8), (-0.6, 0.8, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (1, 0, 0.7, 0.7))
+).encode()
+_BARS = (
+    "".join(f"{50 + 20 * at} 100 m {60 + 20 * at} 100 l {60 + 20 * at} 190 l {50 + 20 * at} 190 l h " for at in range(20)).encode() + b"f\n"
+)
+_CURVE = b"50 300 m " + "".join(f"{54 + 4 * at} {300 + at * 37 % 50} l " for at in range(100)).encode() + b"S\n"
+_RULES = b"q 400 0 0 0.5 50 %d cm BI /W 1 /H 1 /BPC 1 /IM true ID \x00 EI Q\n"
+
+
+def _sample(*, mask: bool) -> Callable[[pikepdf.Pdf, pikepdf.Page], None]:
+    def change(pdf: pikepdf.Pdf, page: pikepdf.Page) -> None:
+        one = pdf.make_stream(
+            b"\x00", Type=Name.XObject, Subtype=Name.Image, Width=1, Height=1, ColorSpace=Name.DeviceGray, BitsPerComponent=8
+        )
+        if mask:
+            one.SMask = _picture(pdf)
+        page.Resources.XObject = Dictionary(I=one)
+
+    return change
+
+
+def test_charts_and_rules_are_no_letters() -> None:
+    rules = b"".join(_RULES % (700 - 20 * row) for row in range(8))
+    for drawing in (_PIE, _BARS, _CURVE, _PIE + _BARS + _CURVE, rules):
+        assert not _not_clean(_page(drawing))
+    assert not _not_clean(_page(_IMAGE, _sample(mask=False)))
+    assert _not_clean(_page(_IMAGE, _sample(mask=True)))
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        _DRAWN.replace(b"h f\n", b"h\n") + b"S\n",
+        b"50 300 m " + "".join(f"{54 + 4 * at + at % 3 * 9} {300 + at * 37 % 50} l " for at in range(100)).encode() + b"S\n",
+        "".join(f"{x} 760 m {x} 774 l {x} 774 m {x + 8} 774 l " for x in range(50, 134, 12)).encode() + b"S\n",
+        "".join(f"q 1.5 0 0 1.5 {50 + 2 * x} {760 + 2 * y} cm BI /W 1 /H 1 /BPC 1 /IM true ID \x00 EI Q\n"
+                for x in range(12) for y in range(5)).encode(),
+        b"q 0.1 0 0 0.1 0 0 cm " + _PIE + b"Q " + _DRAWN,
+    ],
+    ids=["outlined letters", "a word in one line", "letters of lines", "dots of single samples", "small letters beside large ones"],
+)  # fmt: skip
+def test_letters_among_drawings_are_seen(drawing: bytes) -> None:
+    assert _not_clean(_page(_PIE + _BARS + drawing))

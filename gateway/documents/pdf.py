@@ -59,7 +59,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
             raise Unreadable("a PDF that is broken")
         elsewhere, drawn = _elsewhere(pdf, objects, budget)
         layers = _hides_layers(pdf)
-    pages = pdf_pages.read(document, budget, legacy=objects.legacy)
+    pages = pdf_pages.read(document, budget, legacy=objects.legacy, masks=objects.contents.masks)
     if pages.blank and objects.contents.damaged:
         pages.reason = pages.reason or "a page whose content is damaged"
     protection = Protection(scheme="pdf", reason="it opens without a password") if encrypted else Protection()
@@ -96,7 +96,7 @@ def _elsewhere(pdf: pikepdf.Pdf, objects: pdf_objects.Objects, budget: Budget) -
         document = _open_pdfium(octets)
         if document is None:
             raise Unreadable("a PDF with a damaged annotation")
-        found = pdf_pages.read(document, budget, legacy=objects.legacy)
+        found = pdf_pages.read(document, budget, legacy=objects.legacy, masks=objects.contents.masks)
         segments += [Segment(one.text, zones[one.page - 1], font=one.font)
                      for one in found.segments if one.zone not in pdf_pages.EDGES]  # fmt: skip
         letters = {number for number, place in enumerate(objects.contents.appearances, 1) if place in objects.contents.letters}
@@ -107,7 +107,7 @@ def _elsewhere(pdf: pikepdf.Pdf, objects: pdf_objects.Objects, budget: Budget) -
         document = _open_pdfium(pdf_content.unmasked(pdf, objects.contents, budget))
         if document is None:
             raise Unreadable("a PDF that is broken")
-        segments += pdf_pages.read(document, budget, legacy=objects.legacy).segments
+        segments += pdf_pages.read(document, budget, legacy=objects.legacy, masks=objects.contents.masks).segments
     return tuple(segments), children
 
 
@@ -195,5 +195,5 @@ def _older_revisions(data: bytes, budget: Budget) -> tuple[Segment, ...]:
         segments += objects.segments
         older = _open_pdfium(octets)
         if older is not None:
-            segments += pdf_pages.read(older, budget, legacy=objects.legacy).segments
+            segments += pdf_pages.read(older, budget, legacy=objects.legacy, masks=objects.contents.masks).segments
     return tuple(segments)

@@ -33,6 +33,7 @@ _NO_CONTENT = re.compile(
     rb"|/FunctionType|/ShadingType|/Alternate"
 )
 _FONT = re.compile(rb"/Length[123] |/Subtype /(?:Type1C|CIDFontType0C|OpenType)\b")
+_PICTURE_MASK = re.compile(rb"/S?Mask\b")
 _PLAIN_FORM = re.compile(rb"/Subtype /Form\b")
 _SHOWS = re.compile(rb"(/[^\s/<>\[\]()]{1,127})\s+Do\b")
 _ANY_SHOW = re.compile(rb"\bDo\b")
@@ -64,6 +65,8 @@ class Contents:
         """Streams and property lists with replacement texts."""
         self.letters: set[ObjGen] = set()
         """Glyphs of Type 3 fonts that are no more than letters."""
+        self.masks = False
+        """A picture has a mask, which is another picture."""
         self.unreadable = False
         """A font gives out letters as blanks."""
         self.damaged: set[ObjGen] = set()
@@ -71,6 +74,7 @@ class Contents:
 
     def stream(self, item: pikepdf.Object, head: bytes) -> None:
         """Takes the stream *item*, whose dictionary is written as *head*. Raises OverLimit where it unpacks to too much."""
+        self.masks = self.masks or _PICTURE_MASK.search(head) is not None
         is_font = _FONT.search(head) is not None
         if not is_font and _NO_CONTENT.search(head):
             return

@@ -10,23 +10,20 @@ Sources: pdfium's fpdf_edit.h; ISO 32000-2 sections 8.5 (paths) and 9.3.6 (rende
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
 from pypdfium2 import raw
+
+from gateway.documents import pdf_shapes
+from gateway.documents.pdf_shapes import plain
 
 _LOOKED_AT = 20_000
 """Paths of a page that are looked at; a page with more is a drawing."""
 _LETTERS = 4
 """Shapes like letters from which a page may show a word."""
-_WORD = 40
-"""Segments from which one path may be a whole word."""
-_LETTER = 6
-"""Segments of a filled shape from which it is more than a bar, a circle or an arrow's line."""
-_STROKES = 4
-"""Of a drawn line."""
+_DEAR = 20
+"""Segments of a shape that cost as much as a path."""
 _DOTS = 40
 """Small squares from which they may be the dots of a letter."""
-_TALLEST, _WIDEST = 150.0, 150.0  # points
 _DOT = 8.0
 _TINY = 1.5  # points under which nobody reads a letter
 _WHITE = 250
@@ -34,14 +31,10 @@ _ASKED = 50  # pieces of white text of a page whose letters are counted
 _INVISIBLE = 3
 
 
-def plain(function: Any, result: Any, *arguments: Any) -> Any:
-    """A function of the library with addresses for its pointers: objects for them cost more than the calls."""
-    return ctypes.CFUNCTYPE(result, *arguments)(ctypes.cast(function, ctypes.c_void_p).value or 0)
-
-
 _P = ctypes.c_void_p
 _SEGMENTS = plain(raw.FPDFPath_CountSegments, ctypes.c_int, _P)
 _MODE = plain(raw.FPDFPath_GetDrawMode, ctypes.c_int, _P, _P, _P)
+_SAMPLES = plain(raw.FPDFImageObj_GetImagePixelSize, ctypes.c_int, _P, _P, _P)
 _BOUNDS = plain(raw.FPDFPageObj_GetBounds, ctypes.c_int, _P, _P, _P, _P, _P)
 _RENDER_MODE = plain(raw.FPDFTextObj_GetTextRenderMode, ctypes.c_int, _P)
 _FILL = plain(raw.FPDFPageObj_GetFillColor, ctypes.c_int, _P, _P, _P, _P, _P)
@@ -83,15 +76,30 @@ class Drawn:
         flags = ctypes.addressof(self._flags)
         if not _MODE(item, flags, flags + 4) or not (self._flags[0] or self._flags[1]) or not _BOUNDS(item, *self._places):
             return
+        self._left -= count // _DEAR
         width, height = self._box[2] - self._box[0], self._box[3] - self._box[1]
-        if count >= _WORD:
-            self.word = True
-        elif self._flags[0] and count <= 5 and width < _DOT and height < _DOT and width < 3 * height and height < 3 * width:
+        filled = bool(self._flags[0])
+        if filled and count <= 5 and self._is_dot(width, height):
             self._dots += 1
-        elif width < _WIDEST and height < _TALLEST and (count >= _LETTER or (not self._flags[0] and count >= _STROKES and count != 5)):
-            self._letters += 1
+        elif count > 5 or not filled:
+            marks = pdf_shapes.marks(item, count, max(width, height), filled=filled)
+            small = width < pdf_shapes.SMALL and height < pdf_shapes.SMALL
+            self._letters += min(marks, 1) if small else marks
         if self._letters >= _LETTERS or self._dots >= _DOTS:
             self.word = True
+
+    def sample(self, item: int) -> bool:
+        """Whether the picture at the address *item* has one sample only: some producers draw rules so. Such ones may be dots."""
+        flags = ctypes.addressof(self._flags)
+        if not _SAMPLES(item, flags, flags + 4) or self._flags[0] != 1 or self._flags[1] != 1 or not _BOUNDS(item, *self._places):
+            return False
+        if self._is_dot(self._box[2] - self._box[0], self._box[3] - self._box[1]):
+            self._dots += 1
+            self.word = self.word or self._dots >= _DOTS
+        return True
+
+    def _is_dot(self, width: float, height: float) -> bool:
+        return width < _DOT and height < _DOT and width < 3 * height and height < 3 * width
 
     def hides(self, item: int, size: float) -> bool:
         """Whether nobody sees the piece of text at the address *item*, which is *size* points high."""

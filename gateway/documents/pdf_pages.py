@@ -18,7 +18,8 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 from gateway.documents import pdf_render
-from gateway.documents.pdf_drawn import Drawn, plain
+from gateway.documents.pdf_drawn import Drawn
+from gateway.documents.pdf_shapes import plain
 from gateway.extraction.base import Budget, Child, OverLimit, Scan
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
@@ -32,6 +33,8 @@ _FORM_DEPTH = 4
 _LOOKED_AT = 4_000  # objects of a page that are looked at for watermarks
 _LARGE = 48.0  # points from which text is as large as a watermark
 _TURNED = 0.2  # sine and cosine from which text stands askew
+_BOXES = 12
+"""Paths of a page without words, such as the frame of a field, that show nothing."""
 _FEW = 3  # letters: white ones among black ones make a word another one
 _SAMPLE = 100  # characters of a page whose mapping to letters is asked for
 _WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
@@ -76,9 +79,11 @@ class _Buffer:
 class Pages:
     """What the pages gave."""
 
-    def __init__(self, *, legacy: bool) -> None:
+    def __init__(self, *, legacy: bool, masks: bool) -> None:
         self.legacy = legacy
         """Whether the file names a legacy font: only then is the font of each piece of text asked for."""
+        self.masks = masks
+        """Whether pictures may have masks, which are other pictures: only without them does one of one sample show nothing."""
         self.buffer = _Buffer()
         self.parts: list[Segment] = []
         self.pictured: list[int] = []
@@ -109,9 +114,9 @@ def _drawn(data: bytes, number: int, password: str | None) -> Callable[[Budget],
     return lambda budget: pdf_render.render(data, number - 1, budget, password)
 
 
-def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False) -> Pages:
-    """All pages of *document*. Raises OverLimit for too many pages or too much text."""
-    found = Pages(legacy=legacy)
+def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False, masks: bool = True) -> Pages:
+    """All pages of *document*; *legacy*, *masks*: see ``Pages``. Raises OverLimit for too many pages or too much text."""
+    found = Pages(legacy=legacy, masks=masks)
     total, characters = len(document), 0
     if total > _PAGES:
         raise OverLimit("it has more pages than the limit")
@@ -153,8 +158,7 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
         found.parts.extend(look.segments(number, total))
     finally:
         raw.FPDFText_ClosePage(textpage)
-    objects = 0 if words else raw.FPDFPage_CountObjects(page)
-    if has_picture or objects > 0 or look.drawn.word or look.drawn.mixed:
+    if has_picture or (not words and look.other) or look.drawn.word or look.drawn.mixed:
         found.pictured.append(number)
     elif not words:
         found.blank.append(number)
@@ -200,6 +204,9 @@ class _Look:
         self._size = ctypes.c_float()
         self._units = ctypes.create_string_buffer(4096)
         self.drawn = Drawn()
+        self.other = False
+        """There is more than a few boxes and lines: on a page without words it may be what it shows."""
+        self._paths = 0
         self._watermark: list[str] = []
         self._legacy: dict[str, list[str]] = {}
 
@@ -217,12 +224,18 @@ class _Look:
                 self._left -= 1
                 if self._left > 0:
                     self._text(item, turned=turned)
+                self.other = True
             elif kind == path:
+                self._paths += 1
+                self.other = self.other or self._paths > _BOXES
                 self.drawn.path(item)
             elif kind == image:
-                has_picture = True
+                has_picture = has_picture or self._found.masks or not self.drawn.sample(item)
+                self.other = self.other or has_picture
             elif kind == form:
                 has_picture = self.at(item, depth + 1, turned=turned or self._is_turned(item)) or has_picture
+            else:
+                self.other = True
             if has_picture and self._left <= 0:
                 return True
         return has_picture
