@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import io
 import random
 
 import pytest
+import pyzipper
 
 from gateway import content
 from gateway.config import Limits
@@ -173,9 +175,13 @@ class TestPictures:
 
 
 class TestWalk:
-    @pytest.mark.parametrize("name", ["locked.7z", "salted.enc"])
-    def test_E05_a_password_that_everybody_knows(self, name: str) -> None:
-        found = leaf(sample(name))
+    @pytest.mark.parametrize("password", ["Password@123", "1234"])
+    def test_E05_a_password_that_everybody_knows(self, password: str) -> None:
+        out = io.BytesIO()
+        with pyzipper.AESZipFile(out, "w", encryption=pyzipper.WZ_AES) as file:
+            file.setpassword(password.encode())
+            file.writestr("note.txt", "Minutes of the meeting of the stores section.\n" * 40)
+        found = leaf(attached(out.getvalue(), "note.zip"))
         assert (found.state, found.protection.state) == (LeafState.SUSPECT, ProtectionState.WEAK)
         assert found.protection.reason == unlocking.WELL_KNOWN
 

@@ -59,6 +59,13 @@ def unpacked(octets: bytes) -> tuple[Observation, ...]:
     return content.unpack(octets, sha256=hashlib.sha256(octets).hexdigest(), limits=Limits(), scheme=scheme()).observations
 
 
+def plain_text(body: str) -> tuple[Observation, ...]:
+    """What a gateway sees in a plain text: its door, or its inspector where lines look as if something were packed in them."""
+    octets = (HEAD.format("Papers") + body).replace("\n", "\r\n").encode()
+    seen = plain.inspect(octets, hashlib.sha256(octets).hexdigest(), Limits(), scheme())
+    return unpacked(octets) if seen is None else seen.observations
+
+
 def kinds(found: tuple[Observation, ...], kind: str) -> list[tuple[str, str, int]]:
     return [(one.name, one.place, one.count) for one in found if one.kind == kind]
 
@@ -202,7 +209,7 @@ class TestAadhaar:
             solid = aadhaar(seed)
             rows.append(row.format(n=seed + 1, solid=solid, a=solid[:4], b=solid[4:8], c=solid[8:]))
         text = "Beneficiaries\n" + "\n".join(rows) + "\n"
-        assert kinds(door(text), "aadhaar") == [("", "body", 20)]
+        assert kinds(plain_text(text), "aadhaar") == [("", "body", 20)]
 
     @pytest.mark.parametrize("text", [
         "Rs 12,34,56,789 of 98,76,54,321", "Rs 123,456,789,012", "2,345,678,901.25", "1,23,456 7890 1234 and 12,3456",

@@ -187,7 +187,7 @@ def test_lanes_and_queue() -> None:
 
 def test_programs_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom gateway.content import confined\n"
+        "import sys\nfrom gateway.inspector import confined\n"
         "p = confined.start(confined.Program(sys.argv[1]), ('-c', 'while :; do :; done'), memory=10**9, seconds=60)\n"
         "print(p.pid, flush=True)\nimport time; time.sleep(60)"
     )

@@ -303,7 +303,10 @@ class _Walk:
         for place, leaf in enumerate(after[:at]):
             # What was as well protected as its members is so no longer.
             if leaf.container and leaf.protection.state is ProtectionState.STRONG and one.path.startswith(leaf.path + "/"):
-                after[place] = structs.replace(leaf, protection=structs.replace(protection, scheme=leaf.protection.scheme))
+                opaque = leaf.state is LeafState.OPAQUE
+                state, reason = (LeafState.SUSPECT, opened.why) if opaque else (leaf.state, leaf.reason)
+                weaker = structs.replace(protection, scheme=leaf.protection.scheme)
+                after[place] = structs.replace(leaf, protection=weaker, state=state, reason=reason)
         self.leaves = after
 
     def _recognise(self) -> None:

@@ -30,25 +30,25 @@ here=$PWD
 cd "$work"
 rm -f "$here"/zip-*.zip "$here"/*.7z
 zip -q -X "$here/zip-plain.zip" long.txt other.txt
-zip -q -X -P secret "$here/zip-crypto.zip" long.txt other.txt
-7z a -bso0 -tzip -psecret -mem=AES256 "$here/zip-aes256.zip" long.txt other.txt
-7z a -bso0 -tzip -psecret -mem=AES256 -mx0 "$here/zip-aes256-stored.zip" long.txt
-7z a -bso0 -tzip -psecret -mem=AES256 "$here/zip-aes256-small.zip" annex.txt
-7z a -bso0 -tzip -psecret -mem=AES192 "$here/zip-aes192.zip" long.txt
-7z a -bso0 -tzip -psecret -mem=AES128 "$here/zip-aes128.zip" long.txt
+zip -q -X -P otter-Q7-wandering "$here/zip-crypto.zip" long.txt other.txt
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES256 "$here/zip-aes256.zip" long.txt other.txt
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES256 -mx0 "$here/zip-aes256-stored.zip" long.txt
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES256 "$here/zip-aes256-small.zip" annex.txt
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES192 "$here/zip-aes192.zip" long.txt
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES128 "$here/zip-aes128.zip" long.txt
 cp "$here/zip-aes256.zip" mixed.zip
 7z a -bso0 -tzip mixed.zip annex.txt
 mv mixed.zip "$here/zip-mixed.zip"
 cp "$here/zip-aes256.zip" locked.zip
 zip -q -X -0 "$here/zip-aes-in-plain.zip" locked.zip
 zip -q -X plain.zip long.txt
-7z a -bso0 -tzip -psecret -mem=AES256 "$here/zip-plain-in-aes.zip" plain.zip
-7z a -bso0 -tzip -psecret "$here/zip-plain-in-zipcrypto.zip" plain.zip -mem=ZipCrypto -mx0
+7z a -bso0 -tzip -potter-Q7-wandering -mem=AES256 "$here/zip-plain-in-aes.zip" plain.zip
+7z a -bso0 -tzip -potter-Q7-wandering "$here/zip-plain-in-zipcrypto.zip" plain.zip -mem=ZipCrypto -mx0
 zip -q -X -j deep1.zip annex.txt && zip -q -X deep2.zip deep1.zip && zip -q -X "$here/zip-nested.zip" deep2.zip
 7z a -bso0 -tzip -mm=BZip2 "$here/zip-bzip2.zip" long.txt
 7z a -bso0 -tzip -mm=LZMA "$here/zip-lzma.zip" long.txt
 7z a -bso0 -tzip -mm=Deflate64 "$here/zip-deflate64.zip" long.txt
-7z a -bso0 -psecret -mhe=on "$here/locked.7z" annex.txt
+7z a -bso0 -potter-Q7-wandering -mhe=on "$here/locked.7z" annex.txt
 cd "$here"
 
 # Office
@@ -63,14 +63,14 @@ cp "$work/slides.pptx" slides.pptx
 "$PYTHON" - <<'END'
 import io
 from msoffcrypto.format.ooxml import OOXMLFile
-for source, password, target in (("note.docx", "secret", "office-aes256.docx"), ("table.xlsx", "VelvetSweatshop", "office-velvet.xlsx"), ("note.docx", "", "office-empty.docx")):
+for source, password, target in (("note.docx", "otter-Q7-wandering", "office-aes256.docx"), ("table.xlsx", "VelvetSweatshop", "office-velvet.xlsx"), ("note.docx", "", "office-empty.docx")):
     with open(source, "rb") as file, open(target, "wb") as out:
         OOXMLFile(file).encrypt(password, out)
 END
 
 # other encryption
-gpg --batch --quiet --yes --pinentry-mode loopback --passphrase secret --armor --cipher-algo AES256 --symmetric -o message.asc "$work/annex.txt"
-gpg --batch --quiet --yes --pinentry-mode loopback --passphrase secret --cipher-algo AES256 --symmetric -o message.gpg "$work/annex.txt"
-openssl enc -aes-256-cbc -pbkdf2 -pass pass:secret -in "$work/long.txt" -out salted.enc
+gpg --batch --quiet --yes --pinentry-mode loopback --passphrase otter-Q7-wandering --armor --cipher-algo AES256 --symmetric -o message.asc "$work/annex.txt"
+gpg --batch --quiet --yes --pinentry-mode loopback --passphrase otter-Q7-wandering --cipher-algo AES256 --symmetric -o message.gpg "$work/annex.txt"
+openssl enc -aes-256-cbc -pbkdf2 -pass pass:otter-Q7-wandering -in "$work/long.txt" -out salted.enc
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/k.pem" -out "$work/c.pem" -days 3650 -subj /CN=test 2>/dev/null
 openssl cms -encrypt -aes-256-cbc -binary -in "$work/annex.txt" -outform DER -out message.p7m "$work/c.pem"
