@@ -6,6 +6,8 @@ import base64
 import shutil
 import subprocess
 import zlib
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from gateway.message.edits import apply
 from gateway.message.prescan import canonical
 from gateway.protection import ProtectionState
 from gateway.verdict import Edit, Inspection, LeafState, Zone
-from tests.content_mail import CORPUS, attached, inspect, leaf, sample
+from tests.content_mail import CORPUS, attached, inspect, leaf, mail, sample
+
+CRYPTO = Path(__file__).parent / "fixtures" / "crypto"
 
 SIGNED, DATA, ENVELOPED = "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.3"
 
@@ -288,3 +292,45 @@ def test_fields_on_top_leave_the_signature_whole(name: str, tmp_path: Path) -> N
             ["openssl", "cms", "-verify", "-noverify", "-in", tmp_path / "m.eml"], capture_output=True, timeout=20, check=False
         )
         assert broken.returncode != 0
+
+
+@pytest.mark.parametrize("transfer", ["7bit", "base64"])
+@pytest.mark.parametrize("name", ["cms-ecdh.p7m", "cms-aes-256-gcm.p7m", "cms-oaep.p7m"])
+def test_armour_that_is_read_is_one_leaf(name: str, transfer: str) -> None:
+    """Its base64 is the object itself, and not something else that hides in a text."""
+    pem = armour((CRYPTO / name).read_bytes())
+    letter = EmailMessage(policy=SMTP)
+    letter["From"], letter["To"] = "a@mod.example", "b@mod.example"
+    letter.set_content("attached\n")
+    letter.add_attachment(pem, maintype="application", subtype="octet-stream", filename="note.p7m", cte=transfer)
+    note = inspect(letter.as_bytes()).leaves[1:]
+    assert [(one.path, one.state, one.protection.state) for one in note] == [("2:note.p7m", LeafState.OPAQUE, ProtectionState.STRONG)]
+
+
+def test_armour_in_a_text_is_read_once() -> None:
+    letter = EmailMessage(policy=SMTP)
+    letter["From"], letter["To"] = "a@mod.example", "b@mod.example"
+    letter.set_content("see below\n\n" + armour((CRYPTO / "cms-ecdh.p7m").read_bytes()).decode() + "\nregards\n")
+    paths = [one.path for one in inspect(letter.as_bytes()).leaves]
+    assert len(paths) == 2 and paths[1].endswith(":armour")
+
+
+@pytest.mark.parametrize("around", ["{}", "see below\n\n{}\nregards\n"])
+@pytest.mark.parametrize("armoured", ["{0}", "{0}=\nICAg\n{0}", "MIIBAgYJKoZIhvcNAQcD=\n\n{0}"])
+def test_M26_text_that_is_armoured_as_an_object_is_found(around: str, armoured: str) -> None:
+    text = (
+        base64.encodebytes(b"TOP SECRET\n\nThe plans of the third brigade for the winter, in full, with all its annexes.\n")
+        .decode()
+        .strip()
+    )
+    block = f"-----BEGIN CMS-----\n{armoured.format(text)}\n-----END CMS-----\n"
+    found = inspect(mail(around.format(block).encode(), "note.p7m"))
+    assert any(leaf.state is LeafState.SUSPECT for leaf in found.leaves)
+    assert any("third brigade" in said for _, said in found.texts)
+
+
+def armour(der: bytes) -> bytes:
+    """*der* as openssl writes it for ``-outform PEM``."""
+    digits = base64.b64encode(der)
+    lines = b"".join(digits[at : at + 64] + b"\n" for at in range(0, len(digits), 64))
+    return b"-----BEGIN CMS-----\n" + lines + b"-----END CMS-----\n"

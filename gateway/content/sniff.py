@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gateway.content import names, signatures
 from gateway.content.signatures import ARMOUR, FTYP, SCRIPT_NAMES, SHORTCUTS, SIGNATURES
-from gateway.encryption import age, covered, openssl_salted, pgp, pgp_armour, secret_keys
+from gateway.encryption import age, cms, covered, openssl_salted, pgp, pgp_armour, secret_keys
 from gateway.extraction.base import Piece, join_reasons
 from gateway.extraction.needle import Needle
 
@@ -284,6 +284,8 @@ def _armoured(data: bytes) -> str:
         return "age" if age.armoured(data) else ""
     if head.startswith(b"U2FsdGVkX1"):
         return "salted" if openssl_salted.armoured(data) else ""
+    if head.startswith((b"-----BEGIN CMS", b"-----BEGIN PKCS")):
+        return "cms" if cms.armoured(data) else ""
     return ""
 
 

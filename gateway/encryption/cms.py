@@ -43,6 +43,11 @@ _NAMES = {
 _PLAIN = frozenset(("1.2.840.113549.1.7.5", _COMPRESSED, "1.2.840.113549.1.9.16.1.2"))
 """Content types whose content stands in the clear."""
 _ARMOUR = re.compile(rb"-----BEGIN (PKCS7|CMS|PKCS #7 SIGNED DATA)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")
+_WHOLE = re.compile(rb"\s*+-----BEGIN (PKCS7|CMS|PKCS #7 SIGNED DATA)-----[ \t]*+\r?\n([A-Za-z0-9+/\s]++={0,2})\s*+-----END \1-----\s*+")
+_BEGIN = re.compile(
+    rb"\x30(?:[\x20-\x80]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b]\x2a\x86\x48\x86\xf7\x0d\x01(?:\x07|\x09\x10\x01)", re.S
+)
+"""A sequence that begins with one of the content types of CMS."""
 ENTITY = re.compile(rb"\A\s{0,4}(?:content-|mime-version:|from:|to:|subject:|date:|received:|message-id:)", re.I)
 """How content begins that is an entity with its header section."""
 _DOCUMENT = re.compile(rb"PK\x03\x04|PK\x05\x06|%PDF-|\xd0\xcf\x11\xe0\xa1\xb1|Rar!\x1a|7z\xbc\xaf\x27|\{\\rtf")
@@ -143,6 +148,14 @@ def _octets(data: bytes) -> bytes:
         return binascii.a2b_base64(found[0][2])
     except binascii.Error:
         raise Unreadable("a CMS object in broken armour") from None
+
+
+def armoured(data: bytes) -> bool:
+    """Whether the text *data* is one object in armour and nothing else, every character of which is read."""
+    block = _WHOLE.fullmatch(data)
+    if block is None or len(digits := b"".join(block[2].split())) % 4:
+        return False
+    return _BEGIN.match(binascii.a2b_base64(digits[:64])) is not None
 
 
 def _only(node: Node) -> Node:

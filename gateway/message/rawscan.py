@@ -127,6 +127,7 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
     """What hides in *data*, the text of part *number*, which starts *base* octets into what offsets count from."""
     end = 0
     pasted = False
+    blocks: list[tuple[int, int]] = []
     for match in _NEEDLES.finditer(b"\n" + data):
         start = match.start()
         if start < end:
@@ -148,6 +149,8 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
             octets, end = _armour(data, start)
             octets = None if _as_named(octets[:_LONGEST_HEAD]) else octets
             name = "armour"
+            if octets is not None and octets != data:
+                blocks.append((start, end))
         else:
             # One is enough: it reaches to the end of the part, and whatever reads it finds the others within.
             octets = None if pasted else _entity(data, start)
@@ -165,6 +168,8 @@ def find(data: bytes, number: str, base: int = 0) -> Iterator[Blob]:
     if b"=" in data and (match_quoted := _QUOTED.search(data)):
         yield Blob(f"{number}@{base + match_quoted.start()}", "quoted-printable", decode(data, "quoted-printable").data)
     for start, octets in _runs(data, data.translate(_CLASSES)):
+        if _within(start, blocks):
+            continue  # the block is handed out; where no reader takes all of it, it is looked into as a text of its own
         yield Blob(f"{number}@{base + start}", "base64", octets)
 
 
