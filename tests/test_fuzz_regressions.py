@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import struct
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
+import pikepdf
 import pytest
 
 from gateway.archives import decoders
 from gateway.config import Limits
 from gateway.content import TABLE
-from gateway.documents import html
+from gateway.documents import html, odf_manifest, odf_text, ooxml_text, pdf_strings
 from gateway.extraction.base import Budget, Found, OverLimit, Piece, Unreadable
 from gateway.office import compound, officeart, property_set, tnef_properties, vba
 
@@ -136,3 +140,93 @@ def _chunk(plain: bytes) -> bytes:
 def test_parameters_that_the_library_does_not_take_are_refused() -> None:
     with pytest.raises(Unreadable, match="damaged"):
         list(decoders.lzma1(b"\0" * 20, bytes((8 + 9 * 4,)) + b"\0\0\1\0", 10))
+
+
+FLAT = (
+    '<office:document xmlns:office="o" xmlns:text="t" office:mimetype="application/vnd.oasis.opendocument.text">'
+    "<office:body><text:p>{}</text:p></office:body></office:document>"
+)
+PART = '<w:document xmlns:w="w"><w:p><w:t>{}</w:t></w:p></w:document>'
+
+
+def flat(data: bytes) -> str:
+    """What the reader of flat documents finds in *data*. Raises Unreadable."""
+    return "\n".join(segment.text for segment in odf_text.read(data).segments)
+
+
+def part(data: bytes) -> str:
+    """What the reader of Office parts finds in *data*. Raises Unreadable."""
+    return "\n".join(segment.text for segment in ooxml_text.read("word/document.xml", data).segments)
+
+
+def manifest(data: bytes) -> str:
+    """The members that a manifest names. Raises Unreadable."""
+    return "\n".join(one.path for one in odf_manifest.read(data).members)
+
+
+XML = [(flat, FLAT), (part, PART), (manifest, '<manifest><file-entry full-path="{}"/></manifest>')]
+
+
+@pytest.mark.parametrize(("reader", "form"), XML, ids=["odf", "ooxml", "manifest"])
+class TestCharacterSetsOfXml:
+    @pytest.mark.parametrize("name", ["UTF-x", "UTF-2", "rot13", "unicode_escape", "punycode", "idna", "utf-7", "utf-16", "cp037", "hz"])
+    def test_C01_what_is_not_on_the_list_is_not_looked_up(self, reader: Callable[[bytes], str], form: str, name: str) -> None:
+        asked: list[str] = []
+        codecs.register(note := lambda codec: asked.append(codec))
+        try:
+            with pytest.raises(Unreadable, match="declares a character set"):
+                reader(f'<?xml version="1.0" encoding="{name}"?>{form.format("SECRET")}'.encode())
+        finally:
+            codecs.unregister(note)
+        assert asked == []
+
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [("windows-1251", "cp1251"), ("GB18030", "gb18030"), ("Shift_JIS", "cp932"), ("UTF-16", "utf-16"), ("utf-8", "utf-8-sig")],
+    )
+    def test_C01_what_is_on_the_list_is_read(self, reader: Callable[[bytes], str], form: str, name: str, codec: str) -> None:
+        document = f'<?xml version="1.0" encoding="{name}"?>{form.format("Секретно")}'
+        assert "Секретно" in reader(document.encode(codec))
+
+    def test_C01_octets_of_no_character_set_are_refused(self, reader: Callable[[bytes], str], form: str) -> None:
+        head, tail = form.split("{}")
+        for name in ("us-ascii", "gb18030", "utf-8"):
+            with pytest.raises(Unreadable):
+                reader(f'<?xml version="1.0" encoding="{name}"?>{head}'.encode() + b"\xff\xff" + tail.encode())
+        with pytest.raises(Unreadable, match="two character sets"):
+            reader(b"\xef\xbb\xbf" + f'<?xml version="1.0" encoding="koi8-r"?>{form.format("Секретно")}'.encode())
+
+
+def test_C01_a_declaration_in_encrypted_data_of_an_office_document() -> None:
+    data = (Path(__file__).parent / "corpus" / "content" / "office-aes256.docx").read_bytes()
+    assert b'encoding="UTF-8"' in data
+    assert isinstance(read("ooxml-encrypted", data), Found)
+    assert isinstance(read("ooxml-encrypted", data.replace(b'encoding="UTF-8"', b'encoding="UTF-x"')), Unreadable)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (b"/Filter /FlateDecode", b"/Filter /Flat#9fDeco"),
+        (b"/Filter /FlateDecode", b"/Filter [ /Fl#9fte ]"),
+        (b"/Title (A plan of the", b"/T#9fle (\xef\xbb\xbf\x9f of the"),
+    ],
+)
+def test_C01_names_and_strings_of_a_pdf_that_are_no_utf8(words: tuple[bytes, bytes]) -> None:
+    pdf = pikepdf.new()
+    pdf.add_blank_page()
+    pdf.pages[0].Contents = pdf.make_stream(b"BT ET " * 50)
+    pdf.docinfo["/Title"] = "A plan of the winter"
+    out = io.BytesIO()
+    pdf.save(out, compress_streams=True, object_stream_mode=pikepdf.ObjectStreamMode.disable)
+    assert words[0] in out.getvalue()
+    found = read("pdf", out.getvalue().replace(*words))
+    assert isinstance(found, Found | Unreadable)
+
+
+def test_C01_a_string_of_a_pdf_with_a_false_mark_is_read() -> None:
+    assert "SECRET" in pdf_strings.spelled(pikepdf.Object.parse(b"(\xef\xbb\xbf\x9f SECRET)"))
+    assert "SECRET" in pdf_strings.spelled(pikepdf.Object.parse(b"/#9fSECRET"))
+    assert pdf_strings.spelled(pikepdf.Object.parse(b"<< /A#9f 1 >>")) == ""
+    for key in pikepdf.Object.parse(b"<< /A#9f 1 >>").keys():  # noqa: SIM118
+        assert pdf_strings.of_key(key).encode() == b"A\xef\xbf\xbd"
