@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
-from gateway.documents import pdf_filters, pdf_fonts, pdf_weight
+from gateway.documents import pdf_filters, pdf_fonts, pdf_glyphs, pdf_weight
 from gateway.documents.pdf_strings import spelled
 from gateway.extraction.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
@@ -28,6 +29,7 @@ _FILTERS = 8
 _FORMS = 20_000  # forms that one page may come to show, counted as often as they are shown
 _DEEPEST = 15  # forms within forms
 _APART = 3_000
+_PROGRAMS = 100_000_000  # octets of fonts that are compared with what is said of them
 _NO_CONTENT = re.compile(
     rb"/Subtype /(?:Image|Type1C|CIDFontType0C|OpenType|XML)\b|/Type /(?:XRef|ObjStm|Metadata|EmbeddedFile)\b"
     rb"|/FunctionType|/ShadingType|/Alternate"
@@ -68,7 +70,9 @@ class Contents:
         self.masks = False
         """A picture has a mask, which is another picture."""
         self.unreadable = False
-        """A font gives out letters as blanks."""
+        """A font gives out letters as blanks, or as others than its program says they are."""
+        self._programs: dict[ObjGen, bytes] = {}
+        self._compared = 0
         self.damaged: set[ObjGen] = set()
         self.appearances: dict[ObjGen, tuple[pikepdf.Object, Zone, pikepdf.Object | None]] = {}
 
@@ -181,6 +185,24 @@ class Contents:
                 self.unreadable = True
             if pdf_fonts.lies(font, said):
                 self.masked.append(font)
+            if not self.unreadable:
+                self.unreadable = self._lies_within(font, said)
+
+    def _lies_within(self, font: pikepdf.Object, said: Mapping[int, int]) -> bool:
+        """Whether the program of *font* has other letters than those that are *said*. Programs of more octets than the limit lie."""
+        embedded = pdf_glyphs.program(font) if said else None
+        if embedded is None:
+            return False
+        holder, stream = embedded
+        self._budget.check_time()
+        data = self._programs.get(stream.objgen)
+        if data is None:
+            data = pdf_glyphs.octets(stream)
+            self._programs = {stream.objgen: data}  # fonts that share a program mostly follow each other
+        self._compared += len(data)
+        if self._compared > _PROGRAMS:
+            return True
+        return pdf_glyphs.disagree(said, pdf_glyphs.letters(font, holder, data))
 
     def appearance(self, value: pikepdf.Object, zone: Zone, resources: pikepdf.Object | None = None) -> None:
         """Takes what is drawn elsewhere than on a page: a stream, or a dictionary of them (states, glyphs)."""

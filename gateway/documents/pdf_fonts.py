@@ -4,7 +4,7 @@ What it is: ``within`` (where fonts stand), ``said`` (what the table of letters 
 ``blank`` (letters are given out as blanks).
 Who calls it: ``documents.pdf_content``.
 Must never: follow a reference but the table; take a font for honest that was not compared: embedded fonts with codes of their own are
-not, since only their outlines tell.
+compared by ``pdf_glyphs``, if at all.
 Sources: ISO 32000-2 sections 9.6.5 (encodings) and 9.10.3 (ToUnicode CMaps).
 """
 
