@@ -8,10 +8,7 @@ import zipfile
 
 import pytest
 
-from gateway import content
-from gateway.config import Limits
 from gateway.documents import ooxml_text
-from gateway.extraction.base import Budget, Piece
 from gateway.levels import Level
 from gateway.protection import ProtectionState
 from gateway.verdict import Inspection, LeafState, Zone
@@ -171,10 +168,8 @@ def test_a_style_part_is_silent() -> None:
 
 
 def test_E22_aes256_is_proved() -> None:
-    """As the file says itself; its password is one that everybody knows, which another test looks at."""
-    data = (CORPUS / "office-aes256.docx").read_bytes()
-    found = content.TABLE["ooxml-encrypted"](Piece(data, "office-aes256.docx"), Budget(Limits()))
-    assert found.state is LeafState.OPAQUE and found.lock is not None
+    found = leaf(sample("office-aes256.docx"))
+    assert found.state is LeafState.OPAQUE
     assert (found.protection.state, found.protection.scheme, found.protection.bits) == (ProtectionState.STRONG, "ooxml", 256)
 
 
