@@ -262,9 +262,13 @@ def test_charts_and_rules_are_no_letters() -> None:
         "".join(f"{x} 760 m {x} 774 l {x} 774 m {x + 8} 774 l " for x in range(50, 134, 12)).encode() + b"S\n",
         "".join(f"q 1.5 0 0 1.5 {50 + 2 * x} {760 + 2 * y} cm BI /W 1 /H 1 /BPC 1 /IM true ID \x00 EI Q\n"
                 for x in range(12) for y in range(5)).encode(),
+        b"50 300 m 450 300 l 450 500 l 50 500 l 50 400 l "
+        + "".join(f"{60 + 20 * at} {400 + at % 2 * 20} l " for at in range(18)).encode()
+        + "".join(f"{400 - 20 * at} {400 + at % 2 * 20} l " for at in range(18)).encode() + b"50 400 l h S\n",
         b"q 0.1 0 0 0.1 0 0 cm " + _PIE + b"Q " + _DRAWN,
     ],
-    ids=["outlined letters", "a word in one line", "letters of lines", "dots of single samples", "small letters beside large ones"],
+    ids=["outlined letters", "a word in one line", "letters of lines", "dots of single samples", "a line into a box and back",
+         "small letters beside large ones"],
 )  # fmt: skip
 def test_letters_among_drawings_are_seen(drawing: bytes) -> None:
     assert _not_clean(_page(_PIE + _BARS + drawing))

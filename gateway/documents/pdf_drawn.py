@@ -20,7 +20,7 @@ _LOOKED_AT = 20_000
 """Paths of a page that are looked at; a page with more is a drawing."""
 _LETTERS = 4
 """Shapes like letters from which a page may show a word."""
-_DEAR = 20
+_DEAR = 5
 """Segments of a shape that cost as much as a path."""
 _DOTS = 40
 """Small squares from which they may be the dots of a letter."""

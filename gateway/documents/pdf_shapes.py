@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,9 @@ _TALLEST, _WIDEST = 150.0, 150.0  # points: what is larger is no letter, unless 
 _GRAPH = 60.0  # points from which a line in one direction is the line of a chart
 _STROKES = 12  # short lines from which they may make letters, when some go up and others across
 _SHORT = 30.0
-_LINE, _CURVE, _MOVE = 0, 1, 2
+_ROUGH = 1.03
+"""How much longer or smaller a convex outline may be than it should: producers round."""
+_MOVE = 2
 
 
 def plain(function: Any, result: Any, *arguments: Any) -> Any:
@@ -97,22 +100,33 @@ def _extent(points: list[Point]) -> tuple[float, float]:
 
 
 def _is_convex(points: list[Point]) -> bool:
-    """Whether one goes around the outline once and turns to one side only."""
-    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(points, points[1:] + points[:1], strict=True)]
-    longest = max(abs(step[0]) + abs(step[1]) for step in steps)
-    steps = [step for step in steps if abs(step[0]) + abs(step[1]) > longest / 500]
-    side, turned = 0, 0
-    for (a, b), (c, d) in zip(steps, steps[1:] + steps[:1], strict=True):
-        cross, size = a * d - b * c, (abs(a) + abs(b)) * (abs(c) + abs(d))
-        if a * c + b * d < 0 and abs(cross) < size / 50:
-            return False  # back the way it came
-        if abs(cross) < size / 50:
-            continue
-        if side * cross < 0:
-            return False
-        side = 1 if cross > 0 else -1
-        turned += (a < 0) != (c < 0)
-    return turned <= 2
+    """Whether the outline has about the area and the length of what a string around it has: so no line goes in or back."""
+    hull = _hull(points)
+    length, around = _length(points), _length(hull)
+    inside, whole = abs(_area(points)), abs(_area(hull))
+    return length <= _ROUGH * around and whole <= _ROUGH * inside and inside <= _ROUGH * whole
+
+
+def _hull(points: list[Point]) -> list[Point]:
+    """The corners of the smallest convex shape around *points*."""
+    ordered = sorted(set(points))
+    found: list[Point] = []
+    for row in (ordered, ordered[::-1]):
+        edge: list[Point] = []
+        for x, y in row:
+            while len(edge) > 1 and (edge[-1][0] - edge[-2][0]) * (y - edge[-2][1]) <= (edge[-1][1] - edge[-2][1]) * (x - edge[-2][0]):
+                edge.pop()
+            edge.append((x, y))
+        found += edge[:-1]
+    return found
+
+
+def _length(points: list[Point]) -> float:
+    return sum(math.dist(a, b) for a, b in zip(points, points[1:] + points[:1], strict=True))
+
+
+def _area(points: list[Point]) -> float:
+    return sum(a[0] * b[1] - a[1] * b[0] for a, b in zip(points, points[1:] + points[:1], strict=True)) / 2
 
 
 def _is_one_way(points: list[Point]) -> bool:
