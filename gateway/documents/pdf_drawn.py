@@ -43,9 +43,10 @@ _FILL = plain(raw.FPDFPageObj_GetFillColor, ctypes.c_int, _P, _P, _P, _P, _P)
 class Drawn:
     """One look at what a page draws. ``word``: it may show words that are no text. ``unseen``: some of its letters nobody sees."""
 
-    __slots__ = ("_asked", "_box", "_colour", "_dots", "_flags", "_left", "_letters", "_places", "_seen", "unseen", "word")
+    __slots__ = ("_allowance", "_asked", "_box", "_colour", "_dots", "_flags", "_left", "_letters", "_places", "_seen", "unseen", "word")
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: pdf_shapes.Allowance) -> None:
+        self._allowance = allowance
         self.word = False
         self.unseen = False
         self._seen = False
@@ -82,7 +83,8 @@ class Drawn:
         if filled and count <= 5 and self._is_dot(width, height):
             self._dots += 1
         elif count > 5 or not filled:
-            marks = pdf_shapes.marks(item, count, max(width, height), filled=filled)
+            told = self._allowance.spend(count)
+            marks = pdf_shapes.marks(item, count, max(width, height), filled=filled) if told else pdf_shapes.WORD
             small = width < pdf_shapes.SMALL and height < pdf_shapes.SMALL
             self._letters += min(marks, 1) if small else marks
         if self._letters >= _LETTERS or self._dots >= _DOTS:

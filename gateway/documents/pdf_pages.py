@@ -19,7 +19,7 @@ import pypdfium2.raw as raw
 
 from gateway.documents import pdf_render
 from gateway.documents.pdf_drawn import Drawn
-from gateway.documents.pdf_shapes import plain
+from gateway.documents.pdf_shapes import Allowance, plain
 from gateway.extraction.base import Budget, Child, OverLimit, Scan
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment
@@ -84,6 +84,7 @@ class Pages:
         """Whether the file names a legacy font: only then is the font of each piece of text asked for."""
         self.masks = masks
         """Whether pictures may have masks, which are other pictures: only without them does one of one sample show nothing."""
+        self.allowance = Allowance()
         self.buffer = _Buffer()
         self.parts: list[Segment] = []
         self.pictured: list[int] = []
@@ -203,7 +204,7 @@ class _Look:
         self._matrix = (ctypes.c_float * 6)()
         self._size = ctypes.c_float()
         self._units = ctypes.create_string_buffer(4096)
-        self.drawn = Drawn()
+        self.drawn = Drawn(found.allowance)
         self.other = False
         """There is more than a few boxes and lines: on a page without words it may be what it shows."""
         self._paths = 0

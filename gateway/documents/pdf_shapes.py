@@ -1,6 +1,7 @@
 """Whether a path of a PDF may be letters, by its outlines: what is convex, or goes in one direction only, is none.
 
-What it is: ``marks``, which counts the outlines of one path that may be letters, and ``plain`` (a function of the library with addresses).
+What it is: ``marks``, which counts the outlines of one path that may be letters, ``Allowance`` (for how many of
+them) and ``plain`` (a function of the library with addresses).
 Who calls it: ``documents.pdf_drawn``, ``documents.pdf_pages``.
 Must never: look at more segments than its limit; take a shape for harmless that it has not seen whole.
 Sources: pdfium's fpdf_edit.h; ISO 32000-2 section 8.5. Bars, slices of pies, circles and boxes are convex; the line of a chart has one
@@ -22,6 +23,8 @@ WORD = 4
 SMALL = 12.0  # points: less than a word of letters that anybody reads
 _MOST = 4_000
 """Segments of a path that are looked at; a path with more is a drawing."""
+_OF_ALL = 250_000
+"""Segments of a document: five microseconds each."""
 _LONG = 40
 """Segments from which one outline, of letters that hang together, may be a whole word."""
 _TALLEST, _WIDEST = 150.0, 150.0  # points: what is larger is no letter, unless it is long
@@ -45,6 +48,20 @@ _TYPE = plain(raw.FPDFPathSegment_GetType, ctypes.c_int, _P)
 _CLOSE = plain(raw.FPDFPathSegment_GetClose, ctypes.c_int, _P)
 
 Point = tuple[float, float]
+
+
+class Allowance:
+    """How many segments of one document are still looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _OF_ALL
+
+    def spend(self, segments: int) -> bool:
+        """Whether *segments* more may be looked at."""
+        self.left -= segments
+        return self.left >= 0
 
 
 def marks(path: int, count: int, size: float, *, filled: bool) -> int:
