@@ -16,6 +16,8 @@ import pytest
 
 from tests.test_doors_workers import Doors, wait_for
 
+pytestmark = pytest.mark.slow  # doors as processes, reloaded under load
+
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS, OPEN = 200, 20
 

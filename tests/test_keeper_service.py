@@ -54,6 +54,8 @@ START = """
 import pathlib, sys
 from gateway import config
 from gateway.keeper import service
+
+pytestmark = pytest.mark.slow  # keepers as processes, started and killed
 service.run(config.load(pathlib.Path(sys.argv[1])))
 """
 

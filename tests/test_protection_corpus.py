@@ -27,6 +27,8 @@ _DEAR = (
 """What asks for much work for each password, or is a whole container of it: with the slow tests."""
 _SMALL_FORM = ("odf/aes256.odt", "office/agile-msoffcrypto-word.docx", "keys/rsa-closed-pem.eml")
 """Of these, what runs always."""
+_EACH = 6
+"""Of the others, each sixth case runs always, and all of them with the slow tests."""
 
 
 def _cases() -> list[Any]:
@@ -35,7 +37,8 @@ def _cases() -> list[Any]:
         for case in tomllib.loads(file.read_text("utf-8"))["case"]:
             name = case.get("file") or case["message"]
             place = f"{file.parent.name}/{name}"
-            marks = (pytest.mark.slow,) if any(fnmatch(place, one) for one in _DEAR) and place not in _SMALL_FORM else ()
+            dear = any(fnmatch(place, one) for one in _DEAR) or len(found) % _EACH
+            marks = (pytest.mark.slow,) if dear and place not in _SMALL_FORM else ()
             found.append(
                 pytest.param(file.parent / name, case, id="-".join(filter(None, (file.parent.name, name, case.get("leaf")))), marks=marks)
             )

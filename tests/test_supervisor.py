@@ -22,6 +22,8 @@ from gateway.cli.options import Stop
 from gateway.config import load
 from gateway.requests import Reload, Rows, Status
 
+pytestmark = pytest.mark.slow  # whole gateways, started and ended again and again
+
 ROOT = Path(__file__).resolve().parents[1]
 DESCRIBED = {"config": {"workers": 2}, "rule": {"a": "1", "b": "1"}, "version": "sha256:1"}
 

@@ -11,6 +11,8 @@ import pytest
 from tests.e2e.parts import Gateway, Hop, running, wait_for
 from tests.ordinary_mail import ADDED, Case, above, cases
 
+pytestmark = pytest.mark.slow  # a whole gateway
+
 INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
 UNREACHABLE = "127.0.0.1:9"  # nobody is asked for keys of the senders
 

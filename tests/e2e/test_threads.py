@@ -13,6 +13,8 @@ import pytest
 from tests.e2e.parts import Gateway, Hop
 from tests.e2e.test_job import DESK, OFFICER, arrived, note, reference_of, send
 
+pytestmark = pytest.mark.slow  # a whole gateway
+
 CERT = "incident@cert-in.org.in"
 CITIZEN = "someone@example.com"
 PLAN = (
