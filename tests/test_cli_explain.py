@@ -78,6 +78,7 @@ def test_the_object_has_the_contracts_fields(capsys: Capture) -> None:
         ("weak-zip", [DESK], ["hold"]),
     ],
 )
+@pytest.mark.slow
 def test_the_samples_are_decided_as_they_say(capsys: Capture, name: str, to: list[str], wanted: list[str]) -> None:
     record = one(capsys, name, *to)
     assert [recipient["disposition"] for recipient in record["recipients"]] == wanted
@@ -102,6 +103,7 @@ def test_text_is_added_only_when_it_is_asked_for(capsys: Capture) -> None:
     assert not any("text" in leaf for leaf in record["leaves"])
 
 
+@pytest.mark.slow
 def test_who_counts_as_ours(capsys: Capture, tmp_path: Path) -> None:
     words = [sample("ordinary-note"), "--to", DESK]
     assert run(capsys, *words, "--from", OFFICER)[0]["recipients"][0]["direction"] == "outbound"
@@ -174,6 +176,7 @@ def test_who_cannot_sign_in_is_said(capsys: Capture, tmp_path: Path) -> None:
     assert json.loads(capsys.readouterr().out)["recipients"][0]["rule"] == "sender-not-owned"
 
 
+@pytest.mark.slow
 def test_the_door_of_a_login_is_submission_and_the_session_of_a_file_has_tls(capsys: Capture, tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     shutil.copytree(Path(__file__).parents[1] / "rules", rules)
@@ -381,6 +384,7 @@ def test_a_fault_of_one_file_costs_that_file(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_none(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"{number:02}.eml").write_text(f"Subject: letter {number}\n\nhello\n")
@@ -404,6 +408,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_none(tmp_path: Path) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it_with_all_its_processes(tmp_path: Path) -> None:
     for number in range(400):
         shutil.copy(sample("confidential-word"), tmp_path / f"{number:03}.eml")

@@ -31,6 +31,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.slow
 def test_every_command_has_help_and_a_config_option(words: str, capsys: Capture) -> None:
     assert invoke([*words.split(), "--help"]) == 0
     text = capsys.readouterr().out
@@ -91,6 +92,7 @@ def test_show_prints_every_option_with_value_default_and_sentence(tmp_path: Path
     assert all(row["sentence"] for row in rows.values())
 
 
+@pytest.mark.slow
 def test_check_says_ok_or_what_to_do(tmp_path: Path, capsys: Capture) -> None:
     extra = '[[dkim]]\ndomain = "d.in"\nselector = "s"\nkey_file = "/nowhere.pem"\n[tls]\ncertificate = "/no.pem"\nkey = "/no.key"'
     config = config_file(tmp_path, extra)
@@ -101,6 +103,7 @@ def test_check_says_ok_or_what_to_do(tmp_path: Path, capsys: Capture) -> None:
     assert any("gateway keys init" in row["text"] for row in rows)
 
 
+@pytest.mark.slow
 def test_check_of_a_next_hop_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
     config = config_file(tmp_path, '[[route]]\ndomains = ["*"]\nnext_hop = "127.0.0.1:1"\ntls = "none"')
     assert invoke(["check", "--config", str(config)]) == 1
@@ -109,6 +112,7 @@ def test_check_of_a_next_hop_that_is_not_there(tmp_path: Path, capsys: Capture) 
     assert "127.0.0.1:1 for *" in out
 
 
+@pytest.mark.slow
 def test_check_names_what_this_version_does_not_do(tmp_path: Path, capsys: Capture) -> None:
     config = config_file(tmp_path, '[[listen]]\ndoor = "imap"\naddress = "127.0.0.1:1143"\n[[archive]]\nkind = "store"\n')
     assert invoke(["check", "--offline", "--config", str(config)]) == 1
@@ -146,6 +150,7 @@ def test_a_lost_vault_key_is_not_replaced(tmp_path: Path, capsys: Capture) -> No
     assert not (tmp_path / "vault.key").exists()
 
 
+@pytest.mark.slow
 def test_check_says_which_key_is_lost_and_how_it_comes_back(tmp_path: Path, capsys: Capture) -> None:
     for more in ("", f'[vault]\nkey_file = "{tmp_path}/vault.key"'):
         config = config_file(tmp_path, more)
@@ -161,6 +166,7 @@ def test_check_says_which_key_is_lost_and_how_it_comes_back(tmp_path: Path, caps
         (tmp_path / "state" / "gateway.db").unlink()
 
 
+@pytest.mark.slow
 def test_the_shipped_rules_are_listed_and_their_examples_hold(capsys: Capture) -> None:
     assert invoke(["rules", "list", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -187,6 +193,7 @@ def test_a_rule_with_a_mistake_names_file_line_and_reason(tmp_path: Path, capsys
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_certificate_that_cannot_be_used_stops_a_start_and_a_reload(tmp_path: Path, capsys: Capture) -> None:
     config = config_file(tmp_path)
     config.write_text(config.read_text() + f'\n[tls]\ncertificate = "{tmp_path}/cert.pem"\nkey = "{tmp_path}/cert.pem"\n')
@@ -200,6 +207,7 @@ def test_a_certificate_that_cannot_be_used_stops_a_start_and_a_reload(tmp_path: 
     assert invoke(["describe", "--only", "inspector", "--config", str(config)]) == 2
 
 
+@pytest.mark.slow
 def test_the_doors_need_no_right_to_read_the_logins_for_a_reload(tmp_path: Path, capsys: Capture) -> None:
     config = config_file(tmp_path)
     config.write_text(config.read_text() + f'\n[submission]\nlogins = "{tmp_path}/not-there.toml"\n')

@@ -204,6 +204,7 @@ def test_Z12_a_program_with_an_archive() -> None:
 
 
 @pytest.mark.parametrize("name", ["zip-plain.zip", "zip-aes256.zip", "zip-crypto.zip"])
+@pytest.mark.slow
 def test_Z13_a_flipped_octet_never_fails_open(name: str) -> None:
     data = (CORPUS / name).read_bytes()
     rng = random.Random(name)

@@ -30,6 +30,8 @@ from gateway.stores.base import UserRow
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import CONTENT, Room, inspection, shipped_policy, transaction
 
+pytestmark = pytest.mark.slow  # keepers as processes, started and killed
+
 ROOT = Path(__file__).parents[1]
 CONFIG = """
 hostname = "gw1.dept.gov.in"
@@ -54,8 +56,6 @@ START = """
 import pathlib, sys
 from gateway import config
 from gateway.keeper import service
-
-pytestmark = pytest.mark.slow  # keepers as processes, started and killed
 service.run(config.load(pathlib.Path(sys.argv[1])))
 """
 
