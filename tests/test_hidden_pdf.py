@@ -6,9 +6,16 @@ import io
 from collections.abc import Callable
 
 import pikepdf
+import pypdfium2 as pdfium
 import pytest
 from pikepdf import Array, Dictionary, Name, String
+from PIL import Image
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen import canvas
 
+from gateway.config import Limits
+from gateway.documents import pdf_pages
+from gateway.extraction.base import Budget
 from gateway.verdict import Inspection, LeafState
 from tests.content_mail import attached, leaf
 
@@ -272,3 +279,28 @@ def test_charts_and_rules_are_no_letters() -> None:
 )  # fmt: skip
 def test_letters_among_drawings_are_seen(drawing: bytes) -> None:
     assert _not_clean(_page(_PIE + _BARS + drawing))
+
+
+def test_pictures_in_a_small_part_of_a_page_are_looked_at_there() -> None:
+    """A letterhead costs what it shows; a second picture, or one in a form, widens the look. What is drawn is the part itself."""
+    picture = Image.new("L", (60, 40), 255)
+    picture.paste(0, (0, 0, 30, 40))
+    looks = []
+    for places in (((72.0, 700.0),), ((72.0, 700.0), (400.0, 100.0))):
+        out = io.BytesIO()
+        sheet = canvas.Canvas(out, pagesize=(595, 842))
+        sheet.drawString(72, 600, "Minutes of the meeting of the stores section.")
+        for x, y in places:
+            sheet.drawImage(ImageReader(picture), x, y, 120, 80)
+        sheet.save()
+        budget = Budget(Limits())
+        found = pdf_pages.read(pdfium.PdfDocument(out.getvalue()), budget)
+        (scan,) = found.pictures(out.getvalue(), 1).scans  # type: ignore[union-attr]
+        looks.append(scan.render(budget))
+    part, whole = looks
+    assert (whole.width, whole.height) == (1652, 2338)
+    assert part.width < 360
+    assert part.height < 250
+    row = part.grey[part.height // 2 * part.width :][: part.width]
+    assert row[part.width // 4] < 100
+    assert row[3 * part.width // 4] > 200

@@ -33,6 +33,8 @@ _FORM_DEPTH = 4
 _LOOKED_AT = 4_000  # objects of a page that are looked at for watermarks
 _LARGE = 48.0  # points from which text is as large as a watermark
 _TURNED = 0.2  # sine and cosine from which text stands askew
+_SMALL_PART = 0.6
+"""Share of a page under which the part of it that holds all its pictures is looked at alone."""
 _BOXES = 12
 """Paths of a page without words, such as the frame of a field, that show nothing."""
 _FEW = 3  # letters: white ones among black ones make a word another one
@@ -44,6 +46,7 @@ _PRIVATE = re.compile(r"[\ue000-\uf8ff]")
 
 _KIND = plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
 _MATRIX = plain(raw.FPDFPageObj_GetMatrix, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_BOUNDS = plain(raw.FPDFPageObj_GetBounds, ctypes.c_int, *[ctypes.c_void_p] * 5)
 _SIZE = plain(raw.FPDFTextObj_GetFontSize, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _WORDS = plain(raw.FPDFTextObj_GetText, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong)
 _FONT_OF = plain(raw.FPDFTextObj_GetFont, ctypes.c_void_p, ctypes.c_void_p)
@@ -88,6 +91,8 @@ class Pages:
         self.buffer = _Buffer()
         self.parts: list[Segment] = []
         self.pictured: list[int] = []
+        self.parts_of: dict[int, pdf_render.Box] = {}
+        """Pages whose words are all text but for the pictures in one small part of them."""
         self.garbled: list[int] = []
         self.blank: list[int] = []
         """Pages on which nothing at all was found."""
@@ -107,12 +112,17 @@ class Pages:
         reason = f"pictures on {len(numbers)} pages ({first}): there is no reader for them"
         if self.garbled:
             reason = f"{len(numbers)} pages ({first}) with pictures, or with letters without a meaning: there is no reader for them"
-        scans = tuple(Scan(_drawn(data, number, password), number, total) for number in numbers)
+        scans = tuple(self._scan(data, number, total, password) for number in numbers)
         return Child("pictures", declared="image/*", size=0, state=LeafState.UNINSPECTABLE, reason=reason, scans=scans)
 
+    def _scan(self, data: bytes, number: int, total: int, password: str | None) -> Scan:
+        part = self.parts_of.get(number)
+        pixels = int(_area(part) * (pdf_render.DPI / 72) ** 2) if part is not None else 0
+        return Scan(_drawn(data, number, password, part), number, total, pixels)
 
-def _drawn(data: bytes, number: int, password: str | None) -> Callable[[Budget], Any]:
-    return lambda budget: pdf_render.render(data, number - 1, budget, password)
+
+def _drawn(data: bytes, number: int, password: str | None, part: pdf_render.Box | None) -> Callable[[Budget], Any]:
+    return lambda budget: pdf_render.render(data, number - 1, budget, password, part)
 
 
 def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False, masks: bool = True) -> Pages:
@@ -161,9 +171,17 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
         raw.FPDFText_ClosePage(textpage)
     if has_picture or (not words and look.other) or look.drawn.word or look.drawn.mixed:
         found.pictured.append(number)
+        alone = has_picture and (words or look.paths <= _BOXES) and not (look.drawn.word or look.drawn.mixed or number in found.garbled)
+        size = raw.FPDF_GetPageWidthF(page) * raw.FPDF_GetPageHeightF(page)
+        if alone and look.box is not None and _area(look.box) < _SMALL_PART * size:
+            found.parts_of[number] = look.box
     elif not words:
         found.blank.append(number)
     return int(count)
+
+
+def _area(box: pdf_render.Box) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
 def _is_garbled(textpage: int | None, words: str, count: int) -> bool:
@@ -207,13 +225,18 @@ class _Look:
         self.drawn = Drawn(found.allowance)
         self.other = False
         """There is more than a few boxes and lines: on a page without words it may be what it shows."""
-        self._paths = 0
+        self.box: pdf_render.Box | None = None
+        """Where the pictures of the page itself stand; None where there is none, or one stands in a form."""
+        self._nested = False
+        self._bounds = (ctypes.c_float * 4)()
+        self.paths = 0
         self._watermark: list[str] = []
         self._legacy: dict[str, list[str]] = {}
 
     def at(self, container: int | None, depth: int, *, turned: bool) -> bool:
         """Whether the page or form at the address *container* shows a picture. Forms nested deeper than the limit count as such."""
         if depth > _FORM_DEPTH:
+            self._everywhere()
             return True
         count_of, item_of = _FORM if depth else _PAGE
         image, form, text, path = raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM, raw.FPDF_PAGEOBJ_TEXT, raw.FPDF_PAGEOBJ_PATH
@@ -227,19 +250,35 @@ class _Look:
                     self._text(item, turned=turned)
                 self.other = True
             elif kind == path:
-                self._paths += 1
-                self.other = self.other or self._paths > _BOXES
+                self.paths += 1
+                self.other = self.other or self.paths > _BOXES
                 self.drawn.path(item)
             elif kind == image:
-                has_picture = has_picture or self._found.masks or not self.drawn.sample(item)
+                if self._found.masks or not self.drawn.sample(item):
+                    has_picture = True
+                    self._stands(item, depth)
                 self.other = self.other or has_picture
             elif kind == form:
                 has_picture = self.at(item, depth + 1, turned=turned or self._is_turned(item)) or has_picture
             else:
                 self.other = True
             if has_picture and self._left <= 0:
+                self._everywhere()
                 return True
         return has_picture
+
+    def _stands(self, item: int, depth: int) -> None:
+        """Takes the place of the picture at the address *item*. One that stands in a form, or nowhere, is looked for on the whole page."""
+        places = tuple(ctypes.addressof(self._bounds) + 4 * index for index in range(4))
+        if self._nested or depth or not _BOUNDS(item, *places):
+            self._everywhere()
+            return
+        left, bottom, right, top = self._bounds
+        known = self.box or (left, bottom, right, top)
+        self.box = (min(known[0], left), min(known[1], bottom), max(known[2], right), max(known[3], top))
+
+    def _everywhere(self) -> None:
+        self._nested, self.box = True, None
 
     def _is_turned(self, item: int) -> bool:
         if not _MATRIX(item, self._matrix):
