@@ -21,6 +21,8 @@ import pytest
 
 from gateway import processes
 
+pytestmark = pytest.mark.slow  # door workers as processes
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -165,7 +167,6 @@ def test_O13_a_stop_drains_the_workers_and_ends(doors: Doors, number: signal.Sig
     assert {state(pid) for pid in pids.values()} == {"X"}
 
 
-@pytest.mark.slow
 def test_O13_a_worker_that_hangs_does_not_keep_the_rest(doors: Doors) -> None:
     doors.start()
     pids = doors.ready()

@@ -145,7 +145,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     assert running.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("name", sorted(file.name for file in CORPUS.iterdir() if file.suffix not in (".py", ".sh")))
+NAMES = sorted(file.name for file in CORPUS.iterdir() if file.suffix not in (".py", ".sh"))
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (place % 4 > 0)) for place, name in enumerate(NAMES)])
 def test_a_worker_says_what_a_free_process_says(service: Service, name: str) -> None:
     """Nothing that a reader needs was left outside of the sandbox."""
     message = mail((CORPUS / name).read_bytes(), name)
