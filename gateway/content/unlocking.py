@@ -19,11 +19,10 @@ from gateway.extraction.base import Budget, Child, KeyLock, Lock, ToolFault
 from gateway.protection import PASSWORD_GIVEN
 
 WELL_KNOWN = "its password is one that everybody knows"
-SHARE = 0.2
-"""Part of a message's processor time that may go into tries. What is well encrypted is dear to try, is what the rules ask people for, and
-opens to no word of its message: it may not cost a worker seconds that other messages wait for. The likeliest words come first."""
-SHARE_OF_ONE = 0.15
-"""And into tries of one lock: some ten words on an Office document or a PDF with the usual number of rounds."""
+SHARE = 0.4
+"""Part of a message's processor time that may go into tries. What is well encrypted is dear to try; the likeliest words come first."""
+SHARE_OF_ONE = 0.3
+"""And into tries of one lock: some twenty words on an Office document, two on an OpenDocument file with Argon2id."""
 CHEAPEST = 0.0002
 """Seconds that a try counts at least."""
 _DEAR, _MOST_DEAR = 0.02, 8  # seconds of a try; words of those that everybody knows
