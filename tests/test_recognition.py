@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -268,14 +269,15 @@ needs = pytest.mark.skipif({"eng", "hin"} - set(real.languages) != set(), reason
 def test_real_scans(case: dict[str, Any]) -> None:
     message = mail((FOLDER / case["file"]).read_bytes(), case["file"])
     limits = Limits(ocr_seconds=40, inspect_cpu=60)  # what is tested here is what is read, on a machine that may be busy
-    found = content.unpack(
-        message,
-        sha256=hashlib.sha256(message).hexdigest(),
-        limits=limits,
-        scheme=scheme(),
-        want_text=True,
-        tools=tools.direct(limits),
-    )
+    for patience in (5, 10, 0):
+        try:
+            digest = hashlib.sha256(message).hexdigest()
+            found = content.unpack(message, sha256=digest, limits=limits, scheme=scheme(), want_text=True, tools=tools.direct(limits))
+            break
+        except ToolFault:  # other processes have the machine: ours to try again, as a door would
+            if not patience:
+                raise
+            time.sleep(patience)
     assert leaf(found).state is LeafState(case["state"]), leaf(found).reason
     assert case.get("reason", "") in leaf(found).reason
     best = max(found.findings, key=lambda one: (one.level, one.confidence is Confidence.CERTAIN), default=None)
