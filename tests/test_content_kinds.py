@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import random
 
 import pytest
-import pyzipper
 
 from gateway import content
 from gateway.config import Limits
-from gateway.content import unlocking
 from gateway.content.sniff import sniff
 from gateway.documents import html, text_plain
 from gateway.extraction.base import Piece, Unreadable
@@ -175,16 +172,6 @@ class TestPictures:
 
 
 class TestWalk:
-    @pytest.mark.parametrize("password", ["Password@123", "1234"])
-    def test_E05_a_password_that_everybody_knows(self, password: str) -> None:
-        out = io.BytesIO()
-        with pyzipper.AESZipFile(out, "w", encryption=pyzipper.WZ_AES) as file:
-            file.setpassword(password.encode())
-            file.writestr("note.txt", "Minutes of the meeting of the stores section.\n" * 40)
-        found = leaf(attached(out.getvalue(), "note.zip"))
-        assert (found.state, found.protection.state) == (LeafState.SUSPECT, ProtectionState.WEAK)
-        assert found.protection.reason == unlocking.WELL_KNOWN
-
     def test_E19_noise_is_never_encrypted(self) -> None:
         found = leaf(attached(random.Random(1).randbytes(20_000), "noise.aes"))
         assert found.state is LeafState.SUSPECT

@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.content.joining import failed
 from gateway.extraction.base import Budget, Child, KeyLock, Lock, ToolFault
 from gateway.protection import PASSWORD_GIVEN
 
-WELL_KNOWN = "its password is one that everybody knows"
 SHARE = 0.4
 """Part of a message's processor time that may go into tries. What is well encrypted is dear to try; the likeliest words come first."""
 SHARE_OF_ONE = 0.3
 """And into tries of one lock: some twenty words on an Office document, two on an OpenDocument file with Argon2id."""
 CHEAPEST = 0.0002
 """Seconds that a try counts at least."""
-_DEAR, _MOST_DEAR = 0.02, 8  # seconds of a try; words of those that everybody knows
 _RESERVE = 1.0  # seconds of processor time that are left for reading what opened
 _MOST_TRIES = 20_000
 
@@ -71,8 +69,8 @@ class Trial:
         self._fits: dict[str, None] = {}
         """What opened something is tried first on everything else."""
 
-    def run(self, locked: Sequence[Locked], candidates: Sequence[str], budget: Budget, known: Sequence[str] = ()) -> tuple[Opened, ...]:
-        """What opens. *known*: what everybody knows, tried last, and on what is dear to try only the first of it. Raises ToolFault.
+    def run(self, locked: Sequence[Locked], candidates: Sequence[str], budget: Budget) -> tuple[Opened, ...]:
+        """What opens. Raises ToolFault.
 
         Members of one container mostly have one password. So the cheapest lock of each container is asked for every candidate before
         its second one is asked at all; what opens one is tried on all others at once.
@@ -88,18 +86,13 @@ class Trial:
             place = one.container or one.path
             tier[place] = tier.get(place, -1) + 1
             ranked.append((tier[place], one))
-        words = (*candidates, *(word for word in known if word not in candidates))
         for _, group in itertools.groupby(sorted(ranked, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
             members = [one for _, one in group]
-            for number, password in enumerate(words):
+            for password in candidates:
                 for one in members:
-                    if number >= len(candidates) + _MOST_DEAR and one.lock is not None and one.lock.seconds > _DEAR:
-                        continue
                     if one in waiting and self._try(one, password, budget, opened):
                         waiting.remove(one)
                         self._fits.setdefault(password)
-                        if number >= len(candidates) and not opened[-1].fault:
-                            opened[-1] = replace(opened[-1], why=WELL_KNOWN)
                         waiting = self._on_all(waiting, password, budget, opened)
         return tuple(opened)
 

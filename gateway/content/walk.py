@@ -39,7 +39,7 @@ from gateway.message import labels, plain, prescan, rawscan, thread_fields, view
 from gateway.message.encoded import decode_words
 from gateway.message.parts import Part, View
 from gateway.protection import ProtectionState
-from gateway.text import markings, password_forms, passwords
+from gateway.text import markings, passwords
 from gateway.text.markings import Scheme, Segment
 from gateway.text.observing import Observer
 from gateway.verdict import Finding, Inspection, Leaf, LeafState, Zone
@@ -272,7 +272,7 @@ class _Walk:
     def _unlock(self) -> bool:
         """One round of tries. Whether anything opened, so that there may be more to know and to try."""
         words = passwords.candidates(self._near, self._far, self._names)
-        opened = self._trial.run(self._locked, words, self._budget, password_forms.WELL_KNOWN)
+        opened = self._trial.run(self._locked, words, self._budget)
         paths = {one.locked.path for one in opened}
         waiting = [one for one in self._locked if one.key_lock is not None and one.path not in paths]
         opened += self._keyring.run(waiting, (*self._near, *self._far), words, self._trial, self._budget)

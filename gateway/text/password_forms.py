@@ -1,7 +1,7 @@
-"""How people write what they use as a password: dates, telephone and file numbers, words run together, and passwords that everybody knows.
+"""How people write what they use as a password: dates, telephone and file numbers, words run together.
 
 What it is: ``dates``, ``numbers``, ``file_numbers``, ``addresses``, ``cases``, ``joined`` (forms of what a text shows), ``described`` (what
-a text says that the password is, without showing it as such), ``spoken_alike`` and ``WELL_KNOWN``.
+a text says that the password is, without showing it as such) and ``spoken_alike``.
 Who calls it: ``text.passwords``.
 Must never: do I/O; keep or log what it found; be slower than linear.
 Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
@@ -15,15 +15,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-_EVERYBODYS = (
-    "1234 123456 password secret Password@123 12345678 admin 12345 123456789 1234567890 0000 1111 4321 Password password123 "
-    "Password123 password@123 Pass@123 pass@123 pass123 Pass@1234 P@ssw0rd admin123 Admin@123 admin@123 Secret confidential "
-    "Confidential welcome Welcome@123 welcome123 Welcome123 qwerty abc123 Abc@123 Abc@1234 test test123 Test@123 gov nic "
-    "NIC nic123 Nic@123 NIC@123 nic@123 india India india123 India@123 India123 bharat jaihind JaiHind Jaihind@123 000000 "
-    "111111 999999"
-)
-WELL_KNOWN = tuple(_EVERYBODYS.split())
-"""Tried on everything: what they close is open to everybody."""
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")
 _MOST_DATES, _MOST_NUMBERS, _MOST_FILES = 8, 8, 8
 _FIGURES = re.compile(r"(?<!\d)(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?!\d)")
