@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 from typing import Any
 
+from gateway import children, ipc, logs, reloading, requests, rights, systemd
 from gateway import config as config_file
-from gateway import ipc, logs, reloading, requests, rights, systemd
 from gateway.config import Config, ConfigError
 from gateway.processes import Child, command, environment, has_terminal, listens, store_in_use
 from gateway.systemd import notify
@@ -176,7 +176,7 @@ class Supervisor:
             lived = time.monotonic() - child.started
             if child.ending:
                 break
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            how = children.how(code)
             child.quick_deaths = child.quick_deaths + 1 if lived < QUICK else 0
             delay = 0.02 if child.quick_deaths <= _FREE_DEATHS else min(30.0, 2.0 ** (child.quick_deaths - _FREE_DEATHS))
             child.state = "wrong" if code == 2 else "died"

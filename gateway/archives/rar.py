@@ -10,41 +10,30 @@ J&K Circular 26-JK(GAD) of 2024 (AES-256).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from gateway.archives import member_names, rar4, rar5, zip_protection
+from gateway.archives import member_names, rar4, rar5
+from gateway.archives.gathered import Gathered, doubted, state_of
 from gateway.archives.rar_archive import Archive, ArchiveLock, MemberLock
 from gateway.archives.rar_blocks import VOLUME, Contents, Member
 from gateway.archives.rar_protection import of_headers, of_member
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable
 from gateway.extraction.needle import Needle
-from gateway.protection import Protection, ProtectionState
+from gateway.protection import Protection
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
 _SIGNATURE = Needle(b"Rar!\x1a\x07")
 _PLACES = 8
-_STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
 _FILLING = 64
 """Octets that packing an empty file may leave."""
 _HARMLESS = frozenset(("RR", "ACL", "UOW", "QO", "EA2", "BEEA"))
 """Service blocks that hold no text that anybody reads."""
 
 
-@dataclass(slots=True)
-class _Reading:
-    children: list[Child] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
-    problems: dict[str, None] = field(default_factory=dict)
-    protections: list[Protection] = field(default_factory=list)
-    over: str = ""
-
-
 def extract(piece: Piece, budget: Budget) -> Found:
     """Every member as a child; for encrypted headers, the archive with its lock."""
     data, begin = _archive(piece.data)
     archive = Archive(data)
-    reading = _Reading()
+    reading = Gathered()
     if begin:
         reading.problems.setdefault("there is data before its beginning")
     contents = archive.parse(None, budget)
@@ -52,7 +41,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
         return _closed(archive, contents, reading, budget)
     archive.contents = contents
     _members(archive, reading, budget, None)
-    return _found(reading, zip_protection.of_archive(reading.protections))
+    return reading.found()
 
 
 def _archive(data: bytes) -> tuple[bytes, int]:
@@ -65,32 +54,31 @@ def _archive(data: bytes) -> tuple[bytes, int]:
     raise Unreadable("it is damaged, or of a version that is not read")
 
 
-def _closed(archive: Archive, contents: Contents, reading: _Reading, budget: Budget) -> Found:
+def _closed(archive: Archive, contents: Contents, reading: Gathered, budget: Budget) -> Found:
     """An archive whose headers are encrypted."""
     protection, opened = of_headers(archive, contents, budget)
     if opened is not None:
         reading.problems.setdefault(protection.reason)
         archive.contents = opened
         _members(archive, reading, budget, "")
-        return _found(reading, protection)
+        return reading.found(protection)
     reason = "a RAR archive whose list of files is encrypted"
     if protection.reason:
         reason = f"{reason}; {protection.reason}"
     if reading.problems:
-        reason = "ambiguous: " + "; ".join(reading.problems)
-        if protection.state is ProtectionState.STRONG:
-            protection = Protection(ProtectionState.UNVERIFIABLE, "rar", reason=reason)
+        reason = reading.ambiguity
+        protection = doubted(protection, reason)
 
     def read(inside: Archive, password: str, spent: Budget) -> tuple[Child, ...]:
-        inner = _Reading()
+        inner = Gathered()
         _members(inside, inner, spent, password)
         return tuple(inner.children)
 
-    state = _STATE.get(protection.state, LeafState.SUSPECT)
+    state = state_of(protection)
     return Found((), (), state, reason, protection, container=True, lock=ArchiveLock(archive, contents, read))
 
 
-def _members(archive: Archive, reading: _Reading, budget: Budget, password: str | None) -> None:
+def _members(archive: Archive, reading: Gathered, budget: Budget, password: str | None) -> None:
     contents = archive.contents
     assert contents is not None
     reading.problems.update(contents.problems)
@@ -111,7 +99,7 @@ def _members(archive: Archive, reading: _Reading, budget: Budget, password: str 
             _unread(member, str(error), reading)
 
 
-def _member(archive: Archive, number: int, member: Member, reading: _Reading, budget: Budget, password: str | None) -> None:
+def _member(archive: Archive, number: int, member: Member, reading: Gathered, budget: Budget, password: str | None) -> None:
     if member.service and (member.closed is None or member.service in _HARMLESS):
         _service(archive, number, member, reading, budget)
         return
@@ -119,11 +107,13 @@ def _member(archive: Archive, number: int, member: Member, reading: _Reading, bu
         reading.problems.setdefault(wrong)
     if member.is_link:
         reading.problems.setdefault(member_names.LINK)
-        reading.segments += [Segment(text, Zone.FILE_NAME) for text in (member.name, member.link) if text]
+        for text in (member.name, member.link):
+            if text:
+                reading.named(text)
         if member.start == member.end:
             return
     if member.is_folder:
-        reading.segments.append(Segment(member.name, Zone.FILE_NAME))
+        reading.named(member.name)
         if member.start != member.end:
             reading.problems.setdefault("a folder holds data")
         return
@@ -141,14 +131,14 @@ def _member(archive: Archive, number: int, member: Member, reading: _Reading, bu
     if content is not None:
         child = Child(member.name, content, state=LeafState.SUSPECT, reason=protection.reason, protection=protection)
     else:
-        state, lock = _STATE.get(protection.state, LeafState.SUSPECT), MemberLock(archive, number)
+        state, lock = state_of(protection), MemberLock(archive, number)
         child = Child(member.name, size=member.size, state=state, reason=protection.reason, protection=protection, lock=lock)
     reading.children.append(child)
     if member.size:
         reading.protections.append(protection)
 
 
-def _service(archive: Archive, number: int, member: Member, reading: _Reading, budget: Budget) -> None:
+def _service(archive: Archive, number: int, member: Member, reading: Gathered, budget: Budget) -> None:
     """A comment is text; copies of headers must be true; other streams are not read. What is encrypted is a member like others."""
     if member.service == "CMT":
         content = archive.content(number, None, budget)
@@ -160,21 +150,9 @@ def _service(archive: Archive, number: int, member: Member, reading: _Reading, b
         reading.problems.setdefault("it holds data beside its members that is not read")
 
 
-def _unread(member: Member, reason: str, reading: _Reading) -> None:
+def _unread(member: Member, reason: str, reading: Gathered) -> None:
     if member.service:
         reading.problems.setdefault("it holds a comment that could not be read")
         return
     reading.children.append(Child(member.name, size=member.size, state=LeafState.SUSPECT, reason=reason))
     reading.protections.append(Protection())
-
-
-def _found(reading: _Reading, protection: Protection) -> Found:
-    state, reason = LeafState.INSPECTED, protection.reason
-    if protection.state is not ProtectionState.NONE:
-        state = _STATE.get(protection.state, LeafState.SUSPECT)
-    if reading.over or reading.problems:
-        state = LeafState.SUSPECT
-        reason = reading.over or "ambiguous: " + "; ".join(reading.problems)
-        if protection.state is ProtectionState.STRONG:
-            protection = Protection(ProtectionState.UNVERIFIABLE, "rar", reason=reason)
-    return Found(tuple(reading.segments), tuple(reading.children), state, reason, protection, container=True)

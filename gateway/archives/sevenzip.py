@@ -10,37 +10,26 @@ hostile-inputs catalogue E07, Z06, Z09, Z12.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
 
-from gateway.archives import member_names, zip_protection
+from gateway.archives import member_names
+from gateway.archives.gathered import Gathered, doubted, state_of
 from gateway.archives.sevenzip_header import SIGNATURE, START, File, Folder, Start, Streams, parse
 from gateway.archives.sevenzip_protection import Archive, ArchiveLock, MemberLock, of_folder, of_header
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable
 from gateway.extraction.needle import Needle
 from gateway.protection import Protection, ProtectionState
-from gateway.text.markings import Segment
-from gateway.verdict import LeafState, Zone
+from gateway.verdict import LeafState
 
 _SIGNATURE = Needle(SIGNATURE)
 _PLACES = 8
 _HEADERS = 4
-_STATE = {ProtectionState.STRONG: LeafState.OPAQUE}
 _CRC = "a member is damaged: size or checksum is wrong"
-
-
-@dataclass(slots=True)
-class _Reading:
-    children: list[Child] = field(default_factory=list)
-    said: dict[str, None] = field(default_factory=dict)
-    problems: dict[str, None] = field(default_factory=dict)
-    protections: list[Protection] = field(default_factory=list)
-    over: str = ""
 
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """Every member as a child; for a closed list of members, the archive with its lock."""
     data, begin = _archive(piece.data)
-    reading = _Reading()
+    reading = Gathered()
     if begin:
         reading.problems.setdefault("there is data before its beginning")
     start = Start.read(data)
@@ -58,8 +47,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
         _members(archive, reading, budget, None)
     elif start.offset:
         reading.problems.setdefault("there is data but no member")
-    protection = zip_protection.of_archive(reading.protections)
-    return _found(reading, protection)
+    return reading.found()
 
 
 def _archive(data: bytes) -> tuple[bytes, int]:
@@ -92,7 +80,7 @@ def _open_header(archive: Archive, header: bytes, budget: Budget) -> Streams | N
     raise Unreadable("its header is packed too often")
 
 
-def _cover(archive: Archive, end: int, reading: _Reading) -> None:
+def _cover(archive: Archive, end: int, reading: Gathered) -> None:
     """All octets between the fixed beginning and the header belong to exactly one stream. With a closed list they may not be known."""
     at = START
     for position, size in sorted(archive.ranges):
@@ -107,7 +95,7 @@ def _cover(archive: Archive, end: int, reading: _Reading) -> None:
         reading.problems.setdefault("there is hidden data after its last member")
 
 
-def _closed(archive: Archive, header: Streams, reading: _Reading, budget: Budget) -> Found:
+def _closed(archive: Archive, header: Streams, reading: Gathered, budget: Budget) -> Found:
     protection, clear = of_header(archive, header, budget)
     if clear is not None:
         # It opens without a secret: what stands in it is read, and it is suspect for its pretence.
@@ -117,25 +105,24 @@ def _closed(archive: Archive, header: Streams, reading: _Reading, budget: Budget
             raise Unreadable("its header is packed too often")
         archive.streams, archive.files = parsed
         _members(archive, reading, budget, None)
-        return _found(reading, protection)
+        return reading.found(protection)
     reason = "a 7z archive whose list of files is encrypted"
     if protection.state is not ProtectionState.STRONG:
         reason = f"{reason}; {protection.reason}"
-    state = _STATE.get(protection.state, LeafState.SUSPECT)
+    state = state_of(protection)
     if reading.problems:
-        state, reason = LeafState.SUSPECT, "ambiguous: " + "; ".join(reading.problems)
-        if protection.state is ProtectionState.STRONG:
-            protection = Protection(ProtectionState.UNVERIFIABLE, "7z", reason=reason)
+        state, reason = LeafState.SUSPECT, reading.ambiguity
+        protection = doubted(protection, reason)
 
     def read(opened: Archive, password: str, spent: Budget) -> tuple[Child, ...]:
-        inner = _Reading()
+        inner = Gathered()
         _members(opened, inner, spent, password)
         return tuple(inner.children)
 
     return Found((), (), state, reason, protection, container=True, lock=ArchiveLock(archive, header, read))
 
 
-def _members(archive: Archive, reading: _Reading, budget: Budget, password: str | None) -> None:
+def _members(archive: Archive, reading: Gathered, budget: Budget, password: str | None) -> None:
     """Every file with its place in its folder. *password*: what opened the header, and may open the folders."""
     assert archive.streams is not None
     with_stream = iter([file for file in archive.files if file.has_stream])
@@ -149,7 +136,7 @@ def _members(archive: Archive, reading: _Reading, budget: Budget, password: str 
         if file.anti:
             reading.problems.setdefault("it holds marks that delete files")
         if file.is_folder:
-            reading.said.setdefault(file.name)
+            reading.named(file.name)
         elif not file.has_stream:
             reading.children.append(Child(file.name))
     for number, folder in enumerate(archive.streams.folders):
@@ -167,7 +154,7 @@ def _members(archive: Archive, reading: _Reading, budget: Budget, password: str 
             _unread(files, folder, str(error), reading)
 
 
-def _closed_folder(archive: Archive, number: int, files: list[File], reading: _Reading, budget: Budget, password: str | None) -> None:
+def _closed_folder(archive: Archive, number: int, files: list[File], reading: Gathered, budget: Budget, password: str | None) -> None:
     assert archive.streams is not None
     folder = archive.streams.folders[number]
     if password is not None and (content := archive.open(number, password, budget)) is not None:
@@ -177,7 +164,7 @@ def _closed_folder(archive: Archive, number: int, files: list[File], reading: _R
     if clear is not None:
         _parts(clear, folder, files, reading, protection)
         return
-    at, state = 0, _STATE.get(protection.state, LeafState.SUSPECT)
+    at, state = 0, state_of(protection)
     for file, (size, _) in zip(files, folder.parts, strict=True):
         lock = MemberLock(archive, number, at, size)
         reading.children.append(Child(file.name, size=size, state=state, reason=protection.reason, protection=protection, lock=lock))
@@ -185,7 +172,7 @@ def _closed_folder(archive: Archive, number: int, files: list[File], reading: _R
         at += size
 
 
-def _parts(content: bytes, folder: Folder, files: list[File], reading: _Reading, protection: Protection | None = None) -> None:
+def _parts(content: bytes, folder: Folder, files: list[File], reading: Gathered, protection: Protection | None = None) -> None:
     """The files of an unpacked folder. *protection*: what they pretended."""
     at = 0
     for file, (size, crc) in zip(files, folder.parts, strict=True):
@@ -202,20 +189,7 @@ def _parts(content: bytes, folder: Folder, files: list[File], reading: _Reading,
             reading.protections.append(protection or Protection())
 
 
-def _unread(files: list[File], folder: Folder, reason: str, reading: _Reading) -> None:
+def _unread(files: list[File], folder: Folder, reason: str, reading: Gathered) -> None:
     for file, (size, _) in zip(files, folder.parts, strict=True):
         reading.children.append(Child(file.name, size=size, state=LeafState.SUSPECT, reason=reason))
         reading.protections.append(Protection())
-
-
-def _found(reading: _Reading, protection: Protection) -> Found:
-    state, reason = LeafState.INSPECTED, protection.reason
-    if protection.state is not ProtectionState.NONE:
-        state = _STATE.get(protection.state, LeafState.SUSPECT)
-    if reading.over or reading.problems:
-        state = LeafState.SUSPECT
-        reason = reading.over or "ambiguous: " + "; ".join(reading.problems)
-        if protection.state is ProtectionState.STRONG:
-            protection = Protection(ProtectionState.UNVERIFIABLE, "7z", reason=reason)
-    segments = tuple(Segment(name, Zone.FILE_NAME) for name in reading.said)
-    return Found(segments, tuple(reading.children), state, reason, protection, container=True)

@@ -9,55 +9,39 @@ Sources: PKWARE APPNOTE 6.3.10; hostile-inputs catalogue groups Z and E.
 from __future__ import annotations
 
 from gateway.archives import zip_directory, zip_protection
+from gateway.archives.gathered import Gathered, state_of
 from gateway.archives.zip_directory import Directory, Entry
 from gateway.archives.zip_lock import MemberLock
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable
-from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
-
-_STATE = {
-    ProtectionState.STRONG: LeafState.OPAQUE,
-    ProtectionState.WEAK: LeafState.SUSPECT,
-    ProtectionState.UNVERIFIABLE: LeafState.SUSPECT,
-    ProtectionState.NONE: LeafState.SUSPECT,
-}
 
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """Every member as a child. The state speaks of the archive itself; each member has its own."""
     directory = zip_directory.read(piece.data, budget)
-    children: list[Child] = []
-    protections: list[Protection] = []
-    over = ""
+    reading = Gathered(segments=_comments(directory), problems=dict.fromkeys(directory.problems))
     for entry in directory.entries:
         if entry.is_folder:
             continue
         try:
             child = _member(piece.data, entry, budget)
         except OverLimit as error:
-            over = str(error)
-            child = Child(entry.name, size=entry.size, state=LeafState.SUSPECT, reason=over)
+            reading.over = str(error)
+            child = Child(entry.name, size=entry.size, state=LeafState.SUSPECT, reason=reading.over)
         except Unreadable as error:
             child = Child(entry.name, size=entry.size, state=LeafState.SUSPECT, reason=str(error))
-        children.append(child)
+        reading.children.append(child)
         if entry.size:
-            protections.append(child.protection)
-    protection = zip_protection.of_archive(protections)
-    state, reason = LeafState.INSPECTED, protection.reason
-    if protection.state is not ProtectionState.NONE:
-        state = _STATE[protection.state]
-    if over or directory.problems:
-        state = LeafState.SUSPECT
-        reason = over or "ambiguous: " + "; ".join(directory.problems)
-    return Found(_comments(directory), tuple(children), state, reason, protection, container=True)
+            reading.protections.append(child.protection)
+    return reading.found()
 
 
-def _comments(directory: Directory) -> tuple[Segment, ...]:
+def _comments(directory: Directory) -> list[Segment]:
     """What the archive and its members say of themselves; it stands in the clear in encrypted archives too."""
     said = (directory.comment, *(entry.comment for entry in directory.entries))
-    names = tuple(Segment(entry.other_name, Zone.FILE_NAME) for entry in directory.entries if entry.other_name)
-    return names + tuple(Segment(_decoded(comment), Zone.BODY) for comment in dict.fromkeys(said) if comment)
+    names = [Segment(entry.other_name, Zone.FILE_NAME) for entry in directory.entries if entry.other_name]
+    return names + [Segment(_decoded(comment), Zone.BODY) for comment in dict.fromkeys(said) if comment]
 
 
 def _decoded(comment: bytes) -> str:
@@ -77,4 +61,4 @@ def _member(data: bytes, entry: Entry, budget: Budget) -> Child:
         # Readable, and read; but other readers will ask for a password, so it is not clean either.
         return Child(entry.name, plain, state=LeafState.SUSPECT, reason=protection.reason, protection=protection)
     lock = MemberLock(data, entry)
-    return Child(entry.name, size=entry.size, state=_STATE[protection.state], reason=protection.reason, protection=protection, lock=lock)
+    return Child(entry.name, size=entry.size, state=state_of(protection), reason=protection.reason, protection=protection, lock=lock)

@@ -87,20 +87,3 @@ def _aes(data: bytes, entry: Entry) -> tuple[Protection, None]:
 
 def _unverifiable(reason: str) -> Protection:
     return Protection(ProtectionState.UNVERIFIABLE, "zip", reason=reason)
-
-
-def of_archive(members: list[Protection]) -> Protection:
-    """The protection of an archive whose members with content have the protections *members*.
-
-    It is strong only when every one is; one plain member makes it unprotected, one weak member weak.
-    """
-    if not members:
-        return UNPROTECTED
-    states = {member.state for member in members}
-    if ProtectionState.NONE in states:
-        encrypted = sum(member.state is not ProtectionState.NONE for member in members)
-        return Protection(reason=f"{encrypted} of {len(members)} members are encrypted") if encrypted else UNPROTECTED
-    for state in (ProtectionState.UNVERIFIABLE, ProtectionState.WEAK):
-        if state in states:
-            return next(member for member in members if member.state is state)
-    return members[0]

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway import children
+
 
 @dataclass(frozen=True, slots=True)
 class Died:
@@ -60,7 +62,7 @@ class _Worker:
         """Why it is dead."""
         self.process.join()
         code = self.process.exitcode or 0
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return children.how(code)
 
 
 def results(function: Callable[[Any], Any], items: Sequence[Any], count: int) -> Iterator[Any]:

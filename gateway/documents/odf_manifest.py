@@ -11,9 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from xml.parsers import expat
 
-from gateway.documents.xml_charset import as_utf8
+from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import OverLimit, Unreadable
 
 _DEEPEST = 30
@@ -84,19 +83,8 @@ def read(data: bytes) -> Manifest:
     def end(name: str) -> None:
         state.depth -= 1
 
-    parser = expat.ParserCreate("utf-8")
-    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    parser.EntityDeclHandler = parser.SkippedEntityHandler = parser.ExternalEntityRefHandler = _refuse
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    try:
-        parser.Parse(as_utf8(data), True)
-    except expat.ExpatError:
-        raise Unreadable("a document with a broken manifest") from None
+    parse(data, start, end, what="manifest", public_types=True)
     return Manifest(tuple(state.members), state.keyed)
-
-
-def _refuse(*_: object) -> int:
-    raise Unreadable("a manifest with entities, which no program writes")
 
 
 def _element(state: _State, name: str, attributes: dict[str, str]) -> None:

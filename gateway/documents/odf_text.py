@@ -13,12 +13,11 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from xml.parsers import expat
 
 from gateway.documents.odf_names import ASIDE, ATTRIBUTES, BLOCKS, LOADED, PROPERTY_ELEMENTS, ZONES
 from gateway.documents.ooxml_text import Locals, identifier, tidy
 from gateway.documents.run_fonts import OdfRuns
-from gateway.documents.xml_charset import as_utf8
+from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import OverLimit, Unreadable
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -50,31 +49,8 @@ def read(data: bytes, *, is_property: bool = False, runs: OdfRuns | None = None)
     Unreadable for broken XML or an entity, OverLimit for deep nesting.
     """
     reader = _Reader(Zone.PROPERTY if is_property else Zone.BODY, None if is_property else runs)
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.buffer_size = 65_536
-    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    parser.StartDoctypeDeclHandler = _doctype
-    parser.EntityDeclHandler = parser.ExternalEntityRefHandler = parser.SkippedEntityHandler = _refuse
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    parser.CommentHandler = reader.comment
-    try:
-        parser.Parse(as_utf8(data), True)
-    except expat.ExpatError:
-        raise Unreadable("a document with a broken part") from None
+    parse(data, reader.start, reader.end, reader.text, reader.comment, public_types=True)
     return reader.result()
-
-
-def _doctype(_name: str, _system: str | None, _public: str | None, internal: int) -> None:
-    """Libraries of macros name a public document type; one of the file's own is refused."""
-    if internal:
-        _refuse()
-
-
-def _refuse(*_: object) -> int:
-    raise Unreadable("a document with a document type definition, which no program writes")
 
 
 @dataclass(slots=True)

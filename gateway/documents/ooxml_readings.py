@@ -14,12 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from html import unescape
-from xml.parsers import expat
 
 from ahocorasick_rs import BytesAhoCorasick
 
 from gateway.documents.ooxml_names import BLOCKS, SHEET_EDGES
-from gateway.documents.xml_charset import as_utf8
+from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import Unreadable
 from gateway.extraction.needle import Needle
 from gateway.text.markings import Segment
@@ -97,14 +96,9 @@ def others(data: bytes, read: Iterable[Segment], hidden: frozenset[str]) -> tupl
     if not _WORTH.find_matches_as_indexes(data) and not _TINY.search(data) and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return ()
     reader = _Reader(hidden)
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
     try:
-        parser.Parse(as_utf8(data), True)
-    except (expat.ExpatError, Unreadable):
+        parse(data, reader.start, reader.end, reader.text)
+    except Unreadable:
         return ()
     known: set[str] = set()
     zone = Zone.BODY

@@ -11,12 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from xml.parsers import expat
 
 from gateway.documents import run_fonts
 from gateway.documents.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
-from gateway.documents.xml_charset import as_utf8
-from gateway.extraction.base import OverLimit, Unreadable
+from gateway.documents.xml_parsing import parse
+from gateway.extraction.base import OverLimit
 from gateway.extraction.needle import Needle
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -61,25 +60,8 @@ def read(name: str, data: bytes, font: str = "") -> PartText:
     for deep nesting.
     """
     reader = _Reader(name, font, follows_fonts=bool(font) or run_fonts.mentioned(data))
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.buffer_size = 65_536
-    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.EntityDeclHandler = _refuse
-    parser.ExternalEntityRefHandler = _refuse
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    try:
-        parser.Parse(as_utf8(data), True)
-    except expat.ExpatError:
-        raise Unreadable("a document with a broken part") from None
+    parse(data, reader.start, reader.end, reader.text)
     return reader.result()
-
-
-def _refuse(*_: object) -> int:
-    raise Unreadable("a document with a document type definition, which no program writes")
 
 
 class Locals(dict[str, str]):

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import NoReturn
 
+from gateway import children, logs, policy, reloading, systemd
 from gateway import config as config_file
-from gateway import logs, policy, reloading, systemd
 from gateway.config import Config, ConfigError
 from gateway.doors import listen, service, tls
 from gateway.policy import Policy, PolicyError
@@ -228,21 +228,15 @@ class _Parent:
 
     def _reap(self) -> None:
         """Takes note of every worker that has ended."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, code in children.ended():
             for worker in self._living():
                 if worker.pid == pid:
-                    self._ended(worker, os.waitstatus_to_exitcode(status))
+                    self._ended(worker, code)
 
     def _ended(self, worker: _Worker, code: int) -> None:
         pid, worker.pid = worker.pid, 0
         os.close(worker.pipe)
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = children.how(code)
         about = {"worker": worker.number, "pid": pid, "how": how, "lived_s": round(time.monotonic() - worker.started, 3)}
         if worker in self._old:
             self._old.remove(worker)

@@ -25,8 +25,8 @@ from pathlib import Path as FilePath
 
 import msgspec
 
+from gateway import children, content, ipc, logs, rights, systemd
 from gateway import config as config_file
-from gateway import content, ipc, logs, rights, systemd
 from gateway.config import Config, ConfigError
 from gateway.extraction.base import ToolFault
 from gateway.inspector import authentication, confined, sandbox, tool_pool, tools, warm
@@ -177,23 +177,16 @@ class _Parent:
                 os.kill(worker, signal.SIGTERM)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, code in children.ended():
             if pid in self._pools:
-                self._pool_ended(pid, os.waitstatus_to_exitcode(status))
+                self._pool_ended(pid, code)
                 continue
             worker = self._workers.pop(pid, None)
-            if worker is None or os.waitstatus_to_exitcode(status) == _EXIT_RETIRED:
+            if worker is None or code == _EXIT_RETIRED:
                 continue
             quick = time.monotonic() - worker.started < _QUICK
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
-            code = os.waitstatus_to_exitcode(status)
-            _log.error("worker.died", pid=pid, how=signal.Signals(-code).name if code < 0 else f"exit code {code}")
+            _log.error("worker.died", pid=pid, how=children.how(code))
 
     def _reload(self) -> None:
         """Workers with the new config and scheme in place of the old ones, each after the message it is reading."""
@@ -226,11 +219,7 @@ class _Parent:
         deadline = time.monotonic() + 2
         left = set(pids)
         while left and time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-                left.discard(pid)
-                if pid:
-                    continue
+            left.difference_update(pid for pid, _ in children.ended())
             time.sleep(0.01)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
