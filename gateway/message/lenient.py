@@ -3,8 +3,8 @@
 What it is: ``lenient``, a View made with the compat32 policy behind limits of its own.
 Who calls it: the inspector only, through ``views``; never a door.
 Must never: be trusted alone (it misses two thirds of the known evasions silently); meet a message over a limit: it is
-quadratic in depth and recurses.
-Sources: hostile-inputs catalogue 0.2; RFC 2045, RFC 2046.
+quadratic in depth and recurses; let that package look up a codec by a name that the mail supplied.
+Sources: hostile-inputs catalogue 0.2, C01, C02; RFC 2045, RFC 2046, RFC 2231.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import email
 import email.message
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from gateway.message.charsets import codec_of, readable
 from gateway.message.entity import ENCODINGS
 from gateway.message.headers import decode_octets
 from gateway.message.parts import Part, View
@@ -29,8 +31,34 @@ SHORT = 8192
 """Octets of base64 below which standing in for it is not worth it."""
 TOO_MUCH = "over the limit of what the second reader may read"
 
+_LONGEST_CHARSET = 100
+"""Characters of the name of a charset that are looked at; those of the list are far shorter."""
+
 _FIELD_LIKE = re.compile(rb"\n[!-9;-~]{1,76}:")
 _FILE_NAME = re.compile(r"(?:file)?name", re.I)
+
+
+class _Message(email.message.Message):
+    """A message of that package that meets no codec but those of our list.
+
+    The package asks for parameters here before it decodes anything: extended values (``charset'language'text``) of file names and
+    boundaries, and the charset of a body whose octets it turns into text.
+    """
+
+    def get_param(self, param: str, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
+        """The parameter, decoded where it is an extended one; the charset by the codec of our list, else as ASCII."""
+        value = super().get_param(param, failobj, header, unquote)
+        if isinstance(value, tuple):
+            charset, _, text = value
+            value = readable(str(text).encode("latin-1", "replace"), str(charset or "ascii")[:_LONGEST_CHARSET])
+        if param.lower() == "charset" and isinstance(value, str):
+            return codec_of(value[:_LONGEST_CHARSET]) or "ascii"
+        return value
+
+    def declared_charset(self) -> str:
+        """What the mail says that the charset is, in small letters: a name, never asked for."""
+        value = super().get_param("charset")
+        return (str(value[2]) if isinstance(value, tuple) else _text(value or "")).strip().lower()[:_LONGEST_CHARSET]
 
 
 def lenient(content: bytes, known: Sequence[Part] = ()) -> View:
@@ -49,7 +77,7 @@ def lenient(content: bytes, known: Sequence[Part] = ()) -> View:
     ):
         return View((), (), (TOO_MUCH,))
     try:
-        message = email.message_from_bytes(skeleton)
+        message = email.message_from_bytes(skeleton, _class=_Message)
         parts = tuple(_parts(message, stand_ins))
     except (RecursionError, ValueError, LookupError, TypeError, AttributeError, IndexError, AssertionError, binascii.Error):
         return View((), (), ("the second reader cannot read it",))
@@ -77,7 +105,7 @@ def _skeleton(content: bytes, known: Sequence[Part]) -> tuple[bytes, dict[bytes,
     return b"".join(pieces), stand_ins
 
 
-def _parts(message: email.message.Message, stand_ins: dict[bytes, Part]) -> list[Part]:
+def _parts(message: _Message, stand_ins: dict[bytes, Part]) -> list[Part]:
     """The leaves of *message*, numbered in the order of a walk."""
     found: list[Part] = []
     for leaf in message.walk():
@@ -96,7 +124,7 @@ def _parts(message: email.message.Message, stand_ins: dict[bytes, Part]) -> list
                 str(len(found) + 1),
                 tuple((name, _text(value)) for name, value in leaf.raw_items()),
                 media_type,
-                _text(leaf.get_content_charset("")),
+                leaf.declared_charset(),
                 names,
                 disposition.partition(";")[0].strip().lower(),
                 ENCODINGS.get(encoding, "binary"),
@@ -108,7 +136,7 @@ def _parts(message: email.message.Message, stand_ins: dict[bytes, Part]) -> list
     return found
 
 
-def _names(leaf: email.message.Message) -> tuple[str, ...]:
+def _names(leaf: _Message) -> tuple[str, ...]:
     """The file name that this reader sees."""
     for field in ("content-disposition", "content-type"):
         value = _text(leaf.get(field, ""))
