@@ -6,6 +6,7 @@ import pytest
 
 from gateway.levels import Level
 from gateway.policy.classify import classify
+from gateway.protection import KEY_GIVEN, PASSWORD_GIVEN
 from gateway.verdict import Confidence, Finding, Headers, Inspection, Leaf, LeafState, Zone
 
 U, R, C, S, TS = Level
@@ -93,6 +94,17 @@ def test_only_what_was_read_is_complete() -> None:
     assert classify(of())[0].complete
     assert not classify(of(leaves=(BODY, opaque)))[0].complete
     assert not classify(of(ambiguity=("two boundaries",)))[0].complete
+
+
+@pytest.mark.parametrize(
+    ("reason", "complete"),
+    [(PASSWORD_GIVEN, True), (KEY_GIVEN, True), (f"{PASSWORD_GIVEN}; it is broken", False), ("", False), ("it is broken", False)],
+)
+def test_what_a_secret_of_the_message_opened_was_read(reason: str, complete: bool) -> None:
+    opened = Leaf("5", "x", "application/x", 1, LeafState.SUSPECT, reason)
+    assert classify(of(leaves=(BODY, opened)))[0].complete is complete
+    opaque = Leaf("5", "x", "application/x", 1, LeafState.OPAQUE, reason)
+    assert not classify(of(leaves=(BODY, opaque)))[0].complete
 
 
 def test_evidence_begins_with_the_surest_and_highest() -> None:

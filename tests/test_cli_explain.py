@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pyzipper
 
 from gateway.cli import explain, explain_case, invoke, samples, workers
 from gateway.cli.options import Stop
 from gateway.config import load
+from tests.content_mail import mail
 
 Capture = pytest.CaptureFixture[str]
 OFFICER, DESK = "asha.verma@dept.gov.in", "so.budget@finance.nic.in"
@@ -277,6 +280,27 @@ def test_for_people_it_says_what_why_and_what_to_do(capsys: Capture) -> None:
     out = capsys.readouterr().out
     for text in ("HOLD", DESK, "classified-attachment-unencrypted", "J&K Circular", "CONFIDENTIAL in 2:note.docx", "AES-256"):
         assert text in out
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "not_said"),
+    [
+        ("The password is Tulip-7-Jhelum", "encrypted: its password stands in the same message", "could not be read"),
+        ("Please find attached", "a part is strongly encrypted", "stands in the same message"),
+    ],
+)
+def test_the_reason_why_a_level_is_in_doubt_is_the_true_one(capsys: Capture, tmp_path: Path, body: str, said: str, not_said: str) -> None:
+    file, archive = tmp_path / "x.eml", io.BytesIO()
+    with pyzipper.AESZipFile(archive, "w", encryption=pyzipper.WZ_AES) as out:
+        out.setpassword(b"Tulip-7-Jhelum")
+        out.writestr("note.txt", b"The meeting is at ten.\n" * 20)
+    file.write_bytes(mail(archive.getvalue(), "note.zip", "application/zip", body=body))
+    assert invoke(["explain", str(file), "--from", OFFICER, "--to", DESK]) == 0
+    level = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  level"))
+    assert said in level
+    assert not_said not in level
+    (record,) = run(capsys, str(file), "--from", OFFICER, "--to", DESK)
+    assert record["classification"]["complete"] is ("same message" in said)
 
 
 def test_a_message_cannot_act_on_the_terminal(capsys: Capture, tmp_path: Path) -> None:

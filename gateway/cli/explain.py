@@ -18,6 +18,7 @@ import typer
 from gateway.cli import output
 from gateway.cli.explain_case import Case, signed_in
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
+from gateway.protection import GIVEN_AWAY
 
 if TYPE_CHECKING:
     from gateway.address import Path
@@ -59,6 +60,22 @@ _ALWAYS = ("Received", "Authentication-Results", "X-Gateway-Reference")
 _MARKS = {"deliver": "DELIVER", "hold": "HOLD", "refuse": "REFUSE", "defer": "DEFER"}
 
 
+_NOT_READ = {
+    "suspect": "a part could not be read",
+    "opaque": "a part is strongly encrypted",
+    "uninspectable": "what pictures, sound or drawings show was not read",
+}
+
+
+def _doubts(found: dict[str, Any]) -> list[str]:
+    """Why the level may not be all that there is to say, and what was opened with a secret of the message itself."""
+    given = {leaf["reason"] for leaf in found["leaves"] if leaf["reason"] in GIVEN_AWAY}
+    unread = {leaf["state"] for leaf in found["leaves"] if leaf["reason"] not in GIVEN_AWAY}
+    said = ["mail programs may read it differently"] if found["message"]["ambiguous"] else []
+    said += [sentence for state, sentence in _NOT_READ.items() if state in unread]
+    return said + [f"a part was read although it is encrypted: {reason}" for reason in sorted(given)]
+
+
 def _print(found: dict[str, Any], want_text: bool) -> None:
     """One record for people."""
     safe, say = output.safe, output.write
@@ -71,7 +88,7 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
     if classification["probable"] and classification["probable"] != classification["level"]:
         extra.append(f"probably {classification['probable']}")
     extra += ["its labels and its content disagree"] if classification["conflict"] else []
-    extra += [] if classification["complete"] else ["not everything could be read"]
+    extra += _doubts(found)
     say(f"  level      {level}" + (f" ({'; '.join(extra)})" if extra else ""))
     for reason in message["ambiguity"]:
         say(f"  ambiguous  {safe(reason)}")

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from gateway.levels import Level, highest
+from gateway.protection import GIVEN_AWAY
 from gateway.verdict import Classification, Confidence, Finding, Inspection, Leaf, LeafState, Zone
 
 _ORDER = {Confidence.CERTAIN: 0, Confidence.PROBABLE: 1, Confidence.POSSIBLE: 2}
@@ -42,10 +43,15 @@ def classify(inspection: Inspection) -> tuple[Classification, tuple[Leaf, ...]]:
         found=found,
         probable=_stated(level, likely),
         conflict=bool(outer) and _conflict(outer, certain, findings),
-        complete=not inspection.ambiguity and all(leaf.state is LeafState.INSPECTED for leaf in inspection.leaves),
+        complete=not inspection.ambiguity and all(was_read(leaf) for leaf in inspection.leaves),
         evidence=findings if len(findings) < 2 else tuple(sorted(findings, key=_rank)),
     )
     return classification, _leaves(inspection.leaves, certain, declared)
+
+
+def was_read(leaf: Leaf) -> bool:
+    """Whether all of *leaf* was read: also where a password or key of the same message opened it, which is suspect for that alone."""
+    return leaf.state is LeafState.INSPECTED or (leaf.state is LeafState.SUSPECT and leaf.reason in GIVEN_AWAY)
 
 
 def _rank(finding: Finding) -> tuple[int, int]:
