@@ -22,24 +22,20 @@ from gateway.config import Limits
 from gateway.inspector import sandbox, tools
 from gateway.verdict import LeafState
 from tests.content_mail import CORPUS, mail, scheme
+from tests.planted import ATTEMPT
 
 DECODER = msgspec.msgpack.Decoder(requests.InspectorAnswer)
 
 # Runs the service with readers of its own beside the real ones: each misbehaves in one way when it meets its word.
-SERVICE = """
+SERVICE = (
+    ATTEMPT
+    + """
 import ctypes, os, socket, sys, time
 from gateway import content, policy
 from gateway.config import Config
 from gateway.extraction import base
 from gateway.inspector import service
 from gateway.verdict import LeafState
-
-def attempt(what):
-    try:
-        what()
-    except OSError as error:
-        return str(error.errno)
-    return "done"
 
 def misbehave(piece, budget):
     word = piece.data.strip()
@@ -57,9 +53,6 @@ def misbehave(piece, budget):
         libc.malloc.restype = ctypes.c_void_p
         return base.Found(reason="refused" if libc.malloc(ctypes.c_size_t(3_000_000_000)) is None else "allowed")
     if word == b"%!PS rights":
-        def fork():
-            if os.fork() == 0:
-                os._exit(0)
         results = [attempt(what) for what in (
             lambda: socket.socket(socket.AF_INET), lambda: socket.socket(socket.AF_UNIX), lambda: open("/etc/passwd"),
             lambda: open("/tmp/inspector-was-here", "w"), lambda: os.execv("/bin/true", ["true"]), fork,
@@ -73,6 +66,7 @@ content.TABLE = {**content.TABLE, "postscript": misbehave}
 limits = {"inspect_cpu": 2.5, "inspectors": 2, "inspect_memory": 400_000_000, "ocr_seconds": 0}
 service.run(Config(state_dir=sys.argv[1], limits=limits), policy.scheme_of)
 """
+)
 
 
 class Service:

@@ -21,6 +21,7 @@ from gateway.inspector.confined import Program
 from gateway.inspector.runner import Job, Outcome, Runner
 from gateway.inspector.tools import Installed, Recognise, ToolBox
 from gateway.pictures import image_pixels
+from tests.planted import ATTEMPT
 
 SH = Program(os.path.realpath("/bin/sh"))
 CAT = Program(os.path.realpath(shutil.which("cat") or "/bin/cat"))
@@ -43,17 +44,10 @@ def run(program: Program, *arguments: str, given: bytes = b"", archive: bytes = 
 
 # --- what a program may do --------------------------------------------------------------------------------------------
 
-PLANTED = """
+PLANTED = (
+    ATTEMPT
+    + """
 import ctypes, os, signal, socket, sys
-def attempt(what):
-    try:
-        what()
-    except OSError as error:
-        return str(error.errno)
-    return "done"
-def fork():
-    if os.fork() == 0:
-        os._exit(0)
 libc = ctypes.CDLL(None, use_errno=True)
 def ptrace():
     if libc.ptrace(16, os.getppid(), 0, 0):
@@ -73,6 +67,7 @@ print(*(attempt(what) for what in (
     lambda: os.unlink(out), lambda: os.mkdir(out + "x"))))
 print(sorted(os.environ), os.getsid(0) == os.getpid())
 """
+)
 
 
 @has_python
