@@ -18,7 +18,6 @@ import typer
 from gateway.cli import output
 from gateway.cli.explain_case import Case, signed_in
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
-from gateway.protection import GIVEN_AWAY
 
 if TYPE_CHECKING:
     from gateway.address import Path
@@ -69,6 +68,8 @@ _NOT_READ = {
 
 def _doubts(found: dict[str, Any]) -> list[str]:
     """Why the level may not be all that there is to say, and what was opened with a secret of the message itself."""
+    from gateway.protection import GIVEN_AWAY
+
     given = {leaf["reason"] for leaf in found["leaves"] if leaf["reason"] in GIVEN_AWAY}
     unread = {leaf["state"] for leaf in found["leaves"] if leaf["reason"] not in GIVEN_AWAY}
     said = ["mail programs may read it differently"] if found["message"]["ambiguous"] else []
