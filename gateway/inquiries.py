@@ -192,6 +192,8 @@ class AddUser(Inquiry, frozen=True):
     system_user: str = ""
     email: str = ""
     department: str = ""
+    grants: tuple[str, ...] = ()
+    """As ``roles.Grant`` writes them; none: reviewer and second-approver of the department, or of all where it has none."""
 
 
 class OneTimeLogin(Inquiry, frozen=True):

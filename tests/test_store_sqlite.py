@@ -132,7 +132,7 @@ def test_O01_a_limit_on_the_file_size_answers_an_error_and_loses_nothing(tmp_pat
 async def test_O01_a_full_file_system_defers_and_recovers(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("this container may not mount")
     try:
         store = await opened(disk)

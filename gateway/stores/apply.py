@@ -13,8 +13,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.stores import rows
+from gateway.stores import review_rows, rows
 from gateway.stores.base import (
+    FORMAT,
     Batch,
     Chain,
     Conflict,
@@ -25,6 +26,7 @@ from gateway.stores.base import (
     StoreError,
     register_version,
 )
+from gateway.stores.reviewed import ReviewBatch
 from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
 
 _FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
@@ -42,7 +44,8 @@ _UPDATE_DELIVERIES = (
     " RETURNING deliveries.id, message_id"
 )
 _UPDATE_HOLD = (
-    "UPDATE holds SET state = ?, updated = ?, released = coalesce(?, released) WHERE id = ? AND instr(?, ' ' || state || ' ')"
+    "UPDATE holds SET state = ?, updated = ?, released = coalesce(?, released), level = coalesce(?, level),"
+    " assigned = coalesce(?, assigned), requested = coalesce(?, requested) WHERE id = ? AND instr(?, ' ' || state || ' ')"
     " RETURNING message_id"
 )
 _DROP_FINISHED = (
@@ -90,7 +93,9 @@ class Applier:
         many(db, rows.INSERT_DELIVERY, [rows.delivery_values(row) for row in deliveries])
         self.delta += sum(row.state not in _FINAL for row in deliveries)
         for batch in batches:
-            if batch.holds or batch.approvals or batch.users or batch.drop_bodies or batch.heads or batch.exceptions or batch.profiles:
+            if batch.review is not None or any(
+                (batch.holds, batch.approvals, batch.users, batch.drop_bodies, batch.heads, batch.exceptions, batch.profiles)
+            ):
                 self._apply_rare(db, batch)
         many(db, rows.REPLACE_CORRESPONDENT, [rows.correspondent_values(row) for b in batches for row in b.correspondents])
         self._statements(db, rows.RAISE_THREAD, "(?, ?, ?, ?, ?)", [rows.thread_values(row) for b in batches for row in b.threads])
@@ -112,8 +117,24 @@ class Applier:
         self._insert(db, rows.INSERT_HEAD, [rows.head_values(row) for row in batch.heads])
         for body_id in batch.drop_bodies:
             db.execute(_DROP_BODY, (body_id,))
+        if batch.review is not None:
+            self._apply_review(db, batch.review)
         if batch.exceptions or batch.profiles:
             self.register = read_register(db)
+
+    def _apply_review(self, db: sqlite3.Connection, batch: ReviewBatch) -> None:
+        self._insert(db, review_rows.INSERT_REMARK, [review_rows.remark_values(row) for row in batch.remarks])
+        self._insert(db, review_rows.REPLACE_CREDENTIAL, [review_rows.credential_values(row) for row in batch.credentials])
+        self._insert(db, review_rows.REPLACE_VIEW, [review_rows.view_values(row) for row in batch.views])
+        self._insert(db, review_rows.REPLACE_TOKEN, [review_rows.token_values(row) for row in batch.tokens])
+        self._insert(db, review_rows.REPLACE_TERM, [review_rows.term_values(row) for row in batch.terms])
+        counts = [review_rows.tally_values(row) for row in batch.tallies]
+        self._statements(db, review_rows.ADD_TALLY, "(?, ?, ?, ?, ?, ?, ?)", counts)
+        if batch.tallied_to:
+            db.execute(review_rows.REPLACE_TALLIED, (batch.tallied_to, FORMAT))
+        for sql, ids in (("DELETE FROM views WHERE id = ?", batch.drop_views), ("DELETE FROM tokens WHERE id = ?", batch.drop_tokens)):
+            for one in ids:
+                db.execute(sql, (one,))
 
     def _update(self, db: sqlite3.Connection, jobs: Sequence[Job], ended: dict[str, None]) -> list[Batch]:
         """The part that may find another state than it expects; returns the batches that may go on."""
@@ -157,7 +178,11 @@ class Applier:
 
     def _update_hold(self, db: sqlite3.Connection, change: HoldUpdate) -> str:
         released = None if change.released is None else rows.dump(change.released)
-        found = db.execute(_UPDATE_HOLD, (change.state.value, change.updated, released, change.id, _states(change.expect))).fetchall()
+        values = (
+            change.state.value, change.updated, released, change.level, change.assigned, change.requested, change.id,
+            _states(change.expect),
+        )  # fmt: skip
+        found = db.execute(_UPDATE_HOLD, values).fetchall()
         if not found:
             raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}")
         return str(found[0][0])

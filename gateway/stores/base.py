@@ -16,9 +16,14 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.requests import ExceptionRow, ProfileRow
+from gateway.stores.chained import AuditEvent as AuditEvent
+from gateway.stores.chained import AuditRow as AuditRow
+from gateway.stores.chained import Chain as Chain
+from gateway.stores.chained import HeadRow as HeadRow
 from gateway.stores.figures import Figures
 from gateway.stores.remembered import CorrespondentRow as CorrespondentRow
 from gateway.stores.remembered import ThreadRow as ThreadRow
+from gateway.stores.reviewed import ReviewBatch, Reviewing
 from gateway.verdict import Edit
 
 FORMAT = 1
@@ -182,6 +187,10 @@ class HoldRow(msgspec.Struct, frozen=True):
     released: tuple[str, ...] = ()
     verified_originator: bool = False
     updated: float = 0.0
+    assigned: str = ""
+    """The person whom it was forwarded to."""
+    requested: float = 0.0
+    """When its originator asked for release; 0: not yet."""
 
 
 class HoldUpdate(msgspec.Struct, frozen=True):
@@ -192,6 +201,10 @@ class HoldUpdate(msgspec.Struct, frozen=True):
     state: HoldState
     updated: float
     released: tuple[str, ...] | None = None
+    level: int | None = None
+    assigned: str | None = None
+    requested: float | None = None
+    """None leaves each as it is."""
 
 
 class ApprovalRow(msgspec.Struct, frozen=True):
@@ -209,77 +222,16 @@ class ApprovalRow(msgspec.Struct, frozen=True):
 
 
 class UserRow(msgspec.Struct, frozen=True):
-    """A reviewer."""
+    """A person who works with the gateway. *grants*: roles as ``roles.Grant`` writes them."""
 
     name: str
     system_user: str
     email: str
     department: str
     created: float
-
-
-class AuditEvent(msgspec.Struct, frozen=True):
-    """One event before it has a place in the chain: ECS fields, without chain fields."""
-
-    created: float
-    reference: str
-    department: str
-    sender: str
-    recipient: str
-    rule: str
-    disposition: str
-    document: dict[str, Any]
-
-
-class AuditRow(msgspec.Struct, frozen=True):
-    """An event in its place. *line* is the canonical JSON that was hashed, with seq and prev_hash inside."""
-
-    chain: str
-    seq: int
-    created: float
-    reference: str
-    prev_hash: str
-    hash: str
-    line: str
-    department: str = ""
-    sender: str = ""
-    recipient: str = ""
-    rule: str = ""
-    disposition: str = ""
-    position: int = 0
-    """Of the row in the table, over all chains; what ``search_audit`` pages by."""
-
-
-class HeadRow(msgspec.Struct, frozen=True):
-    """A signed statement that chain *chain* ended in row *seq* with hash *hash* at *created*."""
-
-    chain: str
-    seq: int
-    hash: str
-    created: float
-    key_id: str
-    signature: str
-    """Ed25519 over ``audit.head_text``, base64."""
-
-
-class Chain(Protocol):
-    """The keeper's audit chain, asked inside the writing transaction, in writing order."""
-
-    @property
-    def id(self) -> str:
-        """The chain's name; one a keeper."""
-
-    def resume(self, head: AuditRow | None) -> None:
-        """The store was opened (or opened again after an I/O error) and *head* is the chain's last durable row."""
-
-    def append(self, event: AuditEvent) -> AuditRow:
-        """The row of *event*; the chain's head moves only when ``written`` follows."""
-
-    def written(self) -> None:
-        """All rows since the last call are durable."""
-
-    def discarded(self) -> None:
-        """None of the rows since the last ``written`` became durable: the head goes back."""
+    grants: tuple[str, ...] = ()
+    disabled: bool = False
+    language: str = ""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -301,6 +253,8 @@ class Batch(msgspec.Struct, frozen=True):
     threads: Sequence[ThreadRow] = ()
     """Inserted; where the mark is there, the higher level and the later day stay."""
     users: Sequence[UserRow] = ()
+    """Inserted, or replaced where the name is there."""
+    review: ReviewBatch | None = None
     drop_bodies: Sequence[str] = ()
     """Ids of bodies whose data key is destroyed."""
     audit: Sequence[AuditEvent] = ()
@@ -319,6 +273,10 @@ def register_version(rows: Iterable[ExceptionRow], profiles: Iterable[ProfileRow
 
 class Store(Protocol):
     """One node's memory. All methods may raise StoreError; none blocks the event loop."""
+
+    @property
+    def reviewing(self) -> Reviewing:
+        """What it reads for the review pages."""
 
     async def open(self, chain: Chain) -> None:
         """Opens, checks and migrates; takes the lock (StoreError when another keeper has it)."""

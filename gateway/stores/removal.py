@@ -71,6 +71,8 @@ def messages(db: sqlite3.Connection, before: float, after: str, limit: int) -> t
             ids = rows.dump([row[0] for row in found])
             listed = "(SELECT value FROM json_each(?))"
             db.execute(f"DELETE FROM approvals WHERE hold_id IN (SELECT id FROM holds WHERE message_id IN {listed})", (ids,))  # noqa: S608
+            db.execute(f"DELETE FROM terms WHERE hold_id IN (SELECT id FROM holds WHERE message_id IN {listed})", (ids,))  # noqa: S608
+            db.execute(f"DELETE FROM remarks WHERE reference IN (SELECT reference FROM messages WHERE id IN {listed})", (ids,))  # noqa: S608
             db.execute(f"DELETE FROM holds WHERE message_id IN {listed}", (ids,))  # noqa: S608
             db.execute(f"DELETE FROM deliveries WHERE message_id IN {listed}", (ids,))  # noqa: S608
             # Content goes when the last delivery ends; what a fault left behind goes now.

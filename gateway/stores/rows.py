@@ -44,30 +44,31 @@ def dump(value: object) -> str:
     return _encoder.encode(value).decode("utf-8")
 
 
-def _columns(text: str) -> tuple[str, ...]:
+def columns(text: str) -> tuple[str, ...]:
+    """Names that stand between blanks."""
     return tuple(text.split())
 
 
-_BODY = _columns("id key_id wrapped_key nonce size sha256 sealed created department format ciphertext")
-_MESSAGE = _columns(
+_BODY = columns("id key_id wrapped_key nonce size sha256 sealed created department format ciphertext")
+_MESSAGE = columns(
     "id reference created door sender ret envid eight_bit smtputf8 size sha256 body_id level verified_originator peer verdict facts"
     " subject details is_report department format"
 )
-_DELIVERY = _columns(
+_DELIVERY = columns(
     "id message_id created recipient state notify orcpt edits require_aes256 direction attempts next_attempt last_reply route lease"
     " warned sent_sha256 department format"
 )
-_HOLD = _columns(
+_HOLD = columns(
     "id message_id reference body_id created deadline state sender recipients level rule sealed size sha256 reason released"
-    " verified_originator updated department format"
+    " verified_originator updated department format assigned requested"
 )
-_APPROVAL = _columns("id hold_id created user reason sha256 recipients waived department format")
-_EXCEPTION = _columns("id sender recipient reason requester approver created expires state department format")
-_PROFILE = _columns("id name reason requester approver created expires state department format")
-_CORRESPONDENT = _columns("pair last_seen department format")
-_USER = _columns("name system_user email created department format")
-_AUDIT = _columns("chain seq created reference sender recipient rule disposition prev_hash hash line department format")
-_HEAD = _columns("chain seq hash created key_id signature department format")
+_APPROVAL = columns("id hold_id created user reason sha256 recipients waived department format")
+_EXCEPTION = columns("id sender recipient reason requester approver created expires state department format")
+_PROFILE = columns("id name reason requester approver created expires state department format")
+_CORRESPONDENT = columns("pair last_seen department format")
+_USER = columns("name system_user email created department format grants disabled language")
+_AUDIT = columns("chain seq created reference sender recipient rule disposition prev_hash hash line department format")
+_HEAD = columns("chain seq hash created key_id signature department format")
 
 INSERT_BODY = schema.insert_sqlite(schema.BODIES, _BODY)
 INSERT_MESSAGE = schema.insert_sqlite(schema.MESSAGES, _MESSAGE)
@@ -88,24 +89,25 @@ INSERT_HEAD = schema.insert_sqlite(schema.HEADS, _HEAD, replace=True)
 REPLACE_CLOSING = schema.insert_sqlite(schema.CLOSINGS, _HEAD, replace=True)
 
 
-def _select(table: str, columns: tuple[str, ...]) -> str:
-    return f"SELECT {', '.join(chr(34) + c + chr(34) for c in columns)} FROM {table}"  # noqa: S608 - names of ours
+def select(table: str, names: tuple[str, ...]) -> str:
+    """``SELECT names FROM table``."""
+    return f"SELECT {', '.join(chr(34) + c + chr(34) for c in names)} FROM {table}"  # noqa: S608 - names of ours
 
 
-SELECT_BODY = _select("bodies", _BODY)
-SELECT_MESSAGE = _select("messages", _MESSAGE)
+SELECT_BODY = select("bodies", _BODY)
+SELECT_MESSAGE = select("messages", _MESSAGE)
 SELECT_DELIVERY = (
     "SELECT d.id, d.message_id, m.reference, m.body_id, d.created, d.department, m.sender, d.recipient, d.state, d.notify, d.orcpt,"
     " m.ret, m.envid, m.eight_bit, m.smtputf8, m.size, m.sha256, d.edits, d.require_aes256, d.direction, m.verified_originator,"
     " m.is_report, m.level, d.attempts, d.next_attempt, d.last_reply, d.route, d.lease, d.warned, d.sent_sha256"
     " FROM deliveries d JOIN messages m ON m.id = d.message_id"
 )
-SELECT_HOLD = _select("holds", _HOLD)
-SELECT_APPROVAL = _select("approvals", _APPROVAL)
-SELECT_EXCEPTION = _select("exceptions", _EXCEPTION)
-SELECT_PROFILE = _select("profiles", _PROFILE)
-SELECT_USER = _select("users", _USER)
-SELECT_AUDIT = _select(
+SELECT_HOLD = select("holds", _HOLD)
+SELECT_APPROVAL = select("approvals", _APPROVAL)
+SELECT_EXCEPTION = select("exceptions", _EXCEPTION)
+SELECT_PROFILE = select("profiles", _PROFILE)
+SELECT_USER = select("users", _USER)
+SELECT_AUDIT = select(
     "audit",
     (
         "chain",
@@ -123,8 +125,8 @@ SELECT_AUDIT = _select(
         "position",
     ),
 )
-SELECT_HEAD = _select("heads", ("chain", "seq", "hash", "created", "key_id", "signature"))
-SELECT_CLOSING = _select("closings", ("chain", "seq", "hash", "created", "key_id", "signature"))
+SELECT_HEAD = select("heads", ("chain", "seq", "hash", "created", "key_id", "signature"))
+SELECT_CLOSING = select("closings", ("chain", "seq", "hash", "created", "key_id", "signature"))
 
 
 def body_values(row: BodyRow, department: str) -> tuple[object, ...]:
@@ -184,7 +186,7 @@ def hold_values(row: HoldRow) -> tuple[object, ...]:
     return (
         row.id, row.message_id, row.reference, row.body_id, row.created, row.deadline, row.state.value, row.sender, dump(row.recipients),
         row.level, row.rule, row.sealed, row.size, row.sha256, row.reason, dump(row.released), row.verified_originator, row.updated,
-        row.department, FORMAT,
+        row.department, FORMAT, row.assigned, row.requested,
     )  # fmt: skip
 
 
@@ -193,7 +195,7 @@ def hold_row(v: tuple[Any, ...]) -> HoldRow:
     return HoldRow(
         id=v[0], message_id=v[1], reference=v[2], body_id=v[3], created=v[4], deadline=v[5], state=HoldState(v[6]), sender=v[7],
         recipients=_strings.decode(v[8]), level=v[9], rule=v[10], sealed=bool(v[11]), size=v[12], sha256=v[13], reason=v[14],
-        released=_strings.decode(v[15]), verified_originator=bool(v[16]), updated=v[17], department=v[18],
+        released=_strings.decode(v[15]), verified_originator=bool(v[16]), updated=v[17], department=v[18], assigned=v[20], requested=v[21],
     )  # fmt: skip
 
 
@@ -248,12 +250,17 @@ def thread_values(row: ThreadRow) -> tuple[object, ...]:
 
 def user_values(row: UserRow) -> tuple[object, ...]:
     """Parameters of REPLACE_USER."""
-    return (row.name, row.system_user, row.email, row.created, row.department, FORMAT)
+    return (
+        row.name, row.system_user, row.email, row.created, row.department, FORMAT, dump(row.grants), row.disabled, row.language,
+    )  # fmt: skip
 
 
 def user_row(v: tuple[Any, ...]) -> UserRow:
     """The row that SELECT_USER gave."""
-    return UserRow(name=v[0], system_user=v[1], email=v[2], created=v[3], department=v[4])
+    return UserRow(
+        name=v[0], system_user=v[1], email=v[2], created=v[3], department=v[4], grants=_strings.decode(v[6]), disabled=bool(v[7]),
+        language=v[8],
+    )  # fmt: skip
 
 
 def audit_values(row: AuditRow, event: AuditEvent) -> tuple[object, ...]:

@@ -10,11 +10,27 @@ Source: design.md section 6.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint, insert, text
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DefaultClause,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-VERSION = 3
+VERSION = 4
 """The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``migrations``."""
 
 METADATA = MetaData(
@@ -49,6 +65,12 @@ def _bytes(name: str) -> Column[bytes]:
     return Column(name, LargeBinary, nullable=False)
 
 
+def _since_4(column: Column[Any], default: str) -> Column[Any]:
+    """A column that format 4 added to rows that were there: it stands last, with a default."""
+    column.server_default = DefaultClause(text(default))
+    return column
+
+
 def _common() -> tuple[Column[str], Column[int]]:
     return _text("department"), _whole("format")
 
@@ -81,8 +103,14 @@ HOLDS = Table(
     "holds", METADATA, Column("id", Text, primary_key=True), _text("message_id"), _text("reference"), _text("body_id"),
     _number("created"), _number("deadline"), _text("state"), _text("sender"), _text("recipients"), Column("level", Integer),
     _text("rule"), _flag("sealed"), _whole("size"), _text("sha256"), _text("reason"), _text("released"),
-    _flag("verified_originator"), _number("updated"), *_common(), Index(None, "reference"), Index(None, "message_id"),
-    Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)), sqlite_with_rowid=False,
+    _flag("verified_originator"), _number("updated"), *_common(), _since_4(_text("assigned"), "''"), _since_4(_number("requested"), "0"),
+    Index(None, "reference"), Index(None, "message_id"),
+    Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)),
+    # All that a list is filtered, counted and ordered by: it is read instead of the rows.
+    Index(
+        "ix_holds_review", "state", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated", "id",
+    ),
+    sqlite_with_rowid=False,
 )  # fmt: skip
 
 APPROVALS = Table(
@@ -96,8 +124,9 @@ EXCEPTIONS = Table(
 )  # fmt: skip
 
 USERS = Table(
-    "users", METADATA, Column("name", Text, primary_key=True), _text("system_user"), _text("email"), _number("created"), *_common()
-)
+    "users", METADATA, Column("name", Text, primary_key=True), _text("system_user"), _text("email"), _number("created"), *_common(),
+    _since_4(_text("grants"), "'[]'"), _since_4(_flag("disabled"), "0"), _since_4(_text("language"), "''"),
+)  # fmt: skip
 
 AUDIT = Table(
     "audit", METADATA, Column("position", Integer, primary_key=True), _text("chain"), _whole("seq"), _number("created"),
@@ -132,6 +161,42 @@ CLOSINGS = Table(
     "closings", METADATA, Column("chain", Text, primary_key=True), _whole("seq"), _text("hash"), _number("created"), _text("key_id"),
     _text("signature"), *_common(),
 )  # fmt: skip
+
+# What people said of a message; the words are sealed.
+REMARKS = Table(
+    "remarks", METADATA, Column("id", Text, primary_key=True), _text("hold_id"), _text("reference"), _number("created"), _text("author"),
+    _text("kind"), _bytes("text"), _text("to"), *_common(), Index(None, "reference"),
+)  # fmt: skip
+
+CREDENTIALS = Table(
+    "credentials", METADATA, Column("name", Text, primary_key=True), _text("password"), _bytes("totp"), _bytes("totp_next"),
+    _whole("counter"), _text("subject"), _number("changed"), *_common(), Index(None, "subject"),
+)  # fmt: skip
+
+VIEWS = Table(
+    "views", METADATA, Column("id", Text, primary_key=True), _text("user"), _text("name"), _text("filter"), _number("created"),
+    *_common(), UniqueConstraint("user", "name"),
+)  # fmt: skip
+
+TOKENS = Table(
+    "tokens", METADATA, Column("id", Text, primary_key=True), _text("user"), _text("name"), _text("scopes"), _bytes("hash"),
+    _number("created"), _number("expires"), _number("used"), *_common(), UniqueConstraint("hash"), Index(None, "user"),
+)  # fmt: skip
+
+# By what held mail is found: keyed hashes.
+TERMS = Table(
+    "terms", METADATA, Column("term", LargeBinary, primary_key=True), Column("hold_id", Text, primary_key=True), *_common(),
+    Index(None, "hold_id"), sqlite_with_rowid=False,
+)  # fmt: skip
+
+# Recipient decisions an hour, counted from the decision log; ``tallied`` says up to which of its rows.
+TALLIES = Table(
+    "tallies", METADATA, Column("hour", Integer, primary_key=True), Column("department", Text, primary_key=True),
+    Column("rule", Text, primary_key=True), Column("disposition", Text, primary_key=True), Column("level", Integer, primary_key=True),
+    _whole("count"), _whole("format"), sqlite_with_rowid=False,
+)  # fmt: skip
+
+TALLIED = Table("tallied", METADATA, Column("one", Integer, primary_key=True), _whole("position"), *_common())
 
 OPEN_DELIVERY_SQL = _OPEN_DELIVERY
 OPEN_HOLD_SQL = _OPEN_HOLD

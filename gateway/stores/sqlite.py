@@ -35,6 +35,7 @@ from gateway.stores.base import (
     StoreError,
     UserRow,
 )
+from gateway.stores.reviewing import SqliteReviewing
 from gateway.stores.schema import OPEN_HOLD_SQL
 from gateway.stores.writer import Job, Writer
 
@@ -100,6 +101,11 @@ class SqliteStore:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    @property
+    def reviewing(self) -> SqliteReviewing:
+        """See ``Store.reviewing``."""
+        return SqliteReviewing(self._read)
 
     @property
     def degraded(self) -> str:
