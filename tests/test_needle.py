@@ -1,4 +1,4 @@
-"""The fast search for one literal agrees with the plain one."""
+"""The fast search for literals agrees with the plain one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 
 from gateway.extraction import needle
-from gateway.extraction.needle import Needle
+from gateway.extraction.needle import Needle, Needles
 
 
 @pytest.mark.parametrize("literal", [b"startxref", b"/Encrypt", b"Rar!\x1a\x07"])
@@ -32,3 +32,30 @@ def test_across_the_border_of_two_windows() -> None:
     edge = needle._WINDOW
     for at in range(edge - 9, edge + 2):
         assert list(Needle(b"startxref").places(bytes(at) + b"startxref" + bytes(40))) == [at]
+
+
+@pytest.mark.parametrize("window", [16, 64, 1 << 20])
+def test_any_of_several(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needle, "_WINDOW", window)
+    literals = (b"Kruti", b"evLys", b"textpath", b"<f>", b"FFFFF'")
+    several, rng, seen = Needles(*literals), random.Random(window), set()
+    for _ in range(500):
+        data = b"".join(
+            rng.choice((b"Krut", b"i", b"evLy", b"text", b"path", b"<", b"f", b">", b"FFFF", b"F'")) for _ in range(rng.randrange(12))
+        )
+        expected = any(literal in data for literal in literals)
+        assert several.any_within(data) == expected
+        seen.add(expected)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("literals", [(b"ab", b"cd"), (b"ab", b"cd", b"e"), (b"ab", b"cd", bytes(65))])
+def test_what_would_be_slow_or_missed_is_refused(literals: tuple[bytes, ...]) -> None:
+    with pytest.raises(ValueError, match="searched fast"):
+        Needles(*literals)
+
+
+def test_any_of_several_across_the_border_of_two_windows() -> None:
+    edge, several = needle._WINDOW, Needles(b"w:vanish", b"formatCode", b"External")
+    for at in range(edge - 9, edge + 2):
+        assert several.any_within(bytes(at) + b"w:vanish" + bytes(40))

@@ -15,12 +15,10 @@ import re
 from collections.abc import Iterable, Mapping
 from html import unescape
 
-from ahocorasick_rs import BytesAhoCorasick
-
 from gateway.documents.ooxml_names import BLOCKS, SHEET_EDGES
 from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import Unreadable
-from gateway.extraction.needle import Needle
+from gateway.extraction.needle import Needle, Needles
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
@@ -31,10 +29,10 @@ _FORMAT = re.compile(rb"formatCode[ \t\r\n]*=[ \t\r\n]*(?:\"([^\"<]{2,2000})\"|'
 _FORMAT_CODE = Needle(b"formatCode")
 _ESCAPED = re.compile(r"\\(.)|[_*].|\[[^\]]{0,100}\]|\"")
 _MOST_VALUES = 20_000
-_WORTH = BytesAhoCorasick([
+_WORTH = Needles(
     b"instrText", b"<w:rt", b":rt>", b"rPh", b"AlternateContent", b":ins ", b"delText", b"moveFrom", b"anish", b'FFFFF"', b"FFFFF'",
     b'fffff"', b"fffff'", b"bg1", b"egChr", b"<f>", b"<f ", b"eader>&amp;", b"ooter>&amp;", b"rStyle",
-])  # fmt: skip
+)  # fmt: skip
 """What makes a part worth a second look."""
 # Both begin with what is sought at the speed of memory.
 _TINY = re.compile(rb"sz(?:(?<!\wsz)\s*=\s*[\"'](?:[1-9]\d?|1\d\d|200)[\"']|\s+(?:\w+:)?val\s*=\s*[\"'][1-4][\"'])")
@@ -93,7 +91,7 @@ def others(data: bytes, read: Iterable[Segment], hidden: frozenset[str]) -> tupl
     """The lines of the part *data* that stand in none of the segments that were *read*; *hidden*: styles of hidden text. For a part that
     was parsed before, so that it is known to be well-formed and not too deep.
     """
-    if not _WORTH.find_matches_as_indexes(data) and not _TINY.search(data) and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    if not _WORTH.any_within(data) and not _TINY.search(data) and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return ()
     reader = _Reader(hidden)
     try:

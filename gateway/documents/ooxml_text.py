@@ -16,7 +16,7 @@ from gateway.documents import run_fonts
 from gateway.documents.ooxml_names import ATTRIBUTES, BLOCKS, SHEET_EDGES
 from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import OverLimit
-from gateway.extraction.needle import Needle
+from gateway.extraction.needle import Needles
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
@@ -28,7 +28,7 @@ _CODE = re.compile(r"&(?:[LCRPNDTAFGZSXYEUBIOHK]|\"[^\"]*\"|\d+|K[0-9A-F]{6}|K\d
 # Of the numbers in cells only those are read that may be identifiers of people (12 digits): a double holds no whole number over 2**53.
 _LONG, _LEAST, _MOST = 6, 1e11, 2.0**53
 _OF_NUMBERS = "0123456789.eE+- \r\n\t"
-_SPEAKING = (Needle(b"textpath"), Needle(b"lvlText"), Needle(b"docVar"))
+_SPEAKING = Needles(b"textpath", b"lvlText", b"docVar")
 _DINGS = re.compile(r"dings|symbol|^marlett|bookshelf", re.I)
 _LOOSE = re.compile(rb">[ \t\r\n]*+[^<]")
 _ASCII_SUPERSET = re.compile(
@@ -42,7 +42,7 @@ def is_silent(data: bytes) -> bool:
     Blanks aside, each ``>`` of such a part is followed by the next tag. Style parts are nine tenths of a small document: this
     is what keeps them cheap.
     """
-    if not _ASCII_SUPERSET.match(data) or b"!" in data or any(word.within(data) for word in _SPEAKING):
+    if not _ASCII_SUPERSET.match(data) or b"!" in data or _SPEAKING.any_within(data):
         return False
     return _LOOSE.search(data) is None
 

@@ -30,6 +30,12 @@ _BEGIN = re.compile(rb"<\?xml[ \t\r\n]")
 _DECLARATION = re.compile(rb"<\?xml[ \t\r\n][^<>]{0,1000}?\?>")
 _DECLARED = re.compile(rb"\sencoding[ \t\r\n]*=[ \t\r\n]*(?:\"([^\"<>]{0,100})\"|'([^'<>]{0,100})')")
 _AS_TEXT = re.compile(r"<\?xml[ \t\r\n][^<>]{0,1000}?\?>")
+_USUAL = tuple(
+    b"<?xml version=Q1.0Q encoding=QUTF-8Q%s?>".replace(b"Q", quote) % alone.replace(b"Q", quote)
+    for quote in (b'"', b"'")
+    for alone in (b"", b" standalone=QyesQ", b" standalone=QnoQ")
+)
+"""The declarations that nearly all programs write."""
 _ASCII = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
@@ -37,6 +43,8 @@ def as_utf8(data: bytes) -> bytes:
     """*data* in UTF-8 and without a byte order mark; twice is as once. Raises Unreadable for what is not in the character set that it
     declares, or declares one that is not known or cannot be that of its own declaration.
     """
+    if data.startswith(_USUAL):
+        return data
     for mark, codec in _MARKS:
         if data.startswith(mark):
             return _decoded(data, codec)

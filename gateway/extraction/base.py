@@ -300,18 +300,22 @@ class Budget:
 
         Stops (and returns what there is) once there are more than *most* octets: the caller compares. Raises OverLimit.
         """
-        room, out = self.room(packed), bytearray()
+        room, size, first, out = self.room(packed), 0, b"", bytearray()
         try:
             for chunk in chunks:
-                out += chunk
-                if len(out) > room:
+                size += len(chunk)
+                if size > room:
                     raise OverLimit("it unpacks to more than the limit")
                 self.check_time()
-                if most is not None and len(out) > most:
+                if size == len(chunk):
+                    first = chunk  # mostly the only one: then it is not copied
+                else:
+                    out += chunk if out else first + chunk
+                if most is not None and size > most:
                     break
         finally:
-            self._bytes -= min(len(out), self._bytes)
-        return bytes(out)
+            self._bytes -= min(size, self._bytes)
+        return bytes(out) if out else bytes(first)
 
     def spend_entries(self, count: int = 1) -> None:
         """Takes *count* entries of a container. Raises OverLimit when there are not so many left."""
