@@ -42,6 +42,7 @@ from gateway.inquiries import (
     StartProfile,
 )
 from gateway.reply import Reply
+from gateway.review import As, Unsigned
 from gateway.verdict import Inspection, Remembered, Verdict
 
 __all__ = [
@@ -273,8 +274,13 @@ class Done(Message, frozen=True):
     """It was done; nothing to say."""
 
 
+SIGNED_OUT, ABSENT, FORBIDDEN = 5, 6, 7
+"""Codes of ``Failed`` for people: no valid session; none that this person may see; not with this role."""
+
+
 class Failed(Message, frozen=True):
-    """It was not done. *message* is one plain sentence; *code* 1: the answer is no; 2: the call is wrong; 3: our fault."""
+    """It was not done. *message* is one plain sentence; *code* 1: the answer is no; 2: the call is wrong; 3: our fault; 4: there is no
+    room; and those for people."""
 
     message: str
     code: int = 1
@@ -328,7 +334,7 @@ class Status(Message, frozen=True):
 DoorRequest = (
     Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | ThreadLevels | Counters | DoorHello | Health
 )
-WebRequest = ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
+WebRequest = As | Unsigned | ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin

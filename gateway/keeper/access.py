@@ -1,0 +1,75 @@
+"""Who is asking: the person behind a request, with his roles, and the three ways of saying no.
+
+What it is: ``Who``, and ``NotSignedIn``, ``Forbidden`` and ``Absent``.
+Who calls it: every service of the keeper that people use; ``reception`` and ``desk`` make a Who.
+Must never: take a name for a person that no credential proves; let "there is none" and "it is not yours" look different (W05).
+Sources: design.md section 2; hostile-inputs catalogue W05, W13, W16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.keeper.exceptions import Wrong
+from gateway.requests import ABSENT, FORBIDDEN, SIGNED_OUT
+from gateway.roles import Act, Grant, may, scope
+
+
+class NotSignedIn(Wrong):
+    """The credential proves nobody (any more)."""
+
+    def __init__(self) -> None:
+        super().__init__("your session has ended; please sign in again", SIGNED_OUT)
+
+
+class Forbidden(Wrong):
+    """The person's roles do not permit it."""
+
+    def __init__(self, text: str = "your role does not permit this") -> None:
+        super().__init__(text, FORBIDDEN)
+
+
+class Absent(Wrong):
+    """There is none, or none that this person may see: the answer is the same."""
+
+    def __init__(self, text: str = "there is no such record") -> None:
+        super().__init__(text, ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """The person behind one request; read anew for each, so that a changed role holds at once."""
+
+    name: str
+    email: str = ""
+    system_user: str = ""
+    """Of this machine, that is mapped to the person."""
+    department: str = ""
+    grants: tuple[Grant, ...] = ()
+    language: str = ""
+    via: str = "web"
+    """web, api or cli: for the log."""
+    by: str = ""
+    """The system user who acts as this person from the command line."""
+    client_ip: str = ""
+    session: bytes = b""
+    """The hash of the session or token: names it, and opens nothing."""
+    officer: bool = False
+    """Signed in with the login of a mailbox: may see his own stopped mail and nothing else."""
+    fresh: bool = False
+    """Signed in by a one-time login just now: may set a password without the old one."""
+    scopes: frozenset[Act] | None = None
+    """Of a token of the API; None: no limit beside the roles."""
+
+    def may(self, act: Act, department: str | None = None) -> bool:
+        """Whether this person may do *act* in *department* (None: in any)."""
+        return (self.scopes is None or act in self.scopes) and may(self.grants, act, department)
+
+    def scope(self, act: Act) -> frozenset[str] | None:
+        """The departments in which this person may do *act*; None: in all."""
+        return frozenset() if self.scopes is not None and act not in self.scopes else scope(self.grants, act)
+
+    def need(self, act: Act, department: str | None = None) -> None:
+        """Raises Forbidden where ``may`` says no."""
+        if not self.may(act, department):
+            raise Forbidden
