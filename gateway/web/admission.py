@@ -1,7 +1,7 @@
 """Who may connect to the web door: the ``networks`` of its listeners.
 
 What it is: ``Admission``, which says of a request whether the listener that it came in by is open to its address.
-Who calls it: ``service`` makes it; ``views.Secured`` asks it before anything else.
+Who calls it: ``service`` makes it; ``secured.Secured`` asks it before anything else.
 Must never: let in what it cannot place: no address (a unix socket), or a listener that it does not know, where any listener has networks;
 look at a field of the request (what a proxy says of its client is not proved).
 Sources: contract.md, "Config" (``[[listen]] networks``); india.md R5.

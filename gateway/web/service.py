@@ -25,7 +25,7 @@ from gateway import ipc, logs, requests, rights, systemd
 from gateway.config import Config, ConfigError
 from gateway.counting import EVERY, Counts, Report
 from gateway.web.admission import Admission
-from gateway.web.views import application
+from gateway.web.application import application
 
 _PATIENCE = 10.0  # seconds for one answer of the keeper
 
@@ -38,18 +38,17 @@ class Keeper:
         self._channel: ipc.Channel | None = None
         self._opening = asyncio.Lock()
 
-    async def ask(self, request: Any) -> Any:
-        """The keeper's answer. Raises ipc.ChannelError when there is none within 10 seconds."""
+    async def ask(self, request: Any) -> tuple[Any, bytes]:
+        """The keeper's answer and its body. Raises ipc.ChannelError when there is none within 10 seconds."""
         async with self._opening:
             if self._channel is None or not self._channel.open:
                 self._channel = await ipc.Channel.connect(self._path, requests.KeeperAnswer)
             channel = self._channel
         try:
-            answer, _ = await asyncio.wait_for(channel.call(request), _PATIENCE)
+            return await asyncio.wait_for(channel.call(request), _PATIENCE)
         except TimeoutError as error:
             channel.close()
             raise ipc.ChannelError("the keeper did not answer in time") from error
-        return answer
 
     def close(self) -> None:
         """Ends the channel."""
@@ -117,7 +116,7 @@ async def report(keeper: Keeper, counts: Counts, sink: logs.Sink) -> None:
     while True:
         with contextlib.suppress(ipc.ChannelError):
             dropped: dict[tuple[str, ...], float] = {("gateway_log_lines_dropped_total", "web"): float(sink.dropped)}
-            if isinstance(await keeper.ask(reports.make({}, dropped)), requests.Done):
+            if isinstance((await keeper.ask(reports.make({}, dropped)))[0], requests.Done):
                 reports.taken()
         await asyncio.sleep(EVERY)
 

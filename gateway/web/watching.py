@@ -1,7 +1,7 @@
 """What machines ask the web process: whether it lives, whether the node is ready, and the metrics.
 
 What it is: the routes ``/healthz``, ``/readyz`` and ``/metrics``, none of which needs a session.
-Who calls it: ``views``, which adds them to its application.
+Who calls it: ``application``, which adds them to its application.
 Must never: show metrics to an address that ``web.metrics_networks`` does not name, or to whoever came through a proxy; say in an
 answer more than one plain reason.
 Sources: contract.md, "Web"; Prometheus, "Text-based format 0.0.4".
@@ -10,8 +10,6 @@ Sources: contract.md, "Web"; Prometheus, "Text-based format 0.0.4".
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -19,12 +17,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway import ipc, requests
 from gateway.config import Config
+from gateway.web.door import Ask
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
-"""The routes of this module."""
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-host")
-Ask = Callable[[Any], Awaitable[Any]]
 
 
 def may_read_metrics(request: Request, config: Config) -> bool:
@@ -55,7 +51,7 @@ def add(app: FastAPI, config: Config, ask: Ask) -> None:
     @app.get("/readyz")
     async def readyz() -> Response:
         try:
-            answer = await ask(requests.Health())
+            answer, _ = await ask(requests.Health())
         except ipc.ChannelError:
             return JSONResponse({"status": "not ready", "reason": "the keeper does not answer"}, 503)
         if not isinstance(answer, requests.Rows) or not answer.rows:
@@ -70,7 +66,7 @@ def add(app: FastAPI, config: Config, ask: Ask) -> None:
         if not may_read_metrics(request, config):
             return PlainTextResponse("This address may not read the metrics; the option web.metrics_networks names those that may.\n", 403)
         try:
-            answer = await ask(requests.GetMetrics())
+            answer, _ = await ask(requests.GetMetrics())
         except ipc.ChannelError:
             return PlainTextResponse("The keeper does not answer.\n", 503)
         if not isinstance(answer, requests.Rows) or not answer.rows:

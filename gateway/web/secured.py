@@ -1,0 +1,101 @@
+"""The outermost layer of the web process: who may come at all, how much he may send, and what stands on every answer.
+
+What it is: ``Secured``, an ASGI application around the real one.
+Who calls it: ``application``.
+Must never: let an answer leave without its security headers; say a private word in an error of ours; read more of a request than
+``MOST`` octets.
+Sources: hostile-inputs catalogue 4.5, W11, W15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi.responses import PlainTextResponse
+
+from gateway import logs
+from gateway.counting import Counts
+from gateway.web.admission import REFUSAL, Admission
+
+MOST = 262_144
+"""Octets of one request's body: forms and JSON of people, never files."""
+CSP = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; style-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+DOWNLOAD_CSP = "sandbox; default-src 'none'"
+"""Of what somebody takes out of a message (W09)."""
+Message = MutableMapping[str, Any]
+
+
+class _TooMuch(Exception):
+    """The body is over ``MOST``."""
+
+
+class Secured:
+    """Wraps *app*. *https*: browsers are told to use nothing else; *admission*: which addresses may come in by which listener."""
+
+    def __init__(self, app: Any, *, https: bool, counts: Counts | None = None, admission: Admission | None = None) -> None:
+        self._app = app
+        self._admitted = admission or Admission()
+        self._counts = counts or Counts()
+        self._log = logs.get("web")
+        headers = {
+            "content-security-policy": CSP,
+            "x-content-type-options": "nosniff",
+            "x-frame-options": "DENY",
+            "referrer-policy": "same-origin",
+            "cross-origin-opener-policy": "same-origin",
+            "cross-origin-resource-policy": "same-origin",
+            "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+            "cache-control": "no-store",
+        }
+        if https:
+            headers["strict-transport-security"] = "max-age=31536000"
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        began = False
+        got = 0
+
+        async def secured(message: Message) -> None:
+            nonlocal began
+            if message["type"] == "http.response.start":
+                began = True
+                self._counts.add("gateway_web_requests_total", f"{message['status'] // 100}xx")
+                given = list(message.get("headers", ()))
+                # A download has a stricter policy of its own; nothing else may change one.
+                kept = [pair for pair in given if pair[0].lower() == b"content-security-policy" and pair[1] == DOWNLOAD_CSP.encode()]
+                ours = {name for name, _ in self._headers}
+                stands = [pair for pair in self._headers if not (kept and pair[0] == b"content-security-policy")]
+                message["headers"] = [pair for pair in given if pair[0].lower() not in ours] + stands + kept
+            await send(message)
+
+        async def bounded() -> Any:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > MOST:
+                raise _TooMuch
+            return message
+
+        async def say(text: str, status: int) -> None:
+            await PlainTextResponse(text, status, {"connection": "close"})(scope, receive, secured)
+
+        try:
+            if not self._admitted(scope):
+                self._log.info("web.turned_away", client=(scope.get("client") or ("",))[0])
+                await say(REFUSAL, 403)
+                return
+            await self._app(scope, bounded, secured)
+        except _TooMuch:
+            if not began:
+                await say("The request is too long.\n", 413)
+        except Exception as error:
+            self._counts.add("gateway_faults_total", "web")
+            self._log.error("web.fault", error=type(error).__name__, path=scope.get("path", ""))
+            if not began:
+                await say("The gateway could not do this now. Please try again later.\n", 500)
