@@ -8,11 +8,14 @@ Sources: design.md section 2; hostile-inputs catalogue W05, W13, W16.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.keeper.exceptions import Wrong
 from gateway.requests import ABSENT, FORBIDDEN, SIGNED_OUT
 from gateway.roles import Act, Grant, may, scope
+from gateway.stores.base import UserRow
 
 
 class NotSignedIn(Wrong):
@@ -60,6 +63,15 @@ class Who:
     """Signed in by a one-time login just now: may set a password without the old one."""
     scopes: frozenset[Act] | None = None
     """Of a token of the API; None: no limit beside the roles."""
+    senders: tuple[str, ...] = ()
+    """Of an officer: the patterns of the addresses that his login may send as (``a@b``, ``@b``)."""
+    unfinished: bool = False
+    """Has still to set up his second factor: may do no more than that."""
+
+    @classmethod
+    def of(cls, row: UserRow, **more: Any) -> Who:
+        """The person of *row*; *more*: what the request says beside."""
+        return cls(row.name, row.email, row.system_user, row.department, grants_of(row), row.language, **more)
 
     def may(self, act: Act, department: str | None = None) -> bool:
         """Whether this person may do *act* in *department* (None: in any)."""
@@ -73,3 +85,12 @@ class Who:
         """Raises Forbidden where ``may`` says no."""
         if not self.may(act, department):
             raise Forbidden
+
+
+def grants_of(row: UserRow) -> tuple[Grant, ...]:
+    """The roles of a person; one that this version does not know gives nothing, and nothing to a person who is disabled."""
+    found: list[Grant] = []
+    for text in () if row.disabled else row.grants:
+        with contextlib.suppress(ValueError):
+            found.append(Grant.parse(text))
+    return tuple(found)

@@ -14,14 +14,19 @@ import pwd
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.audit import events
 from gateway.ipc import Credentials
+from gateway.keeper.access import Who
 from gateway.keeper.exceptions import Wrong
 from gateway.requests import AddUser
+from gateway.roles import Grant, Role
 from gateway.stores.base import Batch, Store, UserRow
 
 TOKEN_SECONDS = 600.0
+ALL = tuple(Grant(role) for role in Role)
+"""What root and the gateway's own user may do: everything, everywhere."""
 _TOKENS = 100
 
 
@@ -46,7 +51,7 @@ class Accounts:
         system = system_name(peer.uid)
         trusted = peer.uid in (0, os.geteuid())
         if not name:
-            mapped = [user for user in users if user.system_user == system]
+            mapped = [user for user in users if user.system_user == system and not user.disabled]
             if len(mapped) == 1:
                 return mapped[0]
             if mapped:
@@ -58,6 +63,8 @@ class Accounts:
             raise Wrong(f"there is no reviewer {name[:64]!r}; add one with: gateway users add", 1)
         if not trusted and found.system_user != system:
             raise Wrong(f"the system user {system} may not act as {found.name}", 1)
+        if found.disabled:
+            raise Wrong(f"{found.name} is disabled; an administrator can change that with: gateway users enable", 1)
         return found
 
     async def actor(self, peer: Credentials, name: str) -> str:
@@ -67,6 +74,21 @@ class Accounts:
         system = system_name(peer.uid)
         mapped = [user.name for user in await self._store.users() if user.system_user == system]
         return mapped[0] if len(mapped) == 1 else system
+
+    async def person(self, peer: Credentials, name: str) -> Who:
+        """``reviewer`` with his roles, for what needs a person of the store. Raises Wrong, StoreError."""
+        return Who.of(await self.reviewer(peer, name), via="cli", by=system_name(peer.uid))
+
+    async def who(self, peer: Credentials, name: str = "") -> Who:
+        """As whom *peer* acts. Root and the gateway's own user may do everything, unless they act as a named person, whose roles
+        hold then; every other system user acts as the person mapped to it. Raises Wrong, StoreError."""
+        if name or peer.uid not in (0, os.geteuid()):
+            return await self.person(peer, name)
+        system = system_name(peer.uid)
+        mapped = [user for user in await self._store.users() if user.system_user == system and not user.disabled]
+        if len(mapped) != 1:
+            return Who(system, system_user=system, grants=ALL, via="cli", by=system)
+        return replace(Who.of(mapped[0], via="cli", by=system), grants=ALL)
 
     async def add(self, request: AddUser, actor: str) -> UserRow:
         """A new reviewer. Raises Wrong, StoreError."""
