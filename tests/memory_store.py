@@ -29,6 +29,7 @@ from gateway.stores.base import (
     register_version,
 )
 from gateway.stores.figures import Figures, Held
+from tests.memory_reviewing import MemoryReviewing
 
 _DUE = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
 _OPEN = (*_DUE, DeliveryState.LEASED, DeliveryState.ON_HOLD)
@@ -53,6 +54,7 @@ class MemoryStore:
         self.audit_table: list[AuditRow] = []
         self.head_rows: list[HeadRow] = []
         self.closing_rows: dict[str, HeadRow] = {}
+        self.reviewing = MemoryReviewing(self)
         self.fail_writes = 0
         self.writes = 0
         self._chain: Chain | None = None
@@ -93,8 +95,8 @@ class MemoryStore:
             ended.add(row.message_id)
         for change in batch.hold_updates:
             held = self.hold_rows[change.id]
-            released = held.released if change.released is None else change.released
-            self.hold_rows[change.id] = msgspec.structs.replace(held, state=change.state, updated=change.updated, released=released)
+            given = {name: value for name in ("released", "level", "assigned", "requested") if (value := getattr(change, name)) is not None}
+            self.hold_rows[change.id] = msgspec.structs.replace(held, state=change.state, updated=change.updated, **given)
             ended.add(held.message_id)
         self.approval_rows += batch.approvals
         self.exception_rows.update((row.id, row) for row in batch.exceptions)
@@ -104,6 +106,8 @@ class MemoryStore:
             level, day = self.thread_rows.get(mark.mark, (0, 0))
             self.thread_rows[mark.mark] = max(level, mark.level), max(day, mark.day)
         self.user_rows.update((row.name, row) for row in batch.users)
+        if batch.review is not None:
+            self.reviewing.take(batch.review)
         for body_id in batch.drop_bodies:
             self.bodies.pop(body_id, None)
         for message_id in ended:
@@ -251,6 +255,7 @@ class MemoryStore:
         self.approval_rows = [a for a in self.approval_rows if a.hold_id not in holds]
         self.hold_rows = {h.id: h for h in self.hold_rows.values() if h.id not in holds}
         self.delivery_rows = {d.id: d for d in self.delivery_rows.values() if d.message_id not in gone}
+        self.reviewing.forget(holds, {self.messages[id].reference for id in gone})
         for id in gone:
             self.bodies.pop(self.messages.pop(id).body_id, None)
         return len(gone), old[-1] if len(old) == len(seen) == limit else ""
@@ -280,6 +285,9 @@ class MemoryStore:
                 del table[id]
             count += len(gone)
         return count
+
+    async def drop_reviewed(self, before: float, limit: int) -> int:
+        return self.reviewing.drop(before, limit)
 
     async def compact(self) -> int:
         return 0

@@ -62,6 +62,7 @@ class Retention:
         threads = int((now - self._keep.threads) // DAY)
         out["threads"] = await self._repeated(lambda: self._store.drop_threads(threads, PAIR_STEP))
         out["entries"] = await self._repeated(lambda: self._store.drop_ended(now - self._keep.audit, PAIR_STEP))
+        out["counts"] = await self._repeated(lambda: self._store.drop_reviewed(now - self._keep.audit, PAIR_STEP))
         out["files"] = await asyncio.to_thread(export.forget, self._folder, now - self._keep.audit)
         if any(out.values()):
             act = events.act("retention-applied", now, user, "", kind="deletion", **out)

@@ -128,6 +128,7 @@ class Applier:
         self._insert(db, review_rows.REPLACE_VIEW, [review_rows.view_values(row) for row in batch.views])
         self._insert(db, review_rows.REPLACE_TOKEN, [review_rows.token_values(row) for row in batch.tokens])
         self._insert(db, review_rows.REPLACE_TERM, [review_rows.term_values(row) for row in batch.terms])
+        self._insert(db, review_rows.REPLACE_TOLD, [review_rows.told_values(row) for row in batch.told])
         counts = [review_rows.tally_values(row) for row in batch.tallies]
         self._statements(db, review_rows.ADD_TALLY, "(?, ?, ?, ?, ?, ?, ?)", counts)
         if batch.tallied_to:

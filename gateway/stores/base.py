@@ -345,6 +345,9 @@ class Store(Protocol):
     async def drop_ended(self, before: float, limit: int) -> int:
         """Removes at most *limit* exceptions, and as many profiles, that ended before *before*. Returns how many."""
 
+    async def drop_reviewed(self, before: float, limit: int) -> int:
+        """Removes at most *limit* counts of hours, and as many notes of mail to reviewers, of before *before*. Returns how many."""
+
     async def compact(self) -> int:
         """Gives freed room back to the system, a bounded step at a time. Returns how many octets."""
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.stores import rows
 from gateway.stores.base import Conflict, HeadRow
+from gateway.stores.reviewed import INDIA
 from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
 
 _CLOSED = (
@@ -100,6 +101,15 @@ def ended(db: sqlite3.Connection, before: float, limit: int) -> int:
         sql = f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE state <> 'active' AND expires < ? LIMIT ?)"  # noqa: S608
         gone += db.execute(sql, (before, limit)).rowcount
     return gone
+
+
+def reviewed(db: sqlite3.Connection, before: float, limit: int) -> int:
+    """See ``Store.drop_reviewed``."""
+    hour = int((before + INDIA) // 3600)
+    one = "(hour, department, rule, disposition, level)"
+    sql = f"DELETE FROM tallies WHERE {one} IN (SELECT {one[1:-1]} FROM tallies WHERE hour < ? LIMIT ?)"  # noqa: S608
+    gone = db.execute(sql, (hour, limit)).rowcount
+    return gone + db.execute("DELETE FROM told WHERE key IN (SELECT key FROM told WHERE created < ? LIMIT ?)", (before, limit)).rowcount
 
 
 def known_pairs(db: sqlite3.Connection, pairs: Sequence[bytes]) -> set[bytes]:

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.stores import schema
 from gateway.stores.base import FORMAT
-from gateway.stores.reviewed import CredentialRow, RemarkKind, RemarkRow, TallyRow, TermRow, TokenRow, ViewRow
+from gateway.stores.reviewed import CredentialRow, RemarkKind, RemarkRow, TallyRow, TermRow, TokenRow, ToldRow, ViewRow
 from gateway.stores.rows import columns, dump, select
 
 _REMARK = columns("id hold_id reference created author kind text to department format")
@@ -22,12 +22,14 @@ _CREDENTIAL = columns("name password totp totp_next counter subject changed depa
 _VIEW = columns("id user name filter created department format")
 _TOKEN = columns("id user name scopes hash created expires used department format")
 _TERM = columns("term hold_id department format")
+_TOLD = columns("key created department format")
 
 INSERT_REMARK = schema.insert_sqlite(schema.REMARKS, _REMARK)
 REPLACE_CREDENTIAL = schema.insert_sqlite(schema.CREDENTIALS, _CREDENTIAL, replace=True)
 REPLACE_VIEW = schema.insert_sqlite(schema.VIEWS, _VIEW, replace=True)
 REPLACE_TOKEN = schema.insert_sqlite(schema.TOKENS, _TOKEN, replace=True)
 REPLACE_TERM = schema.insert_sqlite(schema.TERMS, _TERM, replace=True)
+REPLACE_TOLD = schema.insert_sqlite(schema.TOLD, _TOLD, replace=True)
 ADD_TALLY = (
     "INSERT INTO tallies (hour, department, rule, disposition, level, count, format) VALUES {rows}"
     " ON CONFLICT (hour, department, rule, disposition, level) DO UPDATE SET count = count + excluded.count"
@@ -92,6 +94,11 @@ def token_row(v: tuple[Any, ...]) -> TokenRow:
 def term_values(row: TermRow) -> tuple[object, ...]:
     """Parameters of REPLACE_TERM."""
     return (row.term, row.hold_id, "", FORMAT)
+
+
+def told_values(row: ToldRow) -> tuple[object, ...]:
+    """Parameters of REPLACE_TOLD."""
+    return (row.key, row.created, "", FORMAT)
 
 
 def tally_values(row: TallyRow) -> tuple[object, ...]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from gateway.stores.base import HoldRow
 
 
+INDIA = 19800
+"""Seconds that India's clock is ahead of UTC."""
+
+
 class RemarkKind(enum.StrEnum):
     """What somebody said of a message."""
 
@@ -101,7 +105,10 @@ class TermRow(msgspec.Struct, frozen=True):
 
 
 class TallyRow(msgspec.Struct, frozen=True):
-    """How many recipient decisions an hour had of one kind. *hour* counts hours since the epoch; *level* is -1 for none."""
+    """How many recipient decisions an hour had of one kind. *level* is -1 for none.
+
+    *hour* counts the hours of India's clock since 00:00 there on 1 January 1970, so that 24 of them are one of its days.
+    """
 
     hour: int
     department: str
@@ -109,6 +116,27 @@ class TallyRow(msgspec.Struct, frozen=True):
     disposition: str
     level: int
     count: int
+
+
+class ToldRow(msgspec.Struct, frozen=True):
+    """Mail to reviewers that went out and goes out once: *key* names the day and the person, or the held record."""
+
+    key: str
+    created: float
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """What a list of held mail shows of a message: the sealed *subject* and the decision as ``MessageRow.verdict`` has it."""
+
+    subject: bytes
+    verdict: dict[str, Any]
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One word that has to be there: its hashes among what the envelope gave, and among the words of subjects."""
+
+    plain: tuple[bytes, ...]
+    subject: tuple[bytes, ...] = ()
 
 
 class ReviewBatch(msgspec.Struct, frozen=True):
@@ -123,19 +151,28 @@ class ReviewBatch(msgspec.Struct, frozen=True):
     """Added to what is there."""
     tallied_to: int = 0
     """The position in the decision log up to which ``tallies`` counts; 0: unchanged."""
+    told: Sequence[ToldRow] = ()
     drop_views: Sequence[str] = ()
     drop_tokens: Sequence[str] = ()
 
 
 class Sought(msgspec.Struct, frozen=True):
-    """A search of held mail. *terms*: for each word that has to be there its alternatives; *within*: departments, None for all."""
+    """A search of held mail: all of it has to fit. Times are seconds since the epoch."""
 
     filter: Filter = Filter()
-    terms: tuple[tuple[bytes, ...], ...] = ()
+    """``words`` is not read here, and ``assigned`` is a name."""
+    words: tuple[Word, ...] = ()
     within: frozenset[str] | None = None
+    """Only these departments; None: all."""
+    opened: frozenset[str] | None = frozenset()
+    """The departments whose subjects may be searched; None: all."""
     limit: int = 50
     before: str = ""
+    """Only ids below this one."""
     changed_since: float = 0.0
+    """Not 0: only what changed after it, and without states in the filter also what is no longer open."""
+    soon: float = 0.0
+    """Deadlines before this are counted as due soon."""
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -149,6 +186,7 @@ class Counted(msgspec.Struct, frozen=True):
     departments: dict[str, int]
     oldest: float
     next_deadline: float
+    due_soon: int = 0
 
 
 class Reviewing(Protocol):
@@ -159,6 +197,22 @@ class Reviewing(Protocol):
 
     async def counted(self, sought: Sought) -> Counted:
         """Over all that fits, without regard to ``limit`` and ``before``."""
+
+    async def briefs(self, message_ids: Sequence[str]) -> dict[str, Brief]:
+        """Of each of these messages that is there."""
+
+    async def due(self, before: float, limit: int, within: frozenset[str] | None = None, untold: str = "") -> list[HoldRow]:
+        """Open held records whose deadline is before *before*, the first deadline first; with *untold* only those of which no
+        ``ToldRow`` has that text and their id as its key."""
+
+    async def told(self, keys: Sequence[str]) -> set[str]:
+        """Those of *keys* that have a ``ToldRow``."""
+
+    async def unindexed(self, after: str, limit: int) -> tuple[list[HoldRow], str]:
+        """Of the next *limit* held records by id after *after* those without terms, and the id to go on after; empty: no more."""
+
+    async def queued(self, within: frozenset[str] | None) -> dict[str, int]:
+        """Open deliveries of these departments by state."""
 
     async def approvals_of(self, hold_ids: Sequence[str]) -> dict[str, int]:
         """How many approvals each of them has."""
@@ -176,6 +230,10 @@ class Reviewing(Protocol):
 
     async def tallied_to(self) -> int:
         """The position in the decision log up to which tallies count."""
+
+    async def untallied(self, after: int, limit: int) -> tuple[list[TallyRow], int]:
+        """The recipient decisions among the next *limit* rows of the decision log after the position *after*, counted, and the
+        position of the last of those rows; 0 where there are none."""
 
     async def of_sender(self, sender: str, limit: int) -> list[str]:
         """References of the newest messages of *sender* that were held or refused, newest first."""

@@ -1,10 +1,9 @@
 """What the embedded store reads for the review pages.
 
-What it is: ``SqliteReviewing``, the ``Reviewing`` of ``sqlite.SqliteStore``. A search reads one covering index and the index of terms;
-rows are fetched for one page only.
+What it is: ``SqliteReviewing``, the ``Reviewing`` of ``sqlite.SqliteStore``.
 Who calls it: ``sqlite``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
-Sources: design.md section 6; https://www.sqlite.org/queryplanner.html (covering indexes).
+Source: design.md section 6.
 """
 
 from __future__ import annotations
@@ -13,20 +12,29 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from gateway.levels import Level
-from gateway.stores import review_rows, rows
-from gateway.stores.base import HoldRow, HoldState
-from gateway.stores.reviewed import Counted, CredentialRow, RemarkRow, Sought, TallyRow, TokenRow, ViewRow
+import msgspec
 
-_OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
-_INDEX = "FROM holds INDEXED BY ix_holds_review"
+from gateway.levels import Level
+from gateway.stores import held_search, review_rows, rows
+from gateway.stores.base import HoldRow
+from gateway.stores.reviewed import INDIA, Brief, Counted, CredentialRow, RemarkRow, Sought, TallyRow, TokenRow, ViewRow
+from gateway.verdict import Disposition
+
 _SENT = (
     "SELECT reference, max(created) AS at FROM (SELECT reference, created FROM holds WHERE sender = ?1 COLLATE NOCASE"
     " UNION ALL SELECT reference, created FROM audit WHERE sender = ?1 COLLATE NOCASE AND disposition = 'refuse')"
     " GROUP BY reference ORDER BY at DESC LIMIT ?2"
 )
+_UPTO = "SELECT max(position) FROM (SELECT position FROM audit WHERE position > ? ORDER BY position LIMIT ?)"
+_UNTALLIED = (
+    f"SELECT cast((created + {INDIA}) / 3600 AS INTEGER), department, rule, disposition,"  # noqa: S608 - constants of ours
+    " json_extract(line, '$.gateway.label.level') AS level, count(*) FROM audit WHERE position > ? AND position <= ?"
+    f" AND disposition IN ({', '.join(repr(one.text) for one in Disposition)}) GROUP BY 1, 2, 3, 4, 5"
+)
+_LISTED = "(SELECT value FROM json_each(?))"
 _WITHIN = " AND department IN (SELECT value FROM json_each(?))"
 _T = TypeVar("_T")
+_object = msgspec.json.Decoder(dict[str, Any])
 
 
 class Read(Protocol):
@@ -43,21 +51,50 @@ class SqliteReviewing:
 
     async def found(self, sought: Sought) -> list[HoldRow]:
         """Newest first."""
-        where, values = _where(sought)
-        if sought.before:
-            where, values = f"{where} AND id < ?", [*values, sought.before]
-        ids = f"SELECT id {_INDEX} WHERE {where} ORDER BY id DESC LIMIT ?"
-        sql = f"{rows.SELECT_HOLD} WHERE id IN ({ids}) ORDER BY id DESC"
-        return await self._read(lambda db: [rows.hold_row(v) for v in db.execute(sql, (*values, sought.limit))])
+        return await self._read(lambda db: held_search.found(db, sought))
 
     async def counted(self, sought: Sought) -> Counted:
         """Over all that fits."""
-        where, values = _where(sought)
-        sql = (
-            f"SELECT state, level, rule, department, count(*), min(created), min(deadline) {_INDEX} WHERE {where}"
-            " GROUP BY state, department, level, rule"
+        return await self._read(lambda db: held_search.counted(db, sought))
+
+    async def briefs(self, message_ids: Sequence[str]) -> dict[str, Brief]:
+        """By the id of the message."""
+        sql = f"SELECT id, subject, verdict FROM messages WHERE id IN {_LISTED}"  # noqa: S608 - constants of ours
+        found = await self._all(sql, (rows.dump(message_ids),), lambda v: (str(v[0]), Brief(v[1], _object.decode(v[2]))))
+        return dict(found)
+
+    async def due(self, before: float, limit: int, within: frozenset[str] | None = None, untold: str = "") -> list[HoldRow]:
+        """The first deadline first."""
+        return await self._read(lambda db: held_search.due(db, before, limit, within, untold))
+
+    async def told(self, keys: Sequence[str]) -> set[str]:
+        """Those that went out."""
+        sql = f"SELECT key FROM told WHERE key IN {_LISTED}"  # noqa: S608 - constants of ours
+        return set(await self._all(sql, (rows.dump(keys),), lambda v: str(v[0])))
+
+    async def unindexed(self, after: str, limit: int) -> tuple[list[HoldRow], str]:
+        """A step of all held records."""
+        lacking = (
+            f"{rows.SELECT_HOLD} WHERE id IN (SELECT id FROM holds WHERE id > ?1 ORDER BY id LIMIT ?2)"  # noqa: S608
+            " AND NOT EXISTS (SELECT 1 FROM terms WHERE hold_id = holds.id) ORDER BY id"
         )
-        return await self._read(lambda db: _count(db.execute(sql, values).fetchall()))
+        last = "SELECT max(id) FROM (SELECT id FROM holds WHERE id > ?1 ORDER BY id LIMIT ?2)"
+
+        def work(db: sqlite3.Connection) -> tuple[list[HoldRow], str]:
+            found = [rows.hold_row(v) for v in db.execute(lacking, (after, limit))]
+            return found, str(db.execute(last, (after, limit)).fetchone()[0] or "")
+
+        return await self._read(work)
+
+    async def queued(self, within: frozenset[str] | None) -> dict[str, int]:
+        """Through the two indexes of open deliveries."""
+        due, parked = "state IN ('scheduled', 'deferred')", "state IN ('leased', 'on-hold')"
+        where, values = ("", ()) if within is None else (_WITHIN, (rows.dump(sorted(within)),))
+        sql = " UNION ALL ".join(
+            f"SELECT state, count(*) FROM deliveries WHERE {one}{where} GROUP BY state"  # noqa: S608 - constants of ours
+            for one in (due, parked)
+        )
+        return dict(await self._all(sql, values * 2, lambda v: (str(v[0]), int(v[1]))))
 
     async def approvals_of(self, hold_ids: Sequence[str]) -> dict[str, int]:
         """How many approvals each of them has."""
@@ -105,6 +142,16 @@ class SqliteReviewing:
         found = await self._all("SELECT position FROM tallied", (), lambda v: int(v[0]))
         return found[0] if found else 0
 
+    async def untallied(self, after: int, limit: int) -> tuple[list[TallyRow], int]:
+        """A step of the decision log."""
+
+        def work(db: sqlite3.Connection) -> tuple[list[TallyRow], int]:
+            upto = int(db.execute(_UPTO, (after, limit)).fetchone()[0] or 0)
+            found = db.execute(_UNTALLIED, (after, upto)).fetchall()
+            return [TallyRow(v[0], v[1], v[2], v[3], _level(v[4]), v[5]) for v in found], upto
+
+        return await self._read(work)
+
     async def of_sender(self, sender: str, limit: int) -> list[str]:
         """References, newest first."""
         return await self._all(_SENT, (sender, limit), lambda v: str(v[0]))
@@ -113,53 +160,9 @@ class SqliteReviewing:
         return await self._read(lambda db: [make(v) for v in db.execute(sql, values)])
 
 
-def _where(sought: Sought) -> tuple[str, list[object]]:
-    """The condition in columns of ``ix_holds_review``, from constants; what was asked for is in the parameters alone."""
-    filter = sought.filter
-    where: list[str] = []
-    values: list[object] = []
-
-    def among(column: str, wanted: Sequence[object]) -> None:
-        where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - constants of ours
-        values.append(rows.dump(wanted))
-
-    states = [state for state in HoldState if state.value in filter.states] or list(_OPEN)
-    where.append(f"state IN ({', '.join('?' * len(states))})")
-    values.extend(state.value for state in states)
-    if filter.levels:
-        numbers = [int(level) for level in Level if level.text in filter.levels]
-        unmarked = " OR level IS NULL" if "none" in filter.levels else ""
-        where.append(f"(level IN (SELECT value FROM json_each(?)){unmarked})")  # noqa: S608
-        values.append(rows.dump(numbers))
-    if filter.rules:
-        among("rule", filter.rules)
-    if filter.departments:
-        among("department", filter.departments)
-    if sought.within is not None:
-        among("department", sorted(sought.within))
-    if filter.sealed is not None:
-        where.append("sealed = ?")
-        values.append(filter.sealed)
-    for column, sign, value in (
-        ("assigned", "=", filter.assigned), ("created", ">=", filter.since), ("created", "<", filter.until), ("deadline", "<", filter.due),
-        ("updated", ">", sought.changed_since),
-    ):  # fmt: skip
-        if value:
-            where.append(f"{column} {sign} ?")
-            values.append(value)
-    for alternatives in sought.terms:
-        where.append(f"id IN (SELECT hold_id FROM terms WHERE term IN ({', '.join('?' * len(alternatives))}))")  # noqa: S608
-        values.extend(alternatives)
-    return " AND ".join(where), values
-
-
-def _count(found: Sequence[tuple[Any, ...]]) -> Counted:
-    states: dict[str, int] = {}
-    levels: dict[str, int] = {}
-    by_rule: dict[str, int] = {}
-    departments: dict[str, int] = {}
-    for state, level, rule, department, count, _, _ in found:
-        for into, key in ((states, state), (levels, str(-1 if level is None else level)), (by_rule, rule), (departments, department)):
-            into[key] = into.get(key, 0) + count
-    oldest = min((row[5] for row in found), default=0.0)
-    return Counted(sum(states.values()), states, levels, by_rule, departments, oldest, min((row[6] for row in found), default=0.0))
+def _level(text: str | None) -> int:
+    """The number of a level as the decision log writes it; -1 for none."""
+    try:
+        return -1 if text is None else int(Level.parse(text))
+    except ValueError:
+        return -1

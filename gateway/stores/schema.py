@@ -106,10 +106,11 @@ HOLDS = Table(
     _flag("verified_originator"), _number("updated"), *_common(), _since_4(_text("assigned"), "''"), _since_4(_number("requested"), "0"),
     Index(None, "reference"), Index(None, "message_id"),
     Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)),
-    # All that a list is filtered, counted and ordered by: it is read instead of the rows.
+    # All that a list is filtered and counted by: it is read instead of the rows, and of each state newest first.
     Index(
-        "ix_holds_review", "state", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated", "id",
+        "ix_holds_review", "state", "id", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated",
     ),
+    Index(None, "updated"),
     sqlite_with_rowid=False,
 )  # fmt: skip
 
@@ -197,6 +198,11 @@ TALLIES = Table(
 )  # fmt: skip
 
 TALLIED = Table("tallied", METADATA, Column("one", Integer, primary_key=True), _whole("position"), *_common())
+
+# Mail to reviewers that goes out once: of which day to whom, of which held record.
+TOLD = Table(
+    "told", METADATA, Column("key", Text, primary_key=True), _number("created"), *_common(), sqlite_with_rowid=False,
+)  # fmt: skip
 
 OPEN_DELIVERY_SQL = _OPEN_DELIVERY
 OPEN_HOLD_SQL = _OPEN_HOLD

@@ -180,6 +180,10 @@ class SqliteStore:
         """See ``Store.drop_ended``."""
         return int(await self._submit(work=lambda db: removal.ended(db, before, limit)))
 
+    async def drop_reviewed(self, before: float, limit: int) -> int:
+        """See ``Store.drop_reviewed``."""
+        return int(await self._submit(work=lambda db: removal.reviewed(db, before, limit)))
+
     # --- under which vault key -----------------------------------------------------------------------------------------
 
     async def sealed_bodies(self, after: int, limit: int) -> list[resealing.SealedBody]:

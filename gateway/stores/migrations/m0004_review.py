@@ -16,7 +16,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_REVIEW = ["state", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated", "id"]
+_REVIEW = ["state", "id", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated"]
 
 
 def _text(name: str) -> sa.Column[str]:
@@ -40,6 +40,7 @@ def upgrade() -> None:
     op.add_column("holds", sa.Column("assigned", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("holds", sa.Column("requested", sa.Float, nullable=False, server_default=sa.text("0")))
     op.create_index("ix_holds_review", "holds", _REVIEW)
+    op.create_index("ix_holds_updated", "holds", ["updated"])
     op.add_column("users", sa.Column("grants", sa.Text, nullable=False, server_default=sa.text("'[]'")))
     op.add_column("users", sa.Column("disabled", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.text("0")))
     op.add_column("users", sa.Column("language", sa.Text, nullable=False, server_default=sa.text("''")))
@@ -78,12 +79,17 @@ def upgrade() -> None:
         "tallied", _whole("one"), _whole("position"), _text("department"), _whole("format"),
         sa.PrimaryKeyConstraint("one", name="pk_tallied"),
     )  # fmt: skip
+    op.create_table(
+        "told", _text("key"), _number("created"), _text("department"), _whole("format"),
+        sa.PrimaryKeyConstraint("key", name="pk_told"), sqlite_with_rowid=False,
+    )  # fmt: skip
 
 
 def downgrade() -> None:
     """Takes them away."""
-    for table in ("tallied", "tallies", "terms", "tokens", "views", "credentials", "remarks"):
+    for table in ("told", "tallied", "tallies", "terms", "tokens", "views", "credentials", "remarks"):
         op.drop_table(table)
+    op.drop_index("ix_holds_updated", "holds")
     op.drop_index("ix_holds_review", "holds")
     for name in ("language", "disabled", "grants"):
         op.drop_column("users", name)

@@ -1,0 +1,169 @@
+"""Held mail found and counted for the review pages, in the embedded store.
+
+What it is: ``found``, ``counted`` and ``due`` on the reading connection. What a word of the search rarely has is read from the index
+of terms; else the covering index of held mail is walked from its newest end.
+Who calls it: ``reviewing``, in the reader's thread.
+Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
+Sources: design.md section 6; https://www.sqlite.org/queryplanner.html (covering indexes), optoverview.html (CROSS JOIN).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.levels import Level
+from gateway.stores import rows
+from gateway.stores.base import HoldRow, HoldState
+from gateway.stores.reviewed import Counted, Sought, Word
+from gateway.stores.schema import OPEN_HOLD_SQL
+
+_OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
+_FEW = 4000
+"""Records with a word up to which their rows are fetched one by one rather than the whole index walked."""
+_LISTED = "(SELECT value FROM json_each(?))"
+Condition = tuple[str, list[object]]
+"""SQL of ours, and its parameters."""
+
+
+def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
+    """See ``Reviewing.found``."""
+    where, values = _where(sought)
+    if sought.before:
+        where, values = f"{where} AND h.id < ?", [*values, sought.before]
+    source, given, words = _source(db, sought)
+    if source == _INDEX:
+        # Each state's entries lie by id: of each the newest are read, and no more.
+        one = f"SELECT h.id AS id {source} WHERE h.state = ? AND {where}{words[0]} ORDER BY h.id DESC LIMIT ?"
+        parts = " UNION ALL ".join([f"SELECT * FROM ({one})"] * len(states := _states(sought)))  # noqa: S608
+        every: list[object] = []
+        for one_state in states:
+            every += [one_state.value, *values, *words[1], sought.limit]
+        ids = f"SELECT id FROM ({parts}) ORDER BY id DESC LIMIT ?"  # noqa: S608
+        chosen = db.execute(ids, (*every, sought.limit)).fetchall()
+    else:
+        state, which = _of_states(sought)
+        ids = f"SELECT h.id {source} WHERE {state} AND {where}{words[0]} ORDER BY h.id DESC LIMIT ?"
+        chosen = db.execute(ids, (*given, *which, *values, *words[1], sought.limit)).fetchall()
+    sql = f"{rows.SELECT_HOLD} WHERE id IN {_LISTED} ORDER BY id DESC"
+    return [rows.hold_row(v) for v in db.execute(sql, (rows.dump([row[0] for row in chosen]),))]
+
+
+def counted(db: sqlite3.Connection, sought: Sought) -> Counted:
+    """See ``Reviewing.counted``."""
+    where, values = _where(sought)
+    state, which = _of_states(sought)
+    source, given, words = _source(db, sought)
+    sql = (
+        "SELECT h.state, h.level, h.rule, h.department, count(*), min(h.created), min(h.deadline), sum(h.deadline < ?)"
+        f" {source} WHERE {state} AND {where}{words[0]} GROUP BY h.state, h.department, h.level, h.rule"
+    )
+    return _count(db.execute(sql, (sought.soon, *given, *which, *values, *words[1])).fetchall())
+
+
+def due(db: sqlite3.Connection, before: float, limit: int, within: frozenset[str] | None, untold: str) -> list[HoldRow]:
+    """See ``Reviewing.due``."""
+    where, values = f"{OPEN_HOLD_SQL} AND deadline < ?", [before]  # type: tuple[str, list[object]]
+    if within is not None:
+        where, values = f"{where} AND department IN {_LISTED}", [*values, rows.dump(sorted(within))]
+    if untold:
+        where += " AND NOT EXISTS (SELECT 1 FROM told WHERE key = ? || holds.id)"
+        values.append(untold)
+    sql = f"{rows.SELECT_HOLD} WHERE {where} ORDER BY deadline LIMIT ?"
+    return [rows.hold_row(v) for v in db.execute(sql, (*values, limit))]
+
+
+_INDEX = "FROM holds h INDEXED BY ix_holds_review"
+_CHANGED = "FROM holds h INDEXED BY ix_holds_updated"
+_BY_WORD = "FROM (SELECT DISTINCT hold_id FROM terms WHERE term IN {marks}) t CROSS JOIN holds h ON h.id = t.hold_id"
+
+
+def _source(db: sqlite3.Connection, sought: Sought) -> tuple[str, list[object], Condition]:
+    """Where the records are read from, its parameters, and the condition of the words that it leaves."""
+    counts = [(_count_of(db, every := (*word.plain, *word.subject)), place, every) for place, word in enumerate(sought.words)]
+    fewest, driver, terms = min(counts, default=(_FEW, -1, ()))
+    conditions = [_has(sought, word) for word in sought.words]
+    words = "".join(f" AND {sql}" for sql, _ in conditions), [value for _, values in conditions for value in values]
+    if driver >= 0 and fewest < _FEW:
+        return _BY_WORD.format(marks=_marks(terms)), list(terms), words
+    return (_CHANGED if sought.changed_since else _INDEX), [], words
+
+
+def _count_of(db: sqlite3.Connection, terms: Sequence[bytes]) -> int:
+    """How many records have one of *terms*; no more than ``_FEW`` are counted."""
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM terms WHERE term IN {_marks(terms)} LIMIT {_FEW})"  # noqa: S608
+    return int(db.execute(sql, terms).fetchone()[0])
+
+
+def _has(sought: Sought, word: Word) -> Condition:
+    """That a record has *word*: in its envelope, or in a subject that may be searched."""
+    plain, subject, opened = list(word.plain), list(word.subject), sought.opened
+    if opened is None or (sought.within is not None and sought.within <= opened):
+        plain, subject = plain + subject, []  # every subject in reach may be searched
+    has = "EXISTS (SELECT 1 FROM terms WHERE term IN {} AND hold_id = h.id)"
+    if not subject or not opened:
+        return has.format(_marks(plain)), [*plain]
+    sql = f"({has.format(_marks(plain))} OR (h.department IN {_LISTED} AND {has.format(_marks(subject))}))"
+    return sql, [*plain, rows.dump(sorted(opened)), *subject]
+
+
+def _states(sought: Sought) -> list[HoldState]:
+    chosen = [state for state in HoldState if state.value in sought.filter.states]
+    return chosen or list(HoldState if sought.changed_since else _OPEN)
+
+
+def _of_states(sought: Sought) -> Condition:
+    states = _states(sought)
+    return f"h.state IN {_marks(states)}", [state.value for state in states]
+
+
+def _where(sought: Sought) -> Condition:
+    """All but states and words, in columns of ``ix_holds_review``."""
+    filter = sought.filter
+    where: list[str] = ["1"]
+    values: list[object] = []
+
+    def among(column: str, wanted: Sequence[object]) -> None:
+        where.append(f"{column} IN {_LISTED}")
+        values.append(rows.dump(wanted))
+
+    if filter.levels:
+        numbers = [int(level) for level in Level if level.text in filter.levels]
+        unmarked = " OR h.level IS NULL" if "none" in filter.levels else ""
+        where.append(f"(h.level IN {_LISTED}{unmarked})")
+        values.append(rows.dump(numbers))
+    if filter.rules:
+        among("h.rule", filter.rules)
+    if filter.departments:
+        among("h.department", filter.departments)
+    if sought.within is not None:
+        among("h.department", sorted(sought.within))
+    if filter.sealed is not None:
+        where.append("h.sealed = ?")
+        values.append(filter.sealed)
+    for column, sign, value in (
+        ("assigned", "=", filter.assigned), ("created", ">=", filter.since), ("created", "<", filter.until), ("deadline", "<", filter.due),
+        ("updated", ">", sought.changed_since),
+    ):  # fmt: skip
+        if value:
+            where.append(f"h.{column} {sign} ?")
+            values.append(value)
+    return " AND ".join(where), values
+
+
+def _marks(values: Sequence[object]) -> str:
+    return f"({', '.join('?' * len(values))})"
+
+
+def _count(groups: Sequence[tuple[Any, ...]]) -> Counted:
+    states: dict[str, int] = {}
+    levels: dict[str, int] = {}
+    by_rule: dict[str, int] = {}
+    departments: dict[str, int] = {}
+    for state, level, rule, department, count, *_ in groups:
+        for into, key in ((states, state), (levels, str(-1 if level is None else level)), (by_rule, rule), (departments, department)):
+            into[key] = into.get(key, 0) + count
+    oldest = min((row[5] for row in groups), default=0.0)
+    first = min((row[6] for row in groups), default=0.0)
+    return Counted(sum(states.values()), states, levels, by_rule, departments, oldest, first, sum(row[7] for row in groups))
