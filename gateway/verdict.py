@@ -209,6 +209,8 @@ class Inspection(msgspec.Struct, frozen=True):
     """Leaf path, zone, page (0 where there are none) and text of everything that was read, only where ``texts`` were asked for."""
     thread: Thread | None = None
     """None for mail that neither answers or quotes anything nor is marked."""
+    pages: tuple[tuple[str, int], ...] = ()
+    """How many pages each leaf has whose format knows pages, only where ``texts`` were asked for."""
 
 
 class Classification(msgspec.Struct, frozen=True):

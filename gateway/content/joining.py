@@ -15,6 +15,10 @@ from gateway.extraction.base import Found, OverLimit, Unreadable, join_reasons, 
 from gateway.protection import Protection, ProtectionState
 from gateway.verdict import Leaf, LeafState
 
+HARMLESS_PAIRS = frozenset(
+    ("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "covered", "calendar", "drawing", "key-file")
+)
+"""Kinds that a piece may be of at once, and nobody is fooled."""
 LONGEST_NAME = 255
 _RANK = {ProtectionState.NONE: 0, ProtectionState.STRONG: 1, ProtectionState.WEAK: 2, ProtectionState.UNVERIFIABLE: 3}
 
@@ -72,3 +76,9 @@ def of_container(found: Found, members: list[Leaf]) -> Protection:
         if full and all(member.protection.state is ProtectionState.STRONG for member in full):
             return structs.replace(full[0].protection, reason="everything in it is encrypted")
     return found.protection
+
+
+def pages(found: Found) -> int:
+    """How many pages the document has; 0 where its format knows none."""
+    counts = [one.pages for one in found.segments] + [scan.pages for child in found.children for scan in child.scans]
+    return max(counts, default=0)

@@ -18,9 +18,10 @@ from msgspec import structs
 
 from gateway.config import Limits
 from gateway.content import efail, libmagic, recognition
-from gateway.content.joining import LONGEST_NAME, clean, failed, join, of_container
+from gateway.content.joining import HARMLESS_PAIRS, LONGEST_NAME, clean, failed, join, of_container, pages
 from gateway.content.keyring import CLOSED, Keyring
 from gateway.content.sniff import Sniffed, sniff
+from gateway.content.sought import Sought
 from gateway.content.unlocking import Locked, Opened, Trial
 from gateway.documents.eml import AMBIGUOUS, header_segments
 from gateway.extraction.base import (
@@ -57,11 +58,13 @@ def read_message(
     *,
     want_text: bool,
     tools: Tools | None = None,
+    sought: Sought | None = None,
 ) -> Inspection:
-    """The Inspection of *content* by the readers of *table*. Raises ToolFault when *tools* fail."""
+    """The Inspection of *content* by the readers of *table*. Raises ToolFault when *tools* fail, Reached when *sought* does."""
     scan = prescan.prescan(content, limits)
     view = views.strict(content, scan, limits)
     walk = _Walk(Budget(limits, tools), scheme, table, want_text=want_text)
+    walk.sought = sought
     root = plain.root_findings(view.headers, scheme, walk.observer)
     ambiguity = dict.fromkeys((*view.ambiguity, *labels.broken(view.headers, scheme)))
     if not scan.over_limit:
@@ -95,6 +98,7 @@ def read_message(
         observations=walk.observer.result(),
         segments=tuple(walk.segments),
         thread=walk.observer.thread(thread_fields.references(view.headers), root + tuple(walk.findings), walk.leaves),
+        pages=tuple(walk.pages.items()),
     )
 
 
@@ -112,11 +116,15 @@ class _Walk:
         self._scheme = scheme
         self._table = table
         self._want_text = want_text
+        self.sought: Sought | None = None
+        self._read: dict[str, int] = {}
+        """Characters of the text of each leaf that was scanned so far: offsets go on from there."""
         self._paths: set[str] = set()
         self.leaves: list[Leaf] = []
         self.findings: list[Finding] = []
         self.texts: list[tuple[str, str]] = []
         self.segments: list[tuple[str, Zone, int, str]] = []
+        self.pages: dict[str, int] = {}
         self._near: list[str] = []
         """What the message itself says, and notes at its files: there a password stands first of all."""
         self._far: list[str] = []
@@ -153,7 +161,9 @@ class _Walk:
     def _enclosed(self, part: Part) -> None:
         path = self._unique(part.number.removesuffix(".header"))
         self.leaves.append(Leaf(path, "", "message/rfc822", len(part.raw), LeafState.INSPECTED, container=True))
-        self._scan(path, header_segments(part.headers), {}, attached=True)
+        segments = header_segments(part.headers)
+        self._scan(path, segments, {}, attached=True)
+        self._keep(path, segments)
         self.observer.enclose(next((thread_fields.identifier(value) for name, value in part.headers if name.lower() == "message-id"), ""))
         self.findings.extend(structs.replace(found, path=path) for found in labels.findings(part.headers, self._scheme))
 
@@ -189,7 +199,7 @@ class _Walk:
         self.leaves.append(leaf)
         for name in dict.fromkeys((child.name, *names)):
             if name and not again:
-                self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True)
+                self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True, apart=True)
         if child.scans:
             self._scanned.append((path, child.is_attachment, child.scans))
         if child.lock is not None:
@@ -217,9 +227,11 @@ class _Walk:
             self.observer.note("active", what, path, attached=child.is_attachment)
         if found.links:
             self.observer.look_at_links(found.links, path, attached=child.is_attachment)
-        if self._want_text:
-            self.segments.extend((path, one.zone, one.page, one.text) for one in found.segments)
-            self.texts.append((path, "\n".join(segment.text for segment in found.segments)))
+        self._keep(path, found.segments)
+        if self._want_text and (count := pages(found)):
+            self.pages[path] = count
+        if self.sought is not None:
+            self.sought.meet(path, child, found, sniffed.kinds, self.findings)
         members = [self.read(f"{path}/{clean(inner.name)}", inner, depth + 1) for inner in found.children]
         state, reason = found.state, found.reason
         if quoted and state is LeafState.SUSPECT and sniffed.kinds == ("mail",) and reason.startswith(AMBIGUOUS):
@@ -317,9 +329,8 @@ class _Walk:
         for (path, attached, _), result in zip(scanned, results, strict=True):
             self._scan(path, result.segments, {}, attached=attached)
             self.findings.extend(recognition.doubted(markings.scan(result.doubtful, path, self._scheme)))
-            if self._want_text and result.segments:
-                self.segments.extend((path, one.zone, one.page, one.text) for one in result.segments)
-                self.texts.append((path, "\n".join(segment.text for segment in result.segments)))
+            if result.segments:
+                self._keep(path, result.segments)
             leaf = self.leaves[places[path]]
             if leaf.state is LeafState.UNINSPECTABLE:
                 state = LeafState.INSPECTED if result.complete else leaf.state
@@ -343,7 +354,7 @@ class _Walk:
             found = self._one(kind, piece)
             total = found if total is None else join(total, found)
         assert total is not None
-        if len(sniffed.kinds) > 1 and not _HARMLESS_PAIRS.issuperset(sniffed.kinds):
+        if len(sniffed.kinds) > 1 and not HARMLESS_PAIRS.issuperset(sniffed.kinds):
             total = replace(total, state=LeafState.SUSPECT, reason=join_reasons("ambiguous: it is of more than one type", total.reason))
         if sniffed.kinds == ("unknown",):
             sniffed = replace(sniffed, media_type=libmagic.vote(child.data) or sniffed.media_type)
@@ -357,7 +368,10 @@ class _Walk:
         except Exception as error:
             return failed(error)
 
-    def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool) -> None:
+    def _scan(
+        self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool, apart: bool = False
+    ) -> None:
+        """*apart*: the texts are not of the leaf's own."""
         if segments:
             for segment in segments:
                 if segment.zone is Zone.FILE_NAME:
@@ -365,9 +379,18 @@ class _Walk:
                 else:
                     near = not attached or segment.zone is Zone.PROPERTY
                     (self._near if near else self._far).append(segment.text)
-            self.findings.extend(markings.scan(segments, path, self._scheme, self.observer, attached=attached))
+            found = markings.scan(segments, path, self._scheme, self.observer, attached=attached)
+            before = 0 if apart else self._read.get(path, 0)
+            self.findings.extend(structs.replace(one, offset=one.offset + before) if before else one for one in found)
+            if not apart:
+                self._read[path] = before + sum(len(one.text) + 1 for one in segments)
         if properties:
             self.findings.extend(labels.property_findings(properties, path, self._scheme))
+
+    def _keep(self, path: str, segments: tuple[Segment, ...]) -> None:
+        if self._want_text:
+            self.segments.extend((path, one.zone, one.page, one.text) for one in segments)
+            self.texts.append((path, "\n".join(segment.text for segment in segments)))
 
     def _unique(self, path: str) -> str:
         """*path*, or *path* with a number: two members may have one name."""
@@ -377,8 +400,3 @@ class _Walk:
             candidate = f"{path}~{number}"
         self._paths.add(candidate)
         return candidate
-
-
-_HARMLESS_PAIRS = frozenset(
-    ("text", "html", "xml", "mail", "script", "pgp", "age", "cms", "salted", "covered", "calendar", "drawing", "key-file")
-)
