@@ -28,6 +28,7 @@ from gateway.options import (
     Originators,
     Relay,
     Retention,
+    Review,
     Route,
     Sealed,
     Seconds,
@@ -56,6 +57,7 @@ __all__ = [
     "Originators",
     "Relay",
     "Retention",
+    "Review",
     "Route",
     "Sealed",
     "Seconds",
@@ -111,6 +113,7 @@ class Config(BaseModel):
     route: tuple[Route, ...] = ()
     relay: Relay = Relay()
     web: Web = Web()
+    review: Review = Review()
     limits: Limits = Limits()
     archive: tuple[Archive, ...] = ()
     retention: Retention = Retention()

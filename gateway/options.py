@@ -70,6 +70,13 @@ class Contacts(Section):
     registry: str = Field("", description='Mailbox of the registry branch, for rules with copy = ["registry"].')
 
 
+def _clock(value: str) -> str:
+    """HH:MM, or nothing."""
+    if value and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError(f'{value} is no time of day; write one such as "08:30", or "" for none')
+    return value
+
+
 def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
         try:
@@ -279,6 +286,15 @@ class Web(Section):
     metrics_networks: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="Addresses that may read /metrics; others get 403, as does what came through a proxy."
     )
+
+
+class Review(Section):
+    """Mail to those who decide about held mail."""
+
+    digest: Annotated[str, AfterValidator(_clock)] = Field(
+        "08:30", description='When each reviewer gets one mail a day about what is held, on India\'s clock; "": none.'
+    )
+    warn_before: Seconds = Field(2 * 86400.0, description="So long before its deadline reviewers are told of a held message; 0: never.")
 
 
 class Archive(Section):

@@ -26,6 +26,7 @@ from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier, Told
+from gateway.keeper.terms import Terms
 from gateway.keeper.threads import Threads
 from gateway.policy import Policy
 from gateway.relay.notices import Report
@@ -44,6 +45,7 @@ from gateway.stores.base import (
     MessageRow,
     Store,
 )
+from gateway.stores.reviewed import ReviewBatch
 from gateway.vault.sealing import Seal
 from gateway.vault.vault import Vault, content_hash
 from gateway.verdict import Disposition, RecipientVerdict, Verdict
@@ -97,6 +99,7 @@ class Actor:
         self._copies = copies
         self._correspondents = correspondents
         self._threads = threads
+        self._terms = Terms(vault)
         self._notifier = notifier
         self._seal = seal
         self._clock = clock
@@ -254,6 +257,7 @@ class Actor:
             holds=holds,
             correspondents=pairs,
             threads=self._threads.rows(tx, verdict),
+            review=ReviewBatch(terms=[term for hold in holds for term in self._terms.rows(hold, verdict.headers.subject)]) if holds else None,
             audit=[*self._log(request, {}), *copied.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )

@@ -114,7 +114,12 @@ def details(tx: Transaction, verdict: Verdict, vault: Vault) -> bytes:
 
 def read(message: MessageRow) -> Kept:
     """The clear part of *message*; nothing in it for a report of ours."""
-    return msgspec.convert({key: message.verdict[key] for key in Kept.__struct_fields__ if key in message.verdict}, Kept)
+    return kept_of(message.verdict)
+
+
+def kept_of(verdict: dict[str, Any]) -> Kept:
+    """The same, of ``MessageRow.verdict``."""
+    return msgspec.convert({key: verdict[key] for key in Kept.__struct_fields__ if key in verdict}, Kept)
 
 
 def read_details(message: MessageRow, vault: Vault) -> Details:
