@@ -257,7 +257,7 @@ class Actor:
             holds=holds,
             correspondents=pairs,
             threads=self._threads.rows(tx, verdict),
-            review=ReviewBatch(terms=[term for hold in holds for term in self._terms.rows(hold, verdict.headers.subject)]) if holds else None,
+            review=ReviewBatch(terms=self._terms.of(holds, verdict.headers.subject)) if holds else None,
             audit=[*self._log(request, {}), *copied.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )
