@@ -24,7 +24,18 @@ class ListHeld(Inquiry, frozen=True):
 
 
 class ShowHeld(Inquiry, frozen=True):
-    """One held record by id or reference, with its verdict and history."""
+    """One held record by id or reference, with its verdict and history.
+
+    One row: the fields of ``ListHeld`` and ``title source assigned requested two_people sha256 updated verified_originator
+    classification leaves evidence ambiguity from to message_id rules_version exceptions_version unreadable``; ``decisions``: for each
+    recipient ``address tier direction disposition status rule title source explain hits require_aes256 trace edits`` and
+    ``explanation`` (by language ``what why next``); ``trace`` has rows ``rule title hit mode then``; ``titles`` (of rules by id);
+    ``authentication`` (``client helo user listed tls cipher bits results door verified_originator``); ``thread`` (``message_id
+    thread_level passage_level thread_conflict conflict``); ``approvals`` (``user created reason recipients waived``); ``remarks``
+    (``created kind author to text``); ``history`` (``time action user reason recipient rule``); ``may`` (``release approve refuse ask
+    level forward again exception content``, each a bool) and ``why_not`` (a sentence for each that is false); ``first_yes`` (who gave the
+    first of two); ``level_proposed level_proposed_by`` (a lower level that waits for the second person).
+    """
 
     id: str
 
@@ -52,6 +63,13 @@ class ExportHeld(Inquiry, frozen=True):
     id: str
     reason: str
     user: str = ""
+
+
+class VerifyHeld(Inquiry, frozen=True):
+    """Proves what is kept of open records: rows ``id reference problem`` (empty: none) of the next ones by id after *after*; no row:
+    there are no more."""
+
+    after: str = ""
 
 
 class ListQueue(Inquiry, frozen=True):
@@ -197,7 +215,6 @@ class AddUser(Inquiry, frozen=True):
 
 
 class OneTimeLogin(Inquiry, frozen=True):
-    """Command line: make a one-time login; the answer's row holds ``token``. Web: redeem *token* for a user name."""
+    """Make a one-time login of *user* (empty: the one mapped to the peer's system user); the answer's row holds ``token``."""
 
-    token: str = ""
     user: str = ""

@@ -40,19 +40,25 @@ from gateway.inquiries import (
     ShowDelivery,
     ShowHeld,
     StartProfile,
+    VerifyHeld,
 )
 from gateway.reply import Reply
-from gateway.review import As, Unsigned
+from gateway.review import As, AskOfficer, ChangeUser, DecideAgain, ForwardHeld, InviteUser, ReclassifyHeld, Unsigned
 from gateway.verdict import Inspection, Remembered, Verdict
 
 __all__ = [
     "ActOnQueue",
     "AddException",
     "AddUser",
+    "AskOfficer",
+    "ChangeUser",
+    "DecideAgain",
     "EndProfile",
     "ExpireException",
     "ExportHeld",
+    "ForwardHeld",
     "GetMetrics",
+    "InviteUser",
     "KeyEvent",
     "ListExceptions",
     "ListHeld",
@@ -62,6 +68,7 @@ __all__ = [
     "MakeBackup",
     "OneTimeLogin",
     "Purge",
+    "ReclassifyHeld",
     "RefuseHeld",
     "ReleaseHeld",
     "RotateVault",
@@ -70,6 +77,7 @@ __all__ = [
     "ShowDelivery",
     "ShowHeld",
     "StartProfile",
+    "VerifyHeld",
 ]
 """Those of ``inquiries``; they are requests like the rest."""
 
@@ -334,11 +342,12 @@ class Status(Message, frozen=True):
 DoorRequest = (
     Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | ThreadLevels | Counters | DoorHello | Health
 )
-WebRequest = As | Unsigned | ListHeld | ShowHeld | OneTimeLogin | Counters | GetMetrics | Health
+WebRequest = As | Unsigned | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
     | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Authenticate
+    | ChangeUser | InviteUser | VerifyHeld | AskOfficer | ReclassifyHeld | ForwardHeld | DecideAgain
 )  # fmt: skip
 SupervisorRequest = Reload | Status
 KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | ThreadLevel | Done | Failed | Rows

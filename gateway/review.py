@@ -101,6 +101,8 @@ class AskOfficer(Inquiry, frozen=True):
 
     id: str
     text: str
+    user: str = ""
+    """As in ``ReleaseHeld``: for the command line alone; on the pages it is the person of the session."""
 
 
 class ReclassifyHeld(Inquiry, frozen=True):
@@ -109,6 +111,8 @@ class ReclassifyHeld(Inquiry, frozen=True):
     id: str
     level: str
     reason: str
+    user: str = ""
+    """As in ``ReleaseHeld``: for the command line alone; on the pages it is the person of the session."""
 
 
 class ForwardHeld(Inquiry, frozen=True):
@@ -117,6 +121,8 @@ class ForwardHeld(Inquiry, frozen=True):
     id: str
     to: str
     note: str
+    user: str = ""
+    """As in ``ReleaseHeld``: for the command line alone; on the pages it is the person of the session."""
 
 
 class DecideAgain(Inquiry, frozen=True):
@@ -128,6 +134,7 @@ class DecideAgain(Inquiry, frozen=True):
     id: str
     apply: bool = False
     reason: str = ""
+    user: str = ""
 
 
 class Colleagues(Inquiry, frozen=True):
@@ -355,6 +362,8 @@ class As(Inquiry, frozen=True):
     credential: str
     request: PersonRequest
     client_ip: str = ""
+    passive: bool = False
+    """Asked by a page that is open, not by a person's hand: it does not keep the session alive."""
 
     def __repr__(self) -> str:
         return f"As({self.request!r}, client_ip={self.client_ip!r})"

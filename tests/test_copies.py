@@ -15,6 +15,8 @@ from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
 from gateway.config import Config, Contacts, Route
+from gateway.keeper.access import Who
+from gateway.keeper.accounts import ALL
 from gateway.keeper.notify import AN_HOUR, HOUR
 from gateway.policy import Policy, contacts
 from gateway.policy.rules import Rule, RuleSet
@@ -22,7 +24,7 @@ from gateway.relay.notices import Notices
 from gateway.relay.outcomes import Attempt, Outcomes
 from gateway.reply import Reply
 from gateway.requests import AddException, Committed, Stale
-from gateway.stores.base import DeliveryRow, StoreError, UserRow
+from gateway.stores.base import DeliveryRow, StoreError
 from gateway.verdict import Direction, Disposition, Edit, Headers, RuleTrace
 from tests.keeper_kit import NOW, Room, inspection, recipient, shipped_policy, transaction, verdict
 
@@ -132,7 +134,7 @@ async def test_a_copy_is_durable_with_the_decision_or_not_at_all(room: Room) -> 
 async def released(room: Room, tx: Any, *to: str) -> str:
     hold = await room.store.hold(tx.reference)
     assert hold is not None
-    return await room.quarantine.release(hold.id, "looked at it", to, UserRow("asha", "", "", "", NOW))
+    return await room.quarantine.release(hold.id, "looked at it", to, Who("asha", grants=ALL))
 
 
 async def test_a_release_makes_the_copy_once_a_message(room: Room) -> None:

@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from gateway.address import NULL_PATH
 from gateway.doors.peers import KeeperLink
 from gateway.keeper import correspondents
+from gateway.keeper.access import Who
+from gateway.keeper.accounts import ALL
 from gateway.policy import Policy
 from gateway.policy.rules import Rule, RuleSet
 from gateway.reply import ReplyError
 from gateway.requests import Failed, FirstTime, FirstTimes
-from gateway.stores.base import StoreError, UserRow
+from gateway.stores.base import StoreError
 from gateway.verdict import Disposition
 from tests.keeper_kit import NOW, Room, recipient, shipped_policy, transaction, verdict
 
@@ -98,7 +100,7 @@ async def test_a_release_counts_as_the_delivery_that_it_is(room: Room) -> None:
     await room.commit(tx, replace(made, recipient_facts=()))
     hold = await room.store.hold(tx.reference)
     assert hold is not None
-    await room.quarantine.release(hold.id, "looked at it", (DESK,), UserRow("asha", "", "", "", NOW))
+    await room.quarantine.release(hold.id, "looked at it", (DESK,), Who("asha", grants=ALL))
     assert await first(room, DESK, HEAD) == (HEAD,)
 
 

@@ -410,10 +410,10 @@ def test_the_list_names_every_key_and_shows_none(home: Path, capsys: pytest.Capt
 async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: Path) -> None:
     """Shown with the reason, not released, refused with a report; what came after the loss opens as ever."""
     from gateway.ipc import Credentials
-    from gateway.keeper.accounts import Accounts, Logins
+    from gateway.keeper.access import Who
+    from gateway.keeper.accounts import ALL, Accounts, Logins
     from gateway.keeper.desk import Desk
     from gateway.requests import ShowHeld
-    from gateway.stores.base import UserRow
     from gateway.verdict import Disposition
     from tests import keeper_kit as kit
 
@@ -427,7 +427,7 @@ async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: 
     after = kit.transaction()
     await room.commit(after, kit.verdict(room.version, kit.recipient("desk@finance.nic.in", Disposition.HOLD)))
     clock = lambda: room.now  # noqa: E731
-    parts = (room.store, room.vault, room.register, room.quarantine, Accounts(room.store, clock), Logins())
+    parts = (room.store, room.vault, room.register, room.quarantine, Accounts(room.store), Logins())
     desk = Desk(*parts, *([None] * (len(Desk.__init__.__annotations__) - 1 - len(parts))))  # type: ignore[arg-type]
     shown = {}
     for one in (tx, after):
@@ -436,7 +436,7 @@ async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: 
     assert shown[tx.reference]["unreadable"] == "it needs vault key lost, which is not here; put it back from paper: gateway keys recover"
     assert shown[tx.reference]["subject"] == "(cannot be opened)"
     assert shown[after.reference]["unreadable"] == ""
-    reviewer = UserRow("meera", "meera", "meera@dept.gov.in", "", 0.0)
+    reviewer = Who("meera", "meera@dept.gov.in", "meera", grants=ALL)
     with pytest.raises(Wrong, match="needs vault key lost"):
         await room.quarantine.release(tx.reference, "urgent", (), reviewer)
     assert await room.quarantine.export(after.reference, "a look", reviewer) == CONTENT

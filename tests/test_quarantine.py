@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from gateway.audit.audit import verify
 from gateway.config import Relay
+from gateway.keeper.access import Who
 from gateway.keeper.exceptions import Wrong
 from gateway.levels import Level
 from gateway.policy import decide
@@ -24,12 +25,17 @@ from gateway.verdict import Leaf, LeafState
 from tests.keeper_kit import CONTENT, NOW, Room, hold, inspection, message, transaction
 
 DESK, HEAD = "desk@finance.nic.in", "head@home.gov.in"
-ASHA, BINA = UserRow("asha", "", "asha@dept.gov.in", "", NOW), UserRow("bina", "", "", "", NOW)
+BOTH = ("reviewer@*", "second-approver@*")
+PEOPLE = {
+    name: UserRow(name, "", f"{name}@dept.gov.in", "", NOW, grants=BOTH) for name in ("asha", "bina", "chand")
+} | {"so": UserRow("so", "", "SO@dept.gov.in", "", NOW, grants=BOTH)}  # fmt: skip
+ASHA, BINA, BINA_OTHER, SENDER = (Who.of(row) for row in PEOPLE.values())
 
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     made = await Room(tmp_path).open()
+    await made.store.write(Batch(users=list(PEOPLE.values())))
     yield made
     await made.close()
 
@@ -89,9 +95,8 @@ async def test_two_people_can_be_switched_off(tmp_path: Path) -> None:
 
 async def test_the_sender_never_releases_its_own_mail(room: Room) -> None:
     reference = await held(room, level=Level.RESTRICTED)
-    sender = UserRow("so", "", "SO@dept.gov.in", "", NOW)
     with pytest.raises(Wrong, match="sender"):
-        await room.quarantine.release(reference, "mine", (), sender)
+        await room.quarantine.release(reference, "mine", (), SENDER)
     peer = structs.replace(transaction().peer, user="asha")
     mine = await held(room, level=Level.RESTRICTED, peer=peer)
     with pytest.raises(Wrong, match="sender"):
@@ -123,9 +128,6 @@ async def test_an_approval_counts_for_its_recipients_only(room: Room) -> None:
     assert (await room.quarantine.release(reference, "the rest", (), ASHA)).startswith("released")
     assert room.relay.recipients == [DESK, HEAD]
     assert await state(room, reference) is HoldState.RELEASED
-
-
-BINA_OTHER = UserRow("chand", "", "", "", NOW)
 
 
 async def test_what_is_waived_for_one_recipient_is_not_for_another(room: Room) -> None:
@@ -274,7 +276,7 @@ async def test_mail_listed_for_the_postmaster_can_be_tried_again(room: Room) -> 
 
 
 async def test_unknown_records_are_said_to_be_unknown(room: Room) -> None:
-    with pytest.raises(Wrong, match="no held message"):
+    with pytest.raises(Wrong, match="no such held message"):
         await room.quarantine.release("nothing", "x", (), ASHA)
 
 

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 from gateway import requests
 from gateway.ipc import Credentials
 from gateway.keeper import records
-from gateway.keeper.accounts import Accounts, Logins, system_name
+from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.quarantine import Quarantine
 from gateway.requests import Done, Rows
-from gateway.stores.base import HoldRow, Store
-from gateway.vault.vault import Vault, VaultError
+from gateway.roles import Act
+from gateway.stores.base import Store
+from gateway.vault.vault import Vault
 
 _LIMIT = 5000
 
@@ -55,12 +56,16 @@ class Desk:
         self._queue = queue
         self._health = health
         self._purge = purge
+        self._held = quarantine.table()
         self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
-            requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._release,
-            requests.RefuseHeld: self._refuse, requests.ListQueue: self._list_queue, requests.ShowDelivery: self._show_delivery,
+            requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._act_on_held,
+            requests.RefuseHeld: self._act_on_held, requests.ExportHeld: self._act_on_held, requests.AskOfficer: self._act_on_held,
+            requests.ReclassifyHeld: self._act_on_held, requests.ForwardHeld: self._act_on_held,
+            requests.DecideAgain: self._act_on_held, requests.VerifyHeld: self._verify_held,
+            requests.ListQueue: self._list_queue, requests.ShowDelivery: self._show_delivery,
             requests.ActOnQueue: self._act_on_queue, requests.SearchAudit: self._search_audit, requests.ShowAudit: self._show_audit,
             requests.ListExceptions: self._list_exceptions, requests.AddException: self._add_exception,
-            requests.ExpireException: self._end_exception, requests.ListUsers: self._list_users, requests.AddUser: self._add_user,
+            requests.ExpireException: self._end_exception,
             requests.OneTimeLogin: self._login, requests.ListProfiles: self._list_profiles, requests.StartProfile: self._start_profile,
             requests.EndProfile: self._end_profile, requests.Purge: self._purge_now,
         }  # fmt: skip
@@ -69,56 +74,34 @@ class Desk:
         """The answer and its body. Raises Wrong, StoreError."""
         if isinstance(request, requests.Health):
             return await self._health(), b""
-        if isinstance(request, requests.ExportHeld):
-            return await self._export(request, peer)
-        return await self._table[type(request)](request, peer), b""
+        answer = await self._table[type(request)](request, peer)
+        return answer if isinstance(answer, tuple) else (answer, b"")
 
     # --- held mail ----------------------------------------------------------------------------------------------------
 
-    async def _subject(self, row: HoldRow) -> str:
-        if row.sealed:
-            return ""
-        message = await self._store.message(row.message_id)
-        if message is None:
-            return ""
-        try:
-            return self._vault.open_field(message.id, message.subject).decode("utf-8", "replace")
-        except VaultError:
-            return "(cannot be opened)"
+    async def _list_held(self, request: requests.ListHeld, peer: Credentials) -> Rows:
+        who, mail = await self._accounts.who(peer), self._quarantine.mail
+        who.need(Act.LIST)
+        shown = []
+        for row in await self._store.holds(all=request.all, limit=_limit(request.limit), after=request.after):
+            if who.may(Act.LIST, row.department):
+                message = await self._store.message(row.message_id) if who.may(Act.CONTENT, row.department) and not row.sealed else None
+                shown.append(records.held(row, mail.subject(message) if message is not None else ""))
+        return Rows(tuple(shown))
 
-    async def _list_held(self, request: requests.ListHeld, _: Credentials) -> Rows:
-        found = await self._store.holds(all=request.all, limit=_limit(request.limit), after=request.after)
-        return Rows(tuple([records.held(row, await self._subject(row)) for row in found]))
+    async def _show_held(self, request: requests.ShowHeld, peer: Credentials) -> Rows:
+        return Rows((await self._quarantine.show(request.id, await self._accounts.who(peer)),))
 
-    async def _show_held(self, request: requests.ShowHeld, _: Credentials) -> Rows:
-        if await self._store.hold(request.id) is None:
-            return Rows(())
-        row, message, kept, details = await self._quarantine.read(request.id)
-        approvals = await self._store.approvals(row.id)
-        history = await self._store.audit_rows(reference=message.reference)
-        shown = records.held_in_full(row, await self._subject(row), kept, details, approvals, history)
-        return Rows((shown | {"unreadable": await self._unreadable(row)},))
+    async def _verify_held(self, request: requests.VerifyHeld, peer: Credentials) -> Rows:
+        return Rows(tuple(await self._quarantine.verify(request.after, await self._accounts.who(peer))))
 
-    async def _unreadable(self, row: HoldRow) -> str:
-        """Why the content cannot be opened here (a vault key is lost); empty when it can, or is gone, or is the officer's alone."""
-        body = await self._store.body(row.body_id)
-        if body is None or body.sealed or body.key_id in self._vault.ids:
-            return ""
-        return f"it needs vault key {body.key_id}, which is not here; put it back from paper: gateway keys recover"
-
-    async def _release(self, request: requests.ReleaseHeld, peer: Credentials) -> Rows:
-        user = await self._accounts.reviewer(peer, request.user)
-        return _said(
-            await self._quarantine.release(request.id, request.reason, request.recipients, user, system_name(peer.uid)), request.id
-        )
-
-    async def _refuse(self, request: requests.RefuseHeld, peer: Credentials) -> Rows:
-        user = await self._accounts.reviewer(peer, request.user)
-        return _said(await self._quarantine.refuse(request.id, request.reason, user, system_name(peer.uid)), request.id)
-
-    async def _export(self, request: requests.ExportHeld, peer: Credentials) -> tuple[Done, bytes]:
-        user = await self._accounts.reviewer(peer, request.user)
-        return Done(), await self._quarantine.export(request.id, request.reason, user, system_name(peer.uid))
+    async def _act_on_held(self, request: Any, peer: Credentials) -> Any:
+        """What is recorded as the act of a person of the store."""
+        who = await self._accounts.person(peer, request.user)
+        act, handler = self._held[type(request)]
+        if act is not None:
+            who.need(act)
+        return await handler(request, who)
 
     # --- queue and log ------------------------------------------------------------------------------------------------
 
@@ -184,28 +167,13 @@ class Desk:
         ended = await self._register.finish(request, await self._accounts.actor(peer, request.user))
         return Rows(tuple(records.profile(row) for row in ended))
 
-    async def _list_users(self, _: requests.ListUsers, __: Credentials) -> Rows:
-        return Rows(tuple(records.user(row) for row in await self._store.users()))
-
-    async def _add_user(self, request: requests.AddUser, peer: Credentials) -> Rows:
-        return Rows((records.user(await self._accounts.add(request, await self._accounts.actor(peer, ""))),))
-
     async def _purge_now(self, request: requests.Purge, peer: Credentials) -> Rows:
         return Rows((await self._purge(await self._accounts.actor(peer, request.user)),))
 
     async def _login(self, request: requests.OneTimeLogin, peer: Credentials) -> Rows:
-        user = await self._accounts.actor(peer, request.user)
+        user = (await self._accounts.person(peer, request.user)).name
         return Rows(({"token": self._logins.make(user), "user": user},))
-
-    async def redeem(self, request: requests.OneTimeLogin) -> Rows:
-        """The user of a token that the web page was given; no row when it is none."""
-        user = self._logins.redeem(request.token) if request.token else ""
-        return Rows(({"user": user},) if user else ())
 
 
 def _limit(asked: int) -> int:
     return max(1, min(asked, _LIMIT))
-
-
-def _said(text: str, id: str) -> Rows:
-    return Rows(({"id": id, "message": text},))

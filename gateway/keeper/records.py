@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.keeper.recorded import Details, Kept
 from gateway.levels import Level
@@ -36,15 +37,21 @@ def held(row: HoldRow, subject: str) -> dict[str, Any]:
 
 
 def held_in_full(
-    row: HoldRow, subject: str, kept: Kept, details: Details, approvals: Sequence[ApprovalRow], history: Sequence[AuditRow]
-) -> dict[str, Any]:
-    """A held record with its verdict and history."""
+    row: HoldRow, subject: str, kept: Kept, details: Details, approvals: Sequence[ApprovalRow], history: Sequence[AuditRow],
+    *, content: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """A held record with its verdict and history. Without *content* nothing that its content gave: names of files, keyed hashes of
+    words, edits (which may quote a subject), addresses in its header section."""
+    if not content:
+        details = _plain(details)
     found = kept.classification
     decisions: list[dict[str, Any]] = []
     for place, one in enumerate(kept.recipients):
         decision: dict[str, Any] = msgspec.to_builtins(one)
         if place < len(details.traces):
             decision["trace"] = msgspec.to_builtins(details.traces[place])
+        if place < len(details.words):
+            decision["words"] = details.words[place]
         if place < len(details.edits):
             decision["edits"] = msgspec.to_builtins(details.edits[place])
         decisions.append(decision)
@@ -61,6 +68,25 @@ def held_in_full(
             for one in approvals
         ],
         "history": [_step(one) for one in history],
+    }  # fmt: skip
+
+
+def _plain(details: Details) -> Details:
+    leaves = tuple(replace(leaf, path=leaf.path.partition(":")[0], name="", reason="", sha256="") for leaf in details.leaves)
+    evidence = tuple(one | {"path": str(one.get("path", "")).partition(":")[0], "words": ""} for one in details.evidence)
+    return Details(words=details.words, traces=details.traces, leaves=leaves, evidence=evidence)
+
+
+_OF_SEALED = (
+    "id", "reference", "created", "deadline", "state", "rule", "sender", "department", "sealed", "subject", "size", "updated", "approvals",
+    "history",
+)  # fmt: skip
+
+
+def sealed_in_full(row: dict[str, Any]) -> dict[str, Any]:
+    """What may be shown of sealed mail, and what became of it; every other field stands empty."""
+    return {name: value if name in _OF_SEALED else type(value)() for name, value in row.items()} | {
+        "recipients": [], "released": [], "history": [step | {"recipient": ""} for step in row["history"]],
     }  # fmt: skip
 
 

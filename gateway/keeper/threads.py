@@ -1,7 +1,8 @@
 """The memory of threads: which Message-IDs and passages of earlier mail were marked, and how high.
 
-What it is: ``Threads``: the rows that a decision adds, and the answer to "what did this answer, forward or quote?".
-Who calls it: ``act`` (every decision that is not a deferral), ``service`` (the doors' question).
+What it is: ``Threads``: the rows that a decision or a person's word adds, and the answer to "what did this answer, forward or quote?".
+Who calls it: ``act`` (every decision that is not a deferral), ``remarks`` (a level that a person raised), ``service`` (the doors'
+question).
 Must never: keep a Message-ID or a fingerprint as it came: each is hashed with a key that no door has; lower a level; take "could not
 be looked up" for nothing.
 Sources: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share), rule R7; design.md section 6.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from gateway.envelope import Transaction
 from gateway.keeper.correspondents import DAY
 from gateway.levels import Level
+from gateway.message import thread_fields
 from gateway.requests import ThreadLevels
 from gateway.stores.base import Store, ThreadRow
 from gateway.vault.vault import Vault
@@ -48,6 +50,14 @@ class Threads:
             mark = self._vault.thread_hash(MESSAGE, memo.message_id.encode("utf-8", "surrogateescape"))
             found.append(ThreadRow(mark, int(memo.level), day, tx.department))
         return found
+
+    def raised(self, message_id: str, level: Level, department: str) -> list[ThreadRow]:
+        """What is added where a person found the level of the message *message_id* to be higher; its passages are not known any more."""
+        identifier = thread_fields.identifier(message_id) if message_id else ""
+        if level < Level.RESTRICTED or not identifier:
+            return []
+        mark = self._vault.thread_hash(MESSAGE, identifier.encode("utf-8", "surrogateescape"))
+        return [ThreadRow(mark, int(level), int(self._clock() // DAY), department)]
 
     async def levels(self, asked: ThreadLevels) -> Remembered:
         """What is remembered of the messages and passages that *asked* names. Raises StoreError."""

@@ -41,7 +41,7 @@ def of(
     edits = _completed(tx, headers, config.hostname) if tx.door is Door.SUBMISSION else []
     if level is not None:
         if config.relay.subject_marking and direction is Direction.OUTBOUND and tx.verified_originator and not headers.signed:
-            edits += _subject(headers.subject, level)
+            edits += subject_edits(headers.subject, level)
         edits += _labels(tx, level, headers.labels, config, policy)
     edits.append(Edit("remove", "X-Gateway-Reference"))
     edits.append(Edit("add", "X-Gateway-Reference", reference))
@@ -128,7 +128,8 @@ def _results(tx: Transaction, hostname: str, checked: tuple[Authentication, ...]
     return "; ".join([hostname, *(results or ["none"])])
 
 
-def _subject(subject: str, level: Level) -> list[Edit]:
+def subject_edits(subject: str, level: Level) -> list[Edit]:
+    """The mark of *level* before *subject*; nothing where it stands there already."""
     mark = f"[{level.text}]"
     if mark.lower() in subject.lower() or len(subject) >= LONGEST_SUBJECT:  # what was cut must not be written back
         return []

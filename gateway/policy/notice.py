@@ -1,7 +1,8 @@
 """Notices to contacts of the department: that a decision was made, without anything of the message.
 
-What it is: two pure functions that make whole messages, ``notice`` and ``more``. The same arguments give the same octets.
-Who calls it: ``keeper.notify``.
+What it is: two pure functions that make whole messages, ``notice`` and ``more``, and ``compose``, from which other mail of ours is made.
+The same arguments give the same octets.
+Who calls it: ``keeper.notify``; ``review_mail``.
 Must never: carry a subject, a text or a name of a file; let a word from outside break a line or a header; ask for an answer.
 Sources: RFC 3834 (sections 4 and 5: Auto-Submitted); RFC 5322; india.md R8; hostile-inputs catalogue L05.
 """
@@ -45,7 +46,7 @@ def notice(told: Told, to: str, hostname: str, now: float, explanations: Explana
     }  # fmt: skip
     level = "notice-level" if told.level else "notice-unmarked"
     keys = ("reference", "notice-time", "notice-rule", level, "notice-sender", "notice-done", "notice-without")
-    return _message("notice", told.reference, to, hostname, now, explanations, languages, words, keys)
+    return compose("notice", told.reference, to, hostname, now, explanations, languages, words, keys)
 
 
 def more(
@@ -54,13 +55,14 @@ def more(
 ) -> bytes:  # fmt: skip
     """The one notice for *count* decisions of the hour from *since* that were not told one by one."""
     words = {"hostname": hostname, "time": india_time(since), "rule": rule, "title": title, "count": str(count)}
-    return _message("notice-more", "", to, hostname, now, explanations, languages, words, ("notice-rule", "notice-without"))
+    return compose("notice-more", "", to, hostname, now, explanations, languages, words, ("notice-rule", "notice-without"))
 
 
-def _message(
+def compose(
     kind: str, reference: str, to: str, hostname: str, now: float, explanations: Explanations, languages: Sequence[str],
     words: Mapping[str, str], keys: Sequence[str],
 ) -> bytes:  # fmt: skip
+    """The message of *kind* (``subject-KIND`` and ``intro-KIND`` are phrases), with the phrases *keys* in each of *languages*."""
     spoken = tuple(languages) or ("en",)
     blocks = []
     for lang in spoken:
