@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path as FilePath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway import config_errors
 from gateway.options import (
@@ -25,6 +25,7 @@ from gateway.options import (
     Folder,
     Limits,
     Listen,
+    Oidc,
     Originators,
     Relay,
     Retention,
@@ -54,6 +55,7 @@ __all__ = [
     "Dkim",
     "Limits",
     "Listen",
+    "Oidc",
     "Originators",
     "Relay",
     "Retention",
@@ -114,10 +116,17 @@ class Config(BaseModel):
     relay: Relay = Relay()
     web: Web = Web()
     review: Review = Review()
+    oidc: Oidc = Oidc()
     limits: Limits = Limits()
     archive: tuple[Archive, ...] = ()
     retention: Retention = Retention()
     backup: Backup = Backup()
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> Config:
+        if self.oidc.issuer and not self.web.public_url:
+            raise ValueError("oidc.issuer needs web.public_url: the provider sends people back to it")
+        return self
 
 
 def load(path: FilePath) -> Config:

@@ -286,6 +286,40 @@ class Web(Section):
     metrics_networks: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="Addresses that may read /metrics; others get 403, as does what came through a proxy."
     )
+    session_idle: Seconds = Field(900.0, gt=0, description="A session ends when its person has done nothing for so long.")
+    session_lifetime: Seconds = Field(8 * 3600.0, gt=0, description="A session ends so long after the sign-in, whatever is done in it.")
+    sessions_per_person: int = Field(5, ge=1, description="Sessions of one person at one time; one more ends the oldest.")
+    require_totp: bool = Field(
+        True, description="A password alone does not sign in: who has no codes (TOTP) yet sets them up after a one-time login."
+    )
+
+
+class Oidc(Section):
+    """Signing in to the review page with OpenID Connect. It counts as two factors: the provider has to ask for the second."""
+
+    issuer: str = Field("", description="Address of the provider, as its discovery document names itself; absent: no OpenID Connect.")
+    client_id: str = Field("", description="The gateway's name at the provider, which sends back to web.public_url/login/oidc/callback.")
+    client_secret_file: FilePath | None = Field(None, description="File with the client secret; absent: credential, or none at all.")
+    credential: str = Field("", description="Name of the systemd credential with the client secret.")
+    name: str = Field("OpenID Connect", description="What the button on the sign-in page calls it.")
+    claim: Literal["email", "preferred_username"] = Field(
+        "email", description="By what a person is found at the first sign-in: a verified e-mail address, or the name here."
+    )
+    scopes: tuple[str, ...] = Field(("openid", "email", "profile"), description="What the provider is asked for; openid is needed.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Oidc:
+        if not self.issuer:
+            return self
+        scheme, _, rest = self.issuer.partition("://")
+        host = rest.partition("/")[0]
+        if not rest or scheme not in ("https", "http") or (scheme == "http" and not is_loopback(host if ":" in host else f"{host}:80")):
+            raise ValueError("issuer is an https:// address, such as https://login.example.gov.in (http:// on this machine only)")
+        if not self.client_id:
+            raise ValueError("client_id is needed beside issuer")
+        if "openid" not in self.scopes:
+            raise ValueError('scopes need "openid"')
+        return self
 
 
 class Review(Section):

@@ -1,21 +1,28 @@
 """Who is asking: the person behind a request, with his roles, and the three ways of saying no.
 
-What it is: ``Who``, and ``NotSignedIn``, ``Forbidden`` and ``Absent``.
-Who calls it: every service of the keeper that people use; ``reception`` and ``desk`` make a Who.
-Must never: take a name for a person that no credential proves; let "there is none" and "it is not yours" look different (W05).
-Sources: design.md section 2; hostile-inputs catalogue W05, W13, W16.
+What it is: ``Who``; ``Access``, which finds him by a session or a token; ``NotSignedIn``, ``Forbidden`` and ``Absent``.
+Who calls it: every service of the keeper that people use; ``reception`` and ``accounts`` make a Who.
+Must never: take a name for a person that no credential proves; let "there is none" and "it is not yours" look different (W05); keep
+what a person may do from one request to the next (W13).
+Sources: design.md section 2; hostile-inputs catalogue W04, W05, W13, W16, W17.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from gateway.keeper.directory import Directory, People
 from gateway.keeper.exceptions import Wrong
+from gateway.keeper.sessions import Sessions, hash_of
 from gateway.requests import ABSENT, FORBIDDEN, SIGNED_OUT
 from gateway.roles import Act, Grant, may, scope
 from gateway.stores.base import UserRow
+from gateway.stores.reviewed import TokenRow
+
+TOKEN_PREFIX = "gwt_"  # noqa: S105 - what every token of the API begins with
+_LONGEST = 200
 
 
 class NotSignedIn(Wrong):
@@ -65,6 +72,8 @@ class Who:
     """Of a token of the API; None: no limit beside the roles."""
     senders: tuple[str, ...] = ()
     """Of an officer: the patterns of the addresses that his login may send as (``a@b``, ``@b``)."""
+    trusted: bool = False
+    """Root or the gateway's own user of this machine, acting as nobody in particular."""
     unfinished: bool = False
     """Has still to set up his second factor: may do no more than that."""
 
@@ -94,3 +103,52 @@ def grants_of(row: UserRow) -> tuple[Grant, ...]:
         with contextlib.suppress(ValueError):
             found.append(Grant.parse(text))
     return tuple(found)
+
+
+class Tokens(Protocol):
+    """The tokens of the API."""
+
+    async def used(self, key: bytes) -> TokenRow | None:
+        """The one with the hash *key* that is in force, which is used now; None where there is none. Raises StoreError."""
+
+
+class Access:
+    """Finds the person behind a credential: the token of a session, or a token of the API."""
+
+    def __init__(self, store: People, directory: Directory, sessions: Sessions, tokens: Tokens, *, require_totp: bool = True) -> None:
+        self._store = store
+        self._directory = directory
+        self._sessions = sessions
+        self._tokens = tokens
+        self._require_totp = require_totp
+
+    async def who(self, credential: str, client_ip: str, *, passive: bool = False) -> Who:
+        """The person. *passive*: asked by an open page, not by a person's hand. Raises NotSignedIn, StoreError."""
+        if not 20 <= len(credential) <= _LONGEST:
+            raise NotSignedIn
+        key = hash_of(credential)
+        if credential.startswith(TOKEN_PREFIX):
+            return await self._by_token(key, client_ip)
+        session = self._sessions.find(key, passive=passive)
+        if session is None:
+            raise NotSignedIn
+        if session.officer:
+            address = session.name if "@" in session.name else ""
+            return Who(session.name, address, client_ip=client_ip, session=key, officer=True, senders=session.senders)
+        row = await self._directory.find(session.name)
+        if row is None or row.disabled:
+            self._sessions.end_all(session.name)
+            raise NotSignedIn
+        unfinished = False
+        if self._require_totp and not session.oidc:
+            known = await self._store.reviewing.credentials(row.name)
+            unfinished = known is None or not known.totp
+        return Who.of(row, client_ip=client_ip, session=key, fresh=session.one_time, unfinished=unfinished)
+
+    async def _by_token(self, key: bytes, client_ip: str) -> Who:
+        token = await self._tokens.used(key)
+        row = await self._directory.find(token.user) if token is not None else None
+        if token is None or row is None or row.disabled:
+            raise NotSignedIn
+        scopes = frozenset(act for act in Act if act.value in token.scopes)
+        return Who.of(row, via="api", client_ip=client_ip, session=key, scopes=scopes)

@@ -1,7 +1,7 @@
-"""Who is asking: reviewers, their mapping to users of this machine, and one-time logins.
+"""Who is asking on the command line, and one-time logins for the web page.
 
-What it is: the reviewers in the store, the answer to "as whom may this peer act?", and short-lived tokens for the web page.
-Who calls it: ``service``.
+What it is: the answer to "as whom may this system user act?", and tokens that are good once and for ten minutes.
+Who calls it: ``service``, ``desk``, ``custody``; ``entry`` and ``people`` for one-time logins.
 Must never: let one system user act as another's reviewer (root and the gateway's own user apart); take a token twice.
 Sources: unix(7) SO_PEERCRED; hostile-inputs catalogue O15 (no token revival), P20.
 """
@@ -16,13 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.audit import events
 from gateway.ipc import Credentials
 from gateway.keeper.access import Who
 from gateway.keeper.exceptions import Wrong
-from gateway.requests import AddUser
 from gateway.roles import Grant, Role
-from gateway.stores.base import Batch, Store, UserRow
+from gateway.stores.base import Store, UserRow
 
 TOKEN_SECONDS = 600.0
 ALL = tuple(Grant(role) for role in Role)
@@ -39,11 +37,10 @@ def system_name(uid: int) -> str:
 
 
 class Accounts:
-    """The reviewers."""
+    """System users and the people that they are."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
 
     async def reviewer(self, peer: Credentials, name: str) -> UserRow:
         """The reviewer that *peer* acts as: *name*, or the one mapped to its system user. Raises Wrong, StoreError."""
@@ -87,29 +84,8 @@ class Accounts:
         system = system_name(peer.uid)
         mapped = [user for user in await self._store.users() if user.system_user == system and not user.disabled]
         if len(mapped) != 1:
-            return Who(system, system_user=system, grants=ALL, via="cli", by=system)
-        return replace(Who.of(mapped[0], via="cli", by=system), grants=ALL)
-
-    async def add(self, request: AddUser, actor: str) -> UserRow:
-        """A new reviewer. Raises Wrong, StoreError."""
-        name = request.name.strip()
-        if not name or len(name) > 64 or not name.isprintable() or any(c.isspace() for c in name):
-            raise Wrong("users: a name has 1 to 64 printable characters and no blank")
-        users = await self._store.users()
-        if any(user.name.casefold() == name.casefold() for user in users):
-            raise Wrong(f"there is a reviewer {name!r} already", 1)
-        taken = next((user.name for user in users if request.system_user and user.system_user == request.system_user), "")
-        if taken:
-            raise Wrong(f"the system user {request.system_user} is mapped to {taken} already: two names for one person are one person", 1)
-        for value in (request.system_user, request.email, request.department):
-            if len(value) > 320 or not value.isprintable():
-                raise Wrong("users: a value is too long or holds characters that cannot be printed")
-        now = self._clock()
-        row = UserRow(name, request.system_user, request.email.strip(), request.department.strip(), now)
-        await self._store.write(
-            Batch(users=[row], audit=[events.act("user-added", now, actor, "", reviewer=name, system_user=row.system_user)])
-        )
-        return row
+            return Who(system, system_user=system, grants=ALL, via="cli", by=system, trusted=True)
+        return replace(Who.of(mapped[0], via="cli", by=system, trusted=True), grants=ALL)
 
 
 class Logins:
@@ -120,8 +96,9 @@ class Logins:
         self._open: dict[str, tuple[str, float]] = {}
 
     def make(self, user: str) -> str:
-        """A token for *user*, good once within ten minutes."""
+        """A token for *user*, good once within ten minutes; the one before it ends."""
         self._forget()
+        self.forget(user)
         while len(self._open) >= _TOKENS:
             self._open.pop(next(iter(self._open)))
         token = secrets.token_urlsafe(24)
@@ -136,6 +113,11 @@ class Logins:
                 del self._open[known]
                 return user
         return ""
+
+    def forget(self, user: str) -> None:
+        """Ends those of *user*."""
+        for token in [token for token, (name, _) in self._open.items() if name == user]:
+            del self._open[token]
 
     def _forget(self) -> None:
         now = self._monotonic()

@@ -22,13 +22,15 @@ Table = Mapping[type, tuple[Act | None, Handler]]
 None: being signed in is enough."""
 OPEN_TO_OFFICERS: frozenset[str] = frozenset({"WhoAmI", "SignOut", "SetLanguage", "MyMail"})
 """What somebody with no more than the login of a mailbox may ask."""
+OPEN_TO_UNFINISHED: frozenset[str] = frozenset({"WhoAmI", "SignOut", "SetLanguage", "SetPassword", "BeginTotp", "ConfirmTotp"})
+"""What somebody may ask who has still to set up his second factor."""
 
 
 class Doorkeeper(Protocol):
     """Finds the person behind a credential."""
 
-    async def who(self, credential: str, client_ip: str) -> Who:
-        """Raises NotSignedIn, StoreError."""
+    async def who(self, credential: str, client_ip: str, *, passive: bool = False) -> Who:
+        """Raises NotSignedIn, StoreError. *passive*: asked by an open page, not by a person's hand."""
 
 
 class Reception:
@@ -50,13 +52,15 @@ class Reception:
 
     async def answer(self, request: As) -> tuple[Any, bytes]:
         """The answer and its body. Raises Wrong, StoreError."""
-        who = await self._doorkeeper.who(request.credential, request.client_ip)
+        who = await self._doorkeeper.who(request.credential, request.client_ip, passive=request.passive)
         asked = type(request.request)
         if asked not in self._table:
             raise Absent
         act, handler = self._table[asked]
         if who.officer and asked.__name__ not in OPEN_TO_OFFICERS:
             raise Forbidden
+        if who.unfinished and asked.__name__ not in OPEN_TO_UNFINISHED:
+            raise Forbidden("set up your password and the codes of your device first, on the page of your account")
         if act is not None:
             who.need(act)
         answer = await handler(request.request, who)

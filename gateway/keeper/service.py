@@ -23,19 +23,21 @@ from gateway import ipc, logs, policy, reloading, requests, rights, systemd
 from gateway.audit import audit
 from gateway.config import Config, ConfigError
 from gateway.counting import Counts
-from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.accounts import Accounts
 from gateway.keeper.act import Actor
 from gateway.keeper.backup import Backups
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.custody import Custody
 from gateway.keeper.desk import Desk
+from gateway.keeper.entrance import Entrance
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.housekeeping import Housekeeping
 from gateway.keeper.metrics import Metrics, Parts
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.readiness import Readiness
+from gateway.keeper.reception import Table
 from gateway.keeper.rotation import Rotation
 from gateway.keeper.threads import Threads
 from gateway.policy import Policy, PolicyError, contacts
@@ -50,6 +52,7 @@ from gateway.requests import Done, Failed, Rows
 from gateway.signin.login_file import LoginFileError
 from gateway.signin.login_record import LoginRecord
 from gateway.signin.logins import SignIns
+from gateway.signin.passwords import Checker
 from gateway.stores.base import StoreError, StoreFull
 from gateway.stores.sqlite import SqliteStore
 from gateway.vault import sealing, vault
@@ -110,7 +113,9 @@ class Keeper:
             notices = Notices(config, the_vault, lambda: self.policy.explanations)
             self._relay = Relay(config, self._store, the_vault, signer, notices, counts=counts)
             hops = (self._relay.routes, self._relay.resolver, self._relay.contexts)
-            self._sign_ins = SignIns(config, LoginRecord(self._store, config.hostname, time), the_vault.words_hash, hops, time)
+            record, checker = LoginRecord(self._store, config.hostname, time), Checker()
+            self._sign_ins = SignIns(config, record, the_vault.words_hash, hops, time, checker)
+            self._entrance = Entrance(config, self._store, the_vault, self._sign_ins, record, checker)
         except (
             PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, LoginFileError, OSError,
         ) as error:  # fmt: skip
@@ -129,8 +134,12 @@ class Keeper:
         quarantine = Quarantine(*parts, copies, self._correspondents, time.time)
         self._callout = Callout(config, self._relay.routes, self._relay.resolver, self._relay.contexts)
         queue = QueueActions(self._store, self._relay)
-        accounts = Accounts(self._store, time.time)
-        self._desk = Desk(self._store, the_vault, register, quarantine, accounts, Logins(), queue, self.health, self._purge)
+        accounts = Accounts(self._store)
+        self._desk = Desk(
+            self._store, the_vault, register, quarantine, accounts, self._entrance.logins, queue, self.health, self._purge
+        )  # fmt: skip
+        tables: list[Table] = []
+        self._entrance.open(accounts, tables)
         self._rotation = Rotation(config, self._store, the_vault, time.time)
         self._backups = Backups(config, self._store, time.time)
         self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)
@@ -296,14 +305,15 @@ class Keeper:
         return Done(), b""
 
     async def _web(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
-        if isinstance(request, requests.OneTimeLogin):
-            return await self._desk.redeem(request), b""
-        if isinstance(request, requests.Counters):
-            self._metrics.take(request, "web")
-            return Done(), b""
-        if isinstance(request, requests.GetMetrics):
-            return Rows(({"text": await self._metrics.text()},)), b""
-        return await self._desk.answer(request, peer)
+        match request:
+            case requests.Counters():
+                self._metrics.take(request, "web")
+                return Done(), b""
+            case requests.GetMetrics():
+                return Rows(({"text": await self._metrics.text()},)), b""
+            case requests.Health():
+                return await self.health(), b""
+        return await self._entrance.answer(request)
 
     async def _admin(self, request: Any, _: bytes, peer: ipc.Credentials) -> tuple[Any, bytes]:
         if isinstance(request, requests.Authenticate):  # gateway logins test: the same limits and the same record
@@ -312,6 +322,8 @@ class Keeper:
             return Rows(({"text": await self._metrics.text()},)), b""
         if isinstance(request, requests.RotateVault | requests.KeyEvent | requests.MakeBackup):
             return await self._custody.answer(request, peer), b""
+        if isinstance(request, requests.ListUsers | requests.AddUser | requests.ChangeUser | requests.InviteUser):
+            return await self._entrance.for_admin(request, peer), b""
         return await self._desk.answer(request, peer)
 
     async def _purge(self, user: str) -> dict[str, Any]:
