@@ -149,11 +149,11 @@ class Channel(_Frames):
         self.open = True
 
     @classmethod
-    async def connect(cls, path: FilePath, answers: Any) -> Channel:
-        """A channel to the socket *path* whose answers are of the union *answers*. Raises ChannelError."""
+    async def connect(cls, path: FilePath, answers: Any, body_cap: int = BODY_CAP) -> Channel:
+        """A channel to the socket *path*; its answers are of the union *answers*, with *body_cap* octets. Raises ChannelError."""
         try:
             with short_path(path) as name:
-                _, channel = await asyncio.get_running_loop().create_unix_connection(lambda: cls(answers), name)
+                _, channel = await asyncio.get_running_loop().create_unix_connection(lambda: cls(answers, body_cap), name)
         except OSError as error:
             raise ChannelError(f"{path.name}: {error.strerror}") from error
         return channel

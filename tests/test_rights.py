@@ -49,6 +49,7 @@ def test_P24_with_own_users_each_socket_admits_exactly_its_client(system_users: 
     assert admits("keeper", "admin") == {0, 1001}
     monkeypatch.setattr(os, "geteuid", lambda: 902)
     assert admits("inspector", "doors") == {903}
+    assert admits("inspector", "keeper") == {901}
 
 
 def test_P24_with_one_user_only_that_user_and_root_are_admitted(system_users: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,7 @@ def test_each_socket_between_the_processes_has_a_folder_whose_group_is_its_clien
     assert folders["/run/gateway/keeper-web"] == ("2750", keeper, rights.USERS["web"])
     assert folders["/run/gateway/keeper-admin"] == ("2750", keeper, rights.ADMINISTRATORS)
     assert folders["/run/gateway/inspector"] == ("2750", inspector, rights.USERS["doors"])
+    assert folders["/run/gateway/inspector-keeper"] == ("2750", inspector, keeper)
     assert folders["/run/gateway"] == ("0755", "root", "root")
     assert folders["/etc/gateway/keys"] == ("0750", "root", keeper)
     assert folders["/etc/gateway/tls"] == ("0750", "root", rights.USERS["doors"])

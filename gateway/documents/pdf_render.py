@@ -1,9 +1,9 @@
 """A page of a PDF as a grey picture, for the recognition of words.
 
-What it is: ``render``; it draws the page whole, with its annotations, so that pictures, text drawn as outlines and text under or over
-pictures are all seen, as a reader of the page sees them; or the part of it in which all its pictures stand, where nothing else is in
-question: a letterhead then costs a tenth of its page.
-Who calls it: ``documents.pdf``, through the Scans that it hands out.
+What it is: ``paint``, and ``render``; it draws the page whole, with its annotations, so that pictures, text drawn as outlines and text
+under or over pictures are all seen, as a reader of the page sees them; or the part of it in which all its pictures stand, where nothing
+else is in question: a letterhead then costs a tenth of its page.
+Who calls it: ``documents.pdf``, through the Scans that it hands out; ``documents.pdf_picture`` for people.
 Must never: draw more pixels than ``PIXELS``, go on beyond the budget's time, or draw a page so small that its words cannot be read.
 Sources: pdfium's fpdfview.h and fpdf_progressive.h; reference/inspection.md, OCR (150 to 200 dpi); hostile-inputs catalogue D07.
 """
@@ -85,29 +85,33 @@ def _draw(page: pypdfium2.PdfPage, budget: Budget, part: Box | None) -> Picture:
     bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_Gray)
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
-        late = False
-
-        def pause(_: object) -> int:
-            nonlocal late
-            late = budget.seconds_left <= 0
-            return late
-
-        asked = pdfium.IFSDK_PAUSE(version=1, NeedToPauseNow=_PAUSE(pause))
-        flags = pdfium.FPDF_ANNOT | pdfium.FPDF_GRAYSCALE
-        state = pdfium.FPDF_RenderPageBitmap_Start(bitmap, page, -left, -top, across, down, 0, flags, ctypes.byref(asked))
-        try:
-            if late or state == _CONTINUE:
-                raise OverLimit("it takes too long to draw")
-            if state != pdfium.FPDF_RENDER_DONE:
-                raise Unreadable("a page that cannot be drawn")
-        finally:
-            pdfium.FPDF_RenderPage_Close(page)
+        paint(bitmap, page, (-left, -top, across, down), pdfium.FPDF_ANNOT | pdfium.FPDF_GRAYSCALE, budget)
         octets, stride = bytes(bitmap.buffer), bitmap.stride
     finally:
         bitmap.close()
     if stride != width:
         octets = b"".join(octets[row * stride : row * stride + width] for row in range(height))
     return Picture(width, height, octets, dpi)
+
+
+def paint(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, place: tuple[int, int, int, int], flags: int, budget: Budget) -> None:
+    """Draws *page* onto *bitmap*: left, top, width and height of *place* in pixels. Raises OverLimit, Unreadable."""
+    late = False
+
+    def pause(_: object) -> int:
+        nonlocal late
+        late = budget.seconds_left <= 0
+        return late
+
+    asked = pdfium.IFSDK_PAUSE(version=1, NeedToPauseNow=_PAUSE(pause))
+    state = pdfium.FPDF_RenderPageBitmap_Start(bitmap, page, *place, 0, flags, ctypes.byref(asked))
+    try:
+        if late or state == _CONTINUE:
+            raise OverLimit("it takes too long to draw")
+        if state != pdfium.FPDF_RENDER_DONE:
+            raise Unreadable("a page that cannot be drawn")
+    finally:
+        pdfium.FPDF_RenderPage_Close(page)
 
 
 _PAUSE = dict(pdfium.IFSDK_PAUSE._fields_)["NeedToPauseNow"]

@@ -32,6 +32,8 @@ TASKS = 20
 content can lie about once it has taken a worker over, and where leaks of the libraries end."""
 READY, READ = b"r", b"s"
 """A worker says that it waits for a connection; that it has the whole request."""
+DOORS, KEEPER = b"r", b"k"
+"""With a connection a worker is told whose it is, and so what may be asked over it."""
 _TO_START = 30.0  # seconds from fork to the first READY
 _TO_LEAVE = 2.0  # seconds in which a worker without its socket has to end
 _SIGNAL_INFO = 128  # octets of a struct signalfd_siginfo; the first four are the number
@@ -65,16 +67,21 @@ class Lane:
 
 
 class Lanes:
-    """The workers, and the socket that doors connect to."""
+    """The workers, and the sockets that doors and the keeper connect to."""
 
     def __init__(self, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], limits: Limits) -> None:
-        sock.setblocking(False)
         self.selector = selectors.DefaultSelector()
         self.limits = limits
-        self._sock, self._admitted = sock, admitted
+        self._socks: dict[socket.socket, tuple[bytes, Callable[[ipc.Credentials], bool]]] = {}
+        self.serve(sock, admitted, DOORS)
         self._lanes: dict[int, Lane] = {}
         self._waiting: collections.deque[Lane] = collections.deque()
         self._listening = False
+
+    def serve(self, sock: socket.socket, admitted: Callable[[ipc.Credentials], bool], kind: bytes) -> None:
+        """Takes connections of *kind* from *sock* too; before the first ``turn``."""
+        sock.setblocking(False)
+        self._socks[sock] = (kind, admitted)
 
     @property
     def at_work(self) -> int:
@@ -112,7 +119,8 @@ class Lanes:
     def forget(self) -> None:
         """In a forked child: closes what is the parent's."""
         self.selector.close()
-        self._sock.close()
+        for sock in self._socks:
+            sock.close()
         for lane in self._lanes.values():
             lane.link.close()
 
@@ -124,8 +132,8 @@ class Lanes:
             if isinstance(event.data, Lane):
                 if event.data.state is not _State.LEAVING:
                     self._hear(event.data)
-            elif event.fileobj is self._sock:
-                self._accept()
+            elif isinstance(event.fileobj, socket.socket) and event.fileobj in self._socks:
+                self._accept(event.fileobj)
             else:
                 foreign = True
         self._expire()
@@ -135,27 +143,29 @@ class Lanes:
         """Connections wait in the socket's backlog while no worker does."""
         if wanted is not self._listening:
             self._listening = wanted
-            if wanted:
-                self.selector.register(self._sock, selectors.EVENT_READ, None)
-            else:
-                self.selector.unregister(self._sock)
+            for sock in self._socks:
+                if wanted:
+                    self.selector.register(sock, selectors.EVENT_READ, None)
+                else:
+                    self.selector.unregister(sock)
 
-    def _accept(self) -> None:
+    def _accept(self, sock: socket.socket) -> None:
+        kind, admitted = self._socks[sock]
         while self._waiting:
             try:
-                connection, _address = self._sock.accept()
+                connection, _address = sock.accept()
             except OSError:
                 return
             with connection:
-                if self._admitted(ipc.credentials(connection)):
-                    self._give(connection)
+                if admitted(ipc.credentials(connection)):
+                    self._give(connection, kind)
 
-    def _give(self, connection: socket.socket) -> None:
+    def _give(self, connection: socket.socket, kind: bytes) -> None:
         """To the worker that has waited longest; where none is left the connection is closed, which a door takes for a worker's end."""
         while self._waiting:
             lane = self._waiting.popleft()
             try:
-                socket.send_fds(lane.link, [READY], [connection.fileno()])
+                socket.send_fds(lane.link, [kind], [connection.fileno()])
             except OSError:  # it has just died
                 self._let_go(lane)
                 continue

@@ -1,6 +1,7 @@
 """The inspector process: a warm parent that forks workers, each of which reads one message at a time.
 
-What it is: ``run``. The parent imports, warms up, listens on ``<run_dir>/inspector.sock``, keeps ``limits.inspectors`` workers alive
+What it is: ``run``. The parent imports, warms up, listens on ``<run_dir>/inspector.sock`` for the doors and on
+``inspector-keeper.sock`` for the keeper, who shows held mail to people, keeps ``limits.inspectors`` workers alive
 (``inspector.worker``) and hands them connections (``inspector.dispatch``). Beside them runs one process that starts programs
 (``inspector.tool_pool``); each worker has a socket to it from its birth.
 Who calls it: ``gateway run --only inspector``.
@@ -47,29 +48,36 @@ def run(config: Config, load: Callable[[Config], Scheme], path: FilePath | None 
     warm.up(scheme, config.limits)
     place = rights.place(config.run_dir, "inspector.sock")
     place.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    sock = ipc.listen(place)
+    socks = [ipc.listen(place)]
+    try:
+        socks.append(ipc.listen(rights.place(config.run_dir, "inspector-keeper.sock")))
+    except OSError as error:  # mail goes before its display
+        _log.error("held mail cannot be shown to anybody: its socket cannot be made", **{"error.message": str(error)})
     for line in sandbox.describe():
         if not line.endswith(": on") and "on (" not in line:
             _log.warning("sandbox.incomplete", missing=line)
     gc.collect()
     gc.freeze()  # the workers share these pages; the collector would touch and so copy them
     try:
-        _Parent(config, load, scheme, sock, path).keep()
+        _Parent(config, load, scheme, socks, path).keep()
     finally:
-        sock.close()
+        for sock in socks:
+            sock.close()
 
 
 class _Parent:
     """Keeps the workers alive; it never reads a message."""
 
     def __init__(
-        self, config: Config, load: Callable[[Config], Scheme], scheme: Scheme, sock: socket.socket, path: FilePath | None
+        self, config: Config, load: Callable[[Config], Scheme], scheme: Scheme, socks: list[socket.socket], path: FilePath | None
     ) -> None:
         self._config = config
         self._load = load
         self._path = path
         self._scheme = scheme
-        self._lanes = Lanes(sock, rights.admitted("inspector", "doors"), config.limits)
+        self._lanes = Lanes(socks[0], rights.admitted("inspector", "doors"), config.limits)
+        for sock in socks[1:]:
+            self._lanes.serve(sock, rights.admitted("inspector", "keeper"), dispatch.KEEPER)
         self._signals = dispatch.signal_file(_SIGNALS)
         self._lanes.selector.register(self._signals, selectors.EVENT_READ, None)
         self._has = tools.installed(config.limits)

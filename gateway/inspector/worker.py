@@ -22,9 +22,11 @@ from gateway import content, ipc, logs
 from gateway.config import Config
 from gateway.extraction.base import ToolFault
 from gateway.inspector import authentication, dispatch, sandbox
+from gateway.inspector.drawing import Reader
 from gateway.inspector.tools import ToolBox
 from gateway.message import prescan, views
 from gateway.requests import Failed, Inspect, Inspected
+from gateway.showing import NotDone, ShowAnswer, ShowRequest
 from gateway.text.markings import Scheme
 from gateway.verdict import Authentication
 
@@ -74,7 +76,10 @@ class _Task:
         self._body_cap = config.max_message_size + 1_000_000
         self._scheme = scheme
         self._link = link
-        self._decoder = msgspec.msgpack.Decoder(Inspect)
+        self._decoders: dict[bytes, msgspec.msgpack.Decoder[Inspect | ShowRequest]] = {
+            dispatch.DOORS: msgspec.msgpack.Decoder(Inspect),
+            dispatch.KEEPER: msgspec.msgpack.Decoder(ShowRequest),
+        }
         self._busy = self._ending = False
 
     def asked_to_end(self, *_: object) -> None:
@@ -94,14 +99,14 @@ class _Task:
             if not octets:
                 return
             with socket.socket(fileno=files[0]) as connection:
-                self._one(connection)
+                self._one(connection, self._decoders[octets])
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _one(self, connection: socket.socket) -> None:
+    def _one(self, connection: socket.socket, decoder: msgspec.msgpack.Decoder[Inspect | ShowRequest]) -> None:
         connection.settimeout(PATIENCE)
         sequence, request, body = 0, None, b""
         with contextlib.suppress(ipc.ChannelError, OSError):
-            sequence, request, body = ipc.read_frame(connection, self._decoder, self._body_cap)
+            sequence, request, body = ipc.read_frame(connection, decoder, self._body_cap)
         self._link.sendall(dispatch.READ)
         if request is None:
             return
@@ -110,7 +115,17 @@ class _Task:
         signal.setitimer(signal.ITIMER_REAL, 1.8 * self._limits.inspect_cpu)
         sandbox.allow_processor_time(self._limits.inspect_cpu * 1.5)
         with contextlib.suppress(OSError):
-            ipc.write_frame(connection, sequence, self._answer(request, body))
+            if isinstance(request, Inspect):
+                ipc.write_frame(connection, sequence, self._answer(request, body))
+            else:
+                ipc.write_frame(connection, sequence, *self._shown(request, body))
+
+    def _shown(self, request: ShowRequest, body: bytes) -> tuple[ShowAnswer, bytes]:
+        answer, octets = Reader(self._limits, self._scheme, self._box).answer(request, body)
+        if isinstance(answer, NotDone) and answer.why == "tool":
+            _log.error("tools.fault", why="while held mail was shown")
+            self._ending = True
+        return answer, octets
 
     def _answer(self, request: Inspect, body: bytes) -> Inspected | Failed:
         if hashlib.sha256(body).hexdigest() != request.sha256:
