@@ -199,7 +199,7 @@ class _Walk:
         self.leaves.append(leaf)
         for name in dict.fromkeys((child.name, *names)):
             if name and not again:
-                self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True, apart=True)
+                self._scan(path, (Segment(name, Zone.FILE_NAME),), {}, attached=True, own=False)
         if child.scans:
             self._scanned.append((path, child.is_attachment, child.scans))
         if child.lock is not None:
@@ -368,10 +368,8 @@ class _Walk:
         except Exception as error:
             return failed(error)
 
-    def _scan(
-        self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool, apart: bool = False
-    ) -> None:
-        """*apart*: the texts are not of the leaf's own."""
+    def _scan(self, path: str, segments: tuple[Segment, ...], properties: Mapping[str, str], *, attached: bool, own: bool = True) -> None:
+        """*own*: the texts are of the leaf itself, not its name."""
         if segments:
             for segment in segments:
                 if segment.zone is Zone.FILE_NAME:
@@ -380,9 +378,9 @@ class _Walk:
                     near = not attached or segment.zone is Zone.PROPERTY
                     (self._near if near else self._far).append(segment.text)
             found = markings.scan(segments, path, self._scheme, self.observer, attached=attached)
-            before = 0 if apart else self._read.get(path, 0)
+            before = self._read.get(path, 0) if own else 0
             self.findings.extend(structs.replace(one, offset=one.offset + before) if before else one for one in found)
-            if not apart:
+            if own:
                 self._read[path] = before + sum(len(one.text) + 1 for one in segments)
         if properties:
             self.findings.extend(labels.property_findings(properties, path, self._scheme))
