@@ -1,0 +1,133 @@
+"""How long lists, counts and searches take with 100,000 held records; prints milliseconds.
+
+    .venv/bin/python -P -m tests.bench.review [RECORDS] [FOLDER]
+
+The store is filled through its own writer, with the terms that a commit gives. FOLDER keeps it for the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from gateway.config import Config
+from gateway.envelope import new_id
+from gateway.keeper.access import Who
+from gateway.keeper.reviews import Reviews
+from gateway.keeper.terms import Terms
+from gateway.policy import Policy
+from gateway.review import CountHeld, Filter, FindHeld
+from gateway.roles import Grant
+from gateway.stores.base import Batch, HoldState
+from gateway.stores.reviewed import ReviewBatch
+from gateway.stores.sqlite import SqliteStore
+from tests.keeper_kit import NOW, PlainChain, hold, make_vault, message, shipped_policy
+
+WORDS = tuple(
+    [
+        "budget",
+        "estimates",
+        "meeting",
+        "minutes",
+        "tender",
+        "award",
+        "transfer",
+        "posting",
+        "pension",
+        "claim",
+        "audit",
+        "para",
+        "draft",
+        "cabinet",
+        "note",
+        "report",
+        "annual",
+    ]
+)
+DEPARTMENTS = [f"{name}.gov.in" for name in ("home", "finance", "health", "defence", "law", "power", "rail", "forest", "mines", "textiles")]
+RULES = [f"rule-{kind}-{n}" for kind in ("classified", "unencrypted", "private", "foreign") for n in range(5)]
+
+
+async def fill(store: SqliteStore, count: int) -> None:
+    """*count* records, of which one in ten is no longer open."""
+    chance, vault = random.Random(1), make_vault()
+    terms = Terms(vault)
+    states = [HoldState.HELD] * 7 + [HoldState.REQUESTED, HoldState.APPROVED, HoldState.RELEASED]
+    for start in range(0, count, 500):
+        messages, holds, rows = [], [], []
+        for n in range(start, min(count, start + 500)):
+            department = chance.choice(DEPARTMENTS)
+            subject = " ".join([*chance.sample(WORDS, 5), f"{n}/2026", *(["heron"] if n % 1000 == 0 else [])])
+            sender = f"officer{chance.randrange(3000)}@{department}"
+            id = new_id()
+            row = message(id, sender=sender, department=department, created=NOW + n, subject=vault.seal_field(id, subject))
+            one = hold(
+                row, f"desk{chance.randrange(5000)}@ministry{n % 50}.nic.in", created=NOW + n, deadline=NOW + n + 1_296_000,
+                updated=NOW + n, state=chance.choice(states), level=chance.choice((None, 1, 2, 3)), rule=chance.choice(RULES),
+            )  # fmt: skip
+            messages.append(row)
+            holds.append(one)
+            rows += terms.rows(one, subject)
+        await store.write(Batch(messages=messages, holds=holds, review=ReviewBatch(terms=rows)))
+        if start % 10_000 == 0:
+            print(f"  {start} of {count}", file=sys.stderr)
+
+
+async def timed(name: str, ask: Callable[[], Awaitable[object]]) -> None:
+    """Prints the median and the worst of seven, after one that warms."""
+    await ask()
+    taken = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        await ask()
+        taken.append((time.perf_counter() - begun) * 1000)
+    print(f"{name:44} {statistics.median(taken):8.1f} ms   worst {max(taken):8.1f} ms", flush=True)
+
+
+async def run(folder: Path, count: int) -> None:
+    """Fills and asks."""
+    file = folder / "gateway.db"
+    fresh = not file.exists()
+    store = SqliteStore(file)
+    await store.open(PlainChain())
+    if fresh:
+        begun = time.perf_counter()
+        await fill(store, count)
+        print(f"filled in {time.perf_counter() - begun:.0f} s, {file.stat().st_size / 1e6:.0f} MB")
+    policy: Policy = shipped_policy()
+    reviews = Reviews(Config(), store, make_vault(), lambda: policy, lambda: NOW)
+    everywhere = Who("asha", grants=(Grant.parse("reviewer@*"),))
+    one = Who("asha", grants=(Grant.parse("reviewer@home.gov.in"),))
+    mixed = Who("asha", grants=(Grant.parse("viewer@*"), Grant.parse("reviewer@home.gov.in")))
+    old = (await store.holds(all=True, limit=count // 2))[-1]
+    filters = {
+        "no filter": Filter(), "level": Filter(levels=("RESTRICTED",)), "rule": Filter(rules=("rule-foreign-1",)),
+        "department and state": Filter(departments=("law.gov.in",), states=("approved",)), "assigned to me (nobody)": Filter(assigned="me"),
+        "due": Filter(due=NOW + 1_300_000), "a week": Filter(since=NOW, until=NOW + 3000), "reference": Filter(words=old.reference),
+        "rare word": Filter(words="heron"), "common word": Filter(words="budget"), "two common words": Filter(words="budget pension"),
+        "beginning of words": Filter(words="bud off"), "everybody's domain": Filter(words="gov.in"), "sender": Filter(words=old.sender),
+        "rare and common": Filter(words="heron gov.in"), "word that is nowhere": Filter(words="albatross"),
+    }  # fmt: skip
+    for who, person in (("everywhere", everywhere), ("one department", one), ("two rights", mixed)):
+        print(f"--- {who}")
+        for name, filter in filters.items():
+            await timed(f"find  {name}", lambda f=filter, p=person: reviews.find(FindHeld(f), p))  # type: ignore[misc]
+            await timed(f"count {name}", lambda f=filter, p=person: reviews.count(CountHeld(f), p))  # type: ignore[misc]
+    await timed("find  page in the middle", lambda: reviews.find(FindHeld(before=old.id), everywhere))
+    await timed("find  changes of an open page", lambda: reviews.find(FindHeld(changed_since=NOW + count - 20), everywhere))
+    await store.close()
+
+
+if __name__ == "__main__":
+    records = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    if len(sys.argv) > 2:
+        asyncio.run(run(Path(sys.argv[2]), records))
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            asyncio.run(run(Path(place), records))
