@@ -52,9 +52,11 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FindHeld(Inquiry, frozen=True):
-    """Held records, newest first, as ``ListHeld`` gives them and with ``tiers``, ``assigned``, ``approvals`` (how many).
+    """Held records, newest first, as ``ListHeld`` gives them and with ``tiers`` (by address), ``assigned``, ``approvals`` (how many),
+    ``needed`` (how many a release needs), ``requested``, ``updated``, and ``title`` and ``source`` of the rule; at most 200.
 
-    *before* pages on from an id. *since*: only what changed after this time, for a page that is open.
+    *before* pages on from an id. *changed_since*: only what changed after this time, for a page that is open; without states in the
+    filter also what is no longer open.
     """
 
     filter: Filter = Filter()
@@ -64,7 +66,8 @@ class FindHeld(Inquiry, frozen=True):
 
 
 class CountHeld(Inquiry, frozen=True):
-    """One row: ``total``, and how many by ``states``, ``levels``, ``rules``, ``departments`` (dicts), ``oldest``, ``due_soon``."""
+    """One row: ``total``, and how many by ``states``, ``levels``, ``rules``, ``departments`` (dicts), ``oldest``, ``next_deadline``,
+    ``due_soon`` (how many)."""
 
     filter: Filter = Filter()
 
@@ -244,8 +247,10 @@ class InviteUser(Inquiry, frozen=True):
 
 
 class Dashboard(Inquiry, frozen=True):
-    """One row: ``series`` (rows ``hour department rule disposition level count``), ``oldest``, ``held`` (by state), ``queue`` (by state),
-    ``hops`` (rows ``route state since last_reply``), ``due_soon``."""
+    """One row: ``series`` (rows ``hour at department rule disposition level count``; *hour* counts India's hours, *at* is when it begins),
+    ``step`` (hours of one count: 1, or 24 in a long period), ``oldest``, ``next_deadline``, ``held`` (by state), ``queue`` (by state),
+    ``hops`` (rows ``route state since last_reply waiting``; *state*: well, away, not used; *since*: when it last answered), ``due_soon``,
+    ``now``."""
 
     since: float
     until: float
@@ -253,7 +258,8 @@ class Dashboard(Inquiry, frozen=True):
 
 
 class ListRules(Inquiry, frozen=True):
-    """The rules in force: rows ``id title source then mode pack explain owner``, and of each the explanation in *language*."""
+    """The rules in force: rows ``id title source then mode pack explain owner``, and of each the explanation in *language*: ``what why
+    next``, with … for the words of a message."""
 
     language: str = "en"
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway import address
+from gateway.address import AddressError
 from gateway.levels import Level
 from gateway.policy import facts, rules, source
 from gateway.policy.rules import Example, Rule, RuleSet
@@ -27,7 +29,7 @@ _CLASS = {Disposition.DELIVER: "2", Disposition.HOLD: "4", Disposition.REFUSE: "
 _MAILBOXES = {"notify": rules.NOTIFIED, "copy": rules.COPIED}
 _RULE: Mapping[str, type | tuple[type, ...]] = {
     "id": str, "title": str, "source": str, "when": str, "then": str, "mode": str, "explain": str, "status": str, "tag": (str, list),
-    "archive": (str, list), "notify": (str, list), "copy": (str, list), "instead_of": (str, list),
+    "archive": (str, list), "notify": (str, list), "copy": (str, list), "instead_of": (str, list), "owner": str,
     "session": bool, "sealed": bool, "example": list,
 }  # fmt: skip
 _EXAMPLE: Mapping[str, type | tuple[type, ...]] = {
@@ -129,6 +131,9 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     instead_of = _names(file, index, table, "instead_of")
     if instead_of and not explain:
         raise wrong("instead_of", "goes with explain only")
+    owner = table.get("owner", "").strip()
+    if "owner" in table and owner not in rules.NOTIFIED and not _is_address(owner):
+        raise wrong("owner", f"{owner!r} is neither {' nor '.join(rules.NOTIFIED)} nor an e-mail address")
     session, sealed = table.get("session", False), table.get("sealed", False)
     if session and then is not Disposition.REFUSE:
         raise wrong("session", "goes with refuse only")
@@ -141,8 +146,15 @@ def _rule(file: Source, index: int, before: int, table: Any, pack: str, sentence
     examples = _examples(file, index, before, table.get("example", []), then, mode)
     return Rule(
         identifier, table["title"], table["source"], table["when"], then, explain, status, mode, effects["tag"], effects["archive"],
-        effects["notify"], effects["copy"], session, sealed, instead_of, pack, examples, file.name, file.line("rule", index),
+        effects["notify"], effects["copy"], session, sealed, instead_of, pack, examples, file.name, file.line("rule", index), owner,
     )  # fmt: skip
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(address.parse(text.encode("utf-8"), smtputf8=True).domain)
+    except (AddressError, UnicodeEncodeError):
+        return False
 
 
 def _condition(file: Source, index: int, error: rules.ConditionError) -> PolicyError:

@@ -70,6 +70,8 @@ class Rule:
     examples: tuple[Example, ...] = ()
     file: str = ""
     line: int = 0
+    owner: str = ""
+    """Who answers for the rule: a mailbox of ``NOTIFIED``, or an address; empty: nobody was named."""
 
     @property
     def then_text(self) -> str:
