@@ -99,7 +99,7 @@ class Transaction(msgspec.Struct, frozen=True):
     verified_originator: bool
     """Authenticated, or from a listed network with an official sender of ours (or a null sender from there)."""
     department: str = ""
-    """The sender's organisational domain; on every row of the store."""
+    """The official originator's domain; for other mail the keeper puts that of the first recipient inside. On every row of the store."""
 
     @property
     def reference(self) -> str:

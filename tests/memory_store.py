@@ -224,8 +224,11 @@ class MemoryStore:
     async def audit_chains(self) -> list[str]:
         return sorted({r.chain for r in self.audit_table} | {h.chain for h in self.head_rows} | set(self.closing_rows))
 
-    async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
+    async def audit_rows(
+        self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "", within: frozenset[str] | None = None
+    ) -> list[AuditRow]:
         rows = [r for r in self.audit_table if r.seq > after and chain in ("", r.chain) and reference in ("", r.reference)]
+        rows = [r for r in rows if within is None or r.department in within]
         return sorted(rows, key=lambda r: (r.chain, r.seq))[:limit]
 
     async def signed_heads(self, chain: str = "") -> list[HeadRow]:
@@ -294,7 +297,7 @@ class MemoryStore:
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0,
+        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
         def fits(row: AuditRow) -> bool:
             return (
@@ -304,6 +307,7 @@ class MemoryStore:
                 and recipient.lower() in ("", row.recipient.lower())
                 and rule.lower() in ("", row.rule.lower())
                 and row.created >= since
+                and (within is None or row.department in within)
                 and (not until or row.created < until)
             )
 

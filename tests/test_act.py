@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
 from gateway.audit.audit import verify
-from gateway.config import Relay
+from gateway.config import Relay, Route
 from gateway.envelope import Recipient
 from gateway.levels import Level
 from gateway.policy import decide
@@ -314,3 +314,24 @@ async def test_a_real_decision_goes_through(room: Room) -> None:
     assert evidence["words"].startswith("blake2b-256:")
     assert "heron" not in str(lines)
     assert (await verify(room.store)).bad is None
+
+
+async def test_mail_belongs_to_the_department_that_sent_it_or_to_the_first_recipient_inside(tmp_path: Path) -> None:
+    route = Route(domains=("home.gov.in",), local=True, next_hop="mail.home.gov.in:25", tls="required")
+    room = await Room(tmp_path, route=(route,)).open()
+    sent = transaction("x@nic.in", "clerk@home.gov.in")
+    came = transaction("x@nic.in", "clerk@home.gov.in", "clerk@dept.gov.in", sender="a@example.com", verified=False, department="")
+    forged = transaction("clerk@home.gov.in", sender="so@dept.gov.in", verified=False)
+    beyond = transaction("x@nic.in", sender="a@example.com", verified=False, department="")
+    for tx, department in ((sent, "dept.gov.in"), (came, "home.gov.in"), (forged, "home.gov.in"), (beyond, "")):
+        to = [recipient(one.path.text, Disposition.HOLD) for one in tx.envelope.recipients]
+        await room.commit(tx, verdict(room.version, *to))
+        held, kept = await room.store.hold(tx.reference), await room.store.message(tx.id)
+        assert held is not None
+        assert kept is not None
+        rows = await room.store.audit_rows(reference=tx.reference)
+        assert {held.department, kept.department, *(row.department for row in rows)} == {department}
+    reply = Reply(550, "5.7.1", "no")
+    await room.actor.refused(Refused("smtp", "192.0.2.1", "x", "", "a@example.com", "clerk@HOME.gov.in", reply, "r", "REF1"))
+    assert [row.department for row in await room.store.audit_rows(reference="REF1")] == ["home.gov.in"]
+    await room.close()

@@ -14,13 +14,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from gateway.address import Path
 from gateway.audit import events
 from gateway.config import Config
-from gateway.envelope import new_id
+from gateway.envelope import Peer, Transaction, new_id
 from gateway.keeper import recorded
 from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
@@ -28,7 +29,7 @@ from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier, Told
 from gateway.keeper.terms import Terms
 from gateway.keeper.threads import Threads
-from gateway.policy import Policy
+from gateway.policy import Policy, contacts
 from gateway.relay.notices import Report
 from gateway.relay.reports import About, Reports
 from gateway.reply import OUR_FAULT, Reply
@@ -110,6 +111,7 @@ class Actor:
 
     async def commit(self, request: Commit, content: bytes) -> Committed | Stale | Failed:
         """The answer to a decision, after it is durable. Raises StoreError and StoreFull (answered 4xx by the caller)."""
+        request = replace(request, transaction=self._placed(request.transaction))
         tx, verdict = request.transaction, request.verdict
         if len(content) != tx.size or content_hash(content) != tx.sha256:
             return Failed("the content is not what was inspected", 3)
@@ -130,12 +132,26 @@ class Actor:
     async def deferred(self, request: Deferred) -> None:
         """Records that a message was answered 4xx after DATA."""
         reply = request.reply
-        log = events.deferred(request.transaction, reply.code, reply.enhanced, request.cause, self._clock(), self._config.hostname)
+        log = events.deferred(
+            self._placed(request.transaction), reply.code, reply.enhanced, request.cause, self._clock(), self._config.hostname
+        )
         await self._store.write(Batch(audit=log))
 
     async def refused(self, request: Refused) -> None:
         """Records a refusal before DATA."""
-        await self._store.write(Batch(audit=[events.refused(request, self._clock(), self._config.hostname)]))
+        domains = (one.rpartition("@")[2].lower() for one in (request.recipient, request.sender))
+        inside = next((one for one in domains if one and contacts.is_within(Path("", one), self._config)), "")
+        event = events.refused(request, self._clock(), self._config.hostname)
+        await self._store.write(Batch(audit=[replace(event, department=inside)]))
+
+    def _placed(self, tx: Transaction) -> Transaction:
+        """*tx* with the department that it belongs to: that of the official originator, else of the first recipient inside; none where
+        nobody of ours sent it and nobody of ours gets it."""
+        if tx.department and tx.verified_originator:
+            return tx
+        inside = (one.path for one in tx.envelope.recipients if one.path.domain and contacts.is_within(one.path, self._config))
+        first = next(inside, None)
+        return tx if first is None else replace(tx, department=first.domain)
 
     # --- what is not accepted -----------------------------------------------------------------------------------------
 
@@ -229,7 +245,7 @@ class Actor:
             sender=tx.envelope.sender.text, ret=tx.envelope.ret, envid=tx.envelope.envid, eight_bit=tx.envelope.eight_bit,
             smtputf8=tx.envelope.smtputf8, size=tx.size, sha256=tx.sha256, body_id=body_id, level=level,
             verified_originator=tx.verified_originator,
-            peer={"ip": tx.peer.ip, "helo": tx.peer.helo, "user": tx.peer.user, "listed": tx.peer.listed},
+            peer=_client(tx.peer),
             verdict=recorded.keep(tx, verdict), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
             subject=b"" if verdict.sealed else self._vault.seal_field(tx.id, verdict.headers.subject),
             details=recorded.details(tx, verdict, self._vault) if plan.hold or plan.silent else b"",
@@ -347,6 +363,12 @@ class Actor:
             self._disk_looked = now
             self._disk_full = free_octets(self._config) < limits.free_disk + 3 * self._config.max_message_size
         return self._disk_full
+
+
+def _client(peer: Peer) -> dict[str, Any]:
+    """What is kept of the client."""
+    kept: dict[str, Any] = {"ip": peer.ip, "helo": peer.helo, "user": peer.user, "listed": peer.listed}
+    return kept | {"tls": peer.tls_version, "cipher": peer.tls_cipher, "bits": int(peer.tls_bits)} if peer.tls_version else kept
 
 
 def free_octets(config: Config) -> int:

@@ -16,13 +16,12 @@ from gateway.ipc import Credentials
 from gateway.keeper import records
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.exceptions import Register, Wrong
+from gateway.keeper.logbook import Logbook, limited
 from gateway.keeper.quarantine import Quarantine
 from gateway.requests import Done, Rows
 from gateway.roles import Act
 from gateway.stores.base import Store
 from gateway.vault.vault import Vault
-
-_LIMIT = 5000
 
 
 class Acted(Protocol):
@@ -57,6 +56,7 @@ class Desk:
         self._health = health
         self._purge = purge
         self._held = quarantine.table()
+        self._logbook = Logbook(store)
         self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
             requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._act_on_held,
             requests.RefuseHeld: self._act_on_held, requests.ExportHeld: self._act_on_held, requests.AskOfficer: self._act_on_held,
@@ -83,7 +83,7 @@ class Desk:
         who, mail = await self._accounts.who(peer), self._quarantine.mail
         who.need(Act.LIST)
         shown = []
-        for row in await self._store.holds(all=request.all, limit=_limit(request.limit), after=request.after):
+        for row in await self._store.holds(all=request.all, limit=limited(request.limit), after=request.after):
             if who.may(Act.LIST, row.department):
                 message = await self._store.message(row.message_id) if who.may(Act.CONTENT, row.department) and not row.sealed else None
                 shown.append(records.held(row, mail.subject(message) if message is not None else ""))
@@ -105,9 +105,8 @@ class Desk:
 
     # --- queue and log ------------------------------------------------------------------------------------------------
 
-    async def _list_queue(self, request: requests.ListQueue, _: Credentials) -> Rows:
-        found = await self._store.deliveries(all=request.all, limit=_limit(request.limit), after=request.after)
-        return Rows(tuple(records.delivery(row) for row in found))
+    async def _list_queue(self, request: requests.ListQueue, peer: Credentials) -> Rows:
+        return await self._logbook.queue(request, await self._accounts.who(peer))
 
     async def _show_delivery(self, request: requests.ShowDelivery, _: Credentials) -> Rows:
         one = await self._store.delivery(request.id)
@@ -124,23 +123,11 @@ class Desk:
             raise Wrong("; ".join(acted.problems[:5]), 1)
         return Rows(({"action": request.action, "done": acted.done, "problems": list(acted.problems)},))
 
-    async def _search_audit(self, request: requests.SearchAudit, _: Credentials) -> Rows:
-        found = await self._store.search_audit(
-            text=request.text, sender=request.sender, recipient=request.recipient, rule=request.rule, since=request.since,
-            until=request.until, limit=_limit(request.limit), after=request.after,
-        )  # fmt: skip
-        return Rows(tuple(records.audit(row) for row in found))
+    async def _search_audit(self, request: requests.SearchAudit, peer: Credentials) -> Rows:
+        return await self._logbook.search(request, await self._accounts.who(peer))
 
-    async def _show_audit(self, request: requests.ShowAudit, _: Credentials) -> Rows:
-        reference = request.id
-        if "-" in reference:
-            message = await self._store.message(reference)
-            hold = None if message is not None else await self._store.hold(reference)
-            delivery = None if message is not None or hold is not None else await self._store.delivery(reference)
-            found = message or hold or delivery
-            reference = found.reference if found is not None else reference
-        rows = await self._store.audit_rows(reference=reference, limit=_LIMIT)
-        return Rows(tuple(records.audit(row) for row in rows))
+    async def _show_audit(self, request: requests.ShowAudit, peer: Credentials) -> Rows:
+        return await self._logbook.show(request, await self._accounts.who(peer))
 
     # --- register and reviewers ---------------------------------------------------------------------------------------
 
@@ -173,7 +160,3 @@ class Desk:
     async def _login(self, request: requests.OneTimeLogin, peer: Credentials) -> Rows:
         user = (await self._accounts.person(peer, request.user)).name
         return Rows(({"token": self._logins.make(user), "user": user},))
-
-
-def _limit(asked: int) -> int:
-    return max(1, min(asked, _LIMIT))

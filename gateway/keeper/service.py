@@ -32,7 +32,9 @@ from gateway.keeper.custody import Custody
 from gateway.keeper.desk import Desk
 from gateway.keeper.entrance import Entrance
 from gateway.keeper.exceptions import Register, Wrong
+from gateway.keeper.granting import Granting
 from gateway.keeper.housekeeping import Housekeeping
+from gateway.keeper.logbook import Logbook
 from gateway.keeper.metrics import Metrics, Parts
 from gateway.keeper.notify import Notifier
 from gateway.keeper.quarantine import Quarantine
@@ -115,7 +117,7 @@ class Keeper:
             hops = (self._relay.routes, self._relay.resolver, self._relay.contexts)
             record, checker = LoginRecord(self._store, config.hostname, time), Checker()
             self._sign_ins = SignIns(config, record, the_vault.words_hash, hops, time, checker)
-            self._entrance = Entrance(config, self._store, the_vault, self._sign_ins, record, checker)
+            self._entrance = Entrance(config, self._store, the_vault, self._sign_ins, record, checker, time)
         except (
             PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, LoginFileError, OSError,
         ) as error:  # fmt: skip
@@ -138,7 +140,9 @@ class Keeper:
         self._desk = Desk(
             self._store, the_vault, register, quarantine, accounts, self._entrance.logins, queue, self.health, self._purge
         )  # fmt: skip
-        tables: list[Table] = []
+        tables: list[Table] = [
+            quarantine.table(), Logbook(self._store).table(), Granting(config, self._store, register).table(),
+        ]  # fmt: skip
         self._entrance.open(accounts, tables)
         self._rotation = Rotation(config, self._store, the_vault, time.time)
         self._backups = Backups(config, self._store, time.time)

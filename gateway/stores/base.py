@@ -320,7 +320,9 @@ class Store(Protocol):
     async def figures(self) -> Figures: ...
     async def audit_head(self, chain: str) -> AuditRow | None: ...
     async def audit_chains(self) -> list[str]: ...
-    async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]: ...
+    async def audit_rows(
+        self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "", within: frozenset[str] | None = None
+    ) -> list[AuditRow]: ...
     async def signed_heads(self, chain: str = "") -> list[HeadRow]: ...
     async def closings(self, chain: str = "") -> list[HeadRow]:
         """For each chain whose oldest rows were removed the signed statement of the last of them."""
@@ -353,5 +355,6 @@ class Store(Protocol):
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0,
-    ) -> list[AuditRow]: ...  # fmt: skip
+        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
+    ) -> list[AuditRow]:  # fmt: skip
+        """Rows after position *after* that match all that is given; *within*: of these departments only, None for all."""

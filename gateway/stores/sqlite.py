@@ -344,14 +344,20 @@ class SqliteStore:
         found = await self._all("SELECT chain FROM audit UNION SELECT chain FROM heads ORDER BY 1", (), lambda v: str(v[0]))
         return sorted({*found, *(closing.chain for closing in await self.closings())})
 
-    async def audit_rows(self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "") -> list[AuditRow]:
-        """Rows in chain order after sequence number *after*."""
+    async def audit_rows(
+        self, *, chain: str = "", after: int = 0, limit: int = 1000, reference: str = "", within: frozenset[str] | None = None
+    ) -> list[AuditRow]:
+        """Rows in chain order after sequence number *after*; *within*: of these departments only."""
         sql = " WHERE seq > ?1"
         if chain:
             sql += " AND chain = ?2"
         if reference:
             sql += " AND reference = ?3"
-        return await self._all(rows.SELECT_AUDIT + sql + " ORDER BY chain, seq LIMIT ?4", (after, chain, reference, limit), rows.audit_row)
+        if within is not None:
+            sql += " AND department IN (SELECT value FROM json_each(?5))"
+        values: tuple[object, ...] = (after, chain, reference, limit)
+        values += () if within is None else (rows.dump(sorted(within)),)
+        return await self._all(rows.SELECT_AUDIT + sql + " ORDER BY chain, seq LIMIT ?4", values, rows.audit_row)
 
     async def signed_heads(self, chain: str = "") -> list[HeadRow]:
         """The signed heads of one chain (of all), oldest first."""
@@ -370,7 +376,7 @@ class SqliteStore:
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0,
+        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
         """Rows after position *after* that match all that is given: addresses and rules but for case, *text* anywhere in the line."""
         where, values = ["position > ?"], [after]  # type: tuple[list[str], list[object]]
@@ -387,5 +393,8 @@ class SqliteStore:
         if text:
             where.append("instr(lower(line), lower(?)) > 0")
             values.append(text)
+        if within is not None:
+            where.append("department IN (SELECT value FROM json_each(?))")
+            values.append(rows.dump(sorted(within)))
         values.append(limit)
         return await self._all(rows.SELECT_AUDIT + f" WHERE {' AND '.join(where)} ORDER BY position LIMIT ?", tuple(values), rows.audit_row)
