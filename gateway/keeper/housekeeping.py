@@ -38,6 +38,9 @@ PURGE_FIRST = 3600.0
 PURGE_AT_ONCE = 60.0
 """Seconds that a removal which a person asked for may take; the loop does the rest."""
 SUMMARIES_EVERY = 60.0
+COUNT_EVERY = 20.0
+INDEX_EVERY = 60.0
+DIGESTS_EVERY = 60.0
 GRACE = 86400.0
 """Seconds during which nothing held expires, and nothing is removed for its age, after the clock has jumped ahead, or at a start has
 been ahead of the decision log by as much: time for a person to see it."""
@@ -70,6 +73,7 @@ class Housekeeping:
         self._signed_at = 0.0
         self._steps = StepDetector(clock)
         self._patience_until = 0.0
+        self._more: list[tuple[str, float, Callable[[], Awaitable[object]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.exported = 0
 
@@ -98,6 +102,15 @@ class Housekeeping:
             _log.warning("the decision log was last written long ago; nothing is removed for its age for a day", seconds=round(ahead))
             self._patience_until = self._clock.monotonic() + GRACE
 
+    def also(self, name: str, every: float, work: Callable[[], Awaitable[object]], *, by_clock: bool = False) -> None:
+        """Before ``start``: one loop more, every so many seconds; *by_clock*: only while the wall clock is trusted."""
+
+        async def trusted() -> None:
+            if self._clock_is_trusted():
+                await work()
+
+        self._more.append((name, every, trusted if by_clock else work))
+
     def start(self) -> None:
         """Starts the loops."""
         work: tuple[tuple[str, float, Callable[[], Awaitable[object]]], ...] = (
@@ -106,6 +119,7 @@ class Housekeeping:
             ("expiry", EXPIRE_EVERY, self.expire),
             ("compacting", COMPACT_EVERY, self._compact),
             ("notices to contacts", SUMMARIES_EVERY, self.tell),
+            *self._more,
         )
         self._tasks = [asyncio.create_task(self._loop(name, every, do)) for name, every, do in work]
         self._tasks.append(asyncio.create_task(self._loop("expiry of exceptions", 0.0, self._expire_exceptions)))

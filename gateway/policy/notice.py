@@ -60,14 +60,16 @@ def more(
 
 def compose(
     kind: str, reference: str, to: str, hostname: str, now: float, explanations: Explanations, languages: Sequence[str],
-    words: Mapping[str, str], keys: Sequence[str],
+    words: Mapping[str, str], keys: Sequence[str], lines: Sequence[tuple[str, Mapping[str, str]]] = (),
 ) -> bytes:  # fmt: skip
-    """The message of *kind* (``subject-KIND`` and ``intro-KIND`` are phrases), with the phrases *keys* in each of *languages*."""
+    """The message of *kind* (``subject-KIND`` and ``intro-KIND`` are phrases), with the phrases *keys*, and then *lines*, phrases with
+    words of their own, in each of *languages*."""
     spoken = tuple(languages) or ("en",)
     blocks = []
     for lang in spoken:
-        lines = [explanations.phrase(key, lang, words) for key in (*keys, "automatic")]
-        blocks.append("\r\n".join([explanations.phrase(f"intro-{kind}", lang, words), "", *lines]))
+        said = ((f"intro-{kind}", words), *((key, words) for key in keys), *lines, ("automatic", words))
+        intro, *rest = (explanations.phrase(key, lang, own) for key, own in said)
+        blocks.append("\r\n".join([intro, "", *rest]))
     text = ("\r\n\r\n" + "-" * 60 + "\r\n\r\n").join(blocks) + "\r\n"
     octets = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
     digest = hashlib.sha256("\0".join((kind, to, *words.values())).encode("utf-8", "replace")).hexdigest()[:24]
@@ -86,5 +88,5 @@ def compose(
         "Content-Transfer-Encoding: base64",
         "",
     ]
-    lines = [*heading, *(octets[start : start + 76] for start in range(0, len(octets), 76)), ""]
-    return "\r\n".join(lines).encode("utf-8")
+    written = [*heading, *(octets[start : start + 76] for start in range(0, len(octets), 76)), ""]
+    return "\r\n".join(written).encode("utf-8")
