@@ -33,10 +33,13 @@ from gateway.keeper.desk import Desk
 from gateway.keeper.entrance import Entrance
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.granting import Granting
+from gateway.keeper.held import HeldMail
 from gateway.keeper.housekeeping import Housekeeping
+from gateway.keeper.inspecting import InspectorLink
 from gateway.keeper.logbook import Logbook
 from gateway.keeper.metrics import Metrics, Parts
 from gateway.keeper.notify import Notifier
+from gateway.keeper.previews import Previews
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.readiness import Readiness
 from gateway.keeper.reception import Table
@@ -142,6 +145,7 @@ class Keeper:
         )  # fmt: skip
         tables: list[Table] = [
             quarantine.table(), Logbook(self._store).table(), Granting(config, self._store, register).table(),
+            Previews(HeldMail(config, self._store, the_vault, time.time), InspectorLink(config), lambda: self.policy).table(),
         ]  # fmt: skip
         self._entrance.open(accounts, tables)
         self._rotation = Rotation(config, self._store, the_vault, time.time)
