@@ -82,6 +82,10 @@ domains = ["*"]
 next_hop = "127.0.0.1:{hop}"
 tls = "none"
 
+# A demonstration is looked at without a device for codes; a gateway that works asks for them.
+[web]
+require_totp = false
+
 [limits]
 free_disk = "50MB"
 '''
@@ -237,11 +241,12 @@ async def _ask(config: Config, what: str, /, **fields: Any) -> tuple[dict[str, A
 async def _people(config: Config) -> None:
     """Two reviewers, so that a release by two people can be tried; the first is whoever runs this."""
     there = {str(row.get("name")) for row in await _ask(config, "ListUsers")}
-    department = "dept.gov.in"
+    both = ("reviewer", "second-approver")
     if "reviewer" not in there:
-        await _ask(config, "AddUser", name="reviewer", system_user=getpass.getuser(), email="reviewer@dept.gov.in", department=department)
+        roles = (*both, "auditor", "administrator")
+        await _ask(config, "AddUser", name="reviewer", system_user=getpass.getuser(), email="reviewer@dept.gov.in", grants=roles)
     if "second.reviewer" not in there:
-        await _ask(config, "AddUser", name="second.reviewer", email="second@dept.gov.in", department=department)
+        await _ask(config, "AddUser", name="second.reviewer", email="second@dept.gov.in", grants=both)
 
 
 async def _settled(config: Config) -> None:

@@ -48,7 +48,8 @@ class Secrets:
         self._clock = clock
         self.one = asyncio.Lock()
         """Held by whoever reads a row to write it anew."""
-        self._nobody = passwords.dummy(passwords.Cost(65_536, 3, 4, 16, 32))  # costs what a hash of ``make`` costs
+        # A password that nobody has, and that costs what those of all others cost.
+        self._nobody = passwords.dummy(passwords.cost_of(passwords.make(b"")))
         self._no_secret = totp.new_secret()
 
     async def of(self, name: str) -> CredentialRow:

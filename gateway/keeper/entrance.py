@@ -9,7 +9,6 @@ Source: design.md section 2 (the keeper enforces, the web process only carries).
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -25,6 +24,7 @@ from gateway.keeper.people import PeopleDesk
 from gateway.keeper.reception import Reception, Table
 from gateway.keeper.sessions import Sessions
 from gateway.keeper.tokens import TokenBook
+from gateway.relay.schedule import Clock
 from gateway.requests import Rows
 from gateway.review import As
 from gateway.signin.identity import Provider
@@ -41,13 +41,14 @@ class Entrance:
     """The way in. ``open`` once, when all services are there."""
 
     def __init__(
-        self, config: Config, store: Store, the_vault: vault.Vault, mailboxes: MailboxLogins, record: LoginRecord, checker: Checker
+        self, config: Config, store: Store, the_vault: vault.Vault, mailboxes: MailboxLogins, record: LoginRecord, checker: Checker,
+        clocks: Clock,
     ) -> None:  # fmt: skip
-        """Raises VaultError where the secret for the OpenID provider cannot be read."""
-        web, clock = config.web, time.time
-        self.logins = Logins()
+        """*clocks*: the module ``time`` but in tests. Raises VaultError where the secret for the OpenID provider cannot be read."""
+        web, clock = config.web, clocks.time
+        self.logins = Logins(clocks.monotonic)
         directory = Directory(store)
-        sessions = Sessions(web.session_idle, web.session_lifetime, web.sessions_per_person)
+        sessions = Sessions(web.session_idle, web.session_lifetime, web.sessions_per_person, clocks.monotonic)
         secrets = Secrets(store, the_vault, checker, clock)
         tokens = TokenBook(store, clock)
         self._people = PeopleDesk(store, directory, sessions, self.logins, clock)
