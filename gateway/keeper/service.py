@@ -29,12 +29,15 @@ from gateway.keeper.backup import Backups
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.custody import Custody
+from gateway.keeper.dashboard import Figures
 from gateway.keeper.desk import Desk
+from gateway.keeper.digests import Digests
 from gateway.keeper.entrance import Entrance
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.granting import Granting
 from gateway.keeper.held import HeldMail
-from gateway.keeper.housekeeping import Housekeeping
+from gateway.keeper.housekeeping import COUNT_EVERY, DIGESTS_EVERY, INDEX_EVERY, Housekeeping
+from gateway.keeper.indexing import Indexing
 from gateway.keeper.inspecting import InspectorLink
 from gateway.keeper.logbook import Logbook
 from gateway.keeper.metrics import Metrics, Parts
@@ -43,7 +46,9 @@ from gateway.keeper.previews import Previews
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.readiness import Readiness
 from gateway.keeper.reception import Table
+from gateway.keeper.reviews import Reviews
 from gateway.keeper.rotation import Rotation
+from gateway.keeper.tallies import Tallies
 from gateway.keeper.threads import Threads
 from gateway.policy import Policy, PolicyError, contacts
 from gateway.relay.callout import Callout
@@ -145,6 +150,8 @@ class Keeper:
         )  # fmt: skip
         tables: list[Table] = [
             quarantine.table(), Logbook(self._store).table(), Granting(config, self._store, register).table(),
+            Reviews(config, self._store, the_vault, lambda: self.policy, time.time).table(),
+            Figures(config, self._store, self._relay, lambda: self.policy, time.time).table(),
             Previews(HeldMail(config, self._store, the_vault, time.time), InspectorLink(config), lambda: self.policy).table(),
         ]  # fmt: skip
         self._entrance.open(accounts, tables)
@@ -152,6 +159,10 @@ class Keeper:
         self._backups = Backups(config, self._store, time.time)
         self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)
         self._housekeeping = Housekeeping(config, self._store, chain, head_signer, register, quarantine, time, notifier, self._relay)
+        self._housekeeping.also("counting of decisions", COUNT_EVERY, Tallies(self._store).count)
+        self._housekeeping.also("terms of held mail", INDEX_EVERY, Indexing(self._store, the_vault).step)
+        digests = Digests(config, self._store, the_vault, self._relay, lambda: self.policy, time.time)
+        self._housekeeping.also("mail to reviewers", DIGESTS_EVERY, digests.send, by_clock=True)
         self._housekeeping.hold_clock_against(last.created if last is not None else time.time())
         self._readiness = Readiness(config, self._store, lambda: self._stopping)
         watched = Parts(
