@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from gateway import requests
 from gateway.ipc import Credentials
 from gateway.keeper import records
+from gateway.keeper.access import Absent
 from gateway.keeper.accounts import Accounts, Logins
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.logbook import Logbook, limited
@@ -90,7 +91,10 @@ class Desk:
         return Rows(tuple(shown))
 
     async def _show_held(self, request: requests.ShowHeld, peer: Credentials) -> Rows:
-        return Rows((await self._quarantine.show(request.id, await self._accounts.who(peer)),))
+        try:
+            return Rows((await self._quarantine.show(request.id, await self._accounts.who(peer)),))
+        except Absent:
+            return Rows(())
 
     async def _verify_held(self, request: requests.VerifyHeld, peer: Credentials) -> Rows:
         return Rows(tuple(await self._quarantine.verify(request.after, await self._accounts.who(peer))))

@@ -355,9 +355,9 @@ class SqliteStore:
             sql += " AND reference = ?3"
         if within is not None:
             sql += " AND department IN (SELECT value FROM json_each(?5))"
-        values: tuple[object, ...] = (after, chain, reference, limit)
-        values += () if within is None else (rows.dump(sorted(within)),)
-        return await self._all(rows.SELECT_AUDIT + sql + " ORDER BY chain, seq LIMIT ?4", values, rows.audit_row)
+        more = () if within is None else (rows.dump(sorted(within)),)
+        sql = rows.SELECT_AUDIT + sql + " ORDER BY chain, seq LIMIT ?4"
+        return await self._all(sql, (after, chain, reference, limit, *more), rows.audit_row)
 
     async def signed_heads(self, chain: str = "") -> list[HeadRow]:
         """The signed heads of one chain (of all), oldest first."""
@@ -384,12 +384,10 @@ class SqliteStore:
             if value:
                 where.append(f"{column} = ? COLLATE NOCASE")
                 values.append(value)
-        if since:
-            where.append("created >= ?")
-            values.append(since)
-        if until:
-            where.append("created < ?")
-            values.append(until)
+        for sign, moment in ((">=", since), ("<", until)):
+            if moment:
+                where.append(f"created {sign} ?")
+                values.append(moment)
         if text:
             where.append("instr(lower(line), lower(?)) > 0")
             values.append(text)
