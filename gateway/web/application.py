@@ -21,7 +21,8 @@ from gateway.config import Config
 from gateway.counting import Counts
 from gateway.web import login_pages, queue_pages, watching
 from gateway.web.admission import Admission
-from gateway.web.door import Ask, Door, NeedLogin, NotOurs, Refused
+from gateway.web.door import Ask, Door, Elsewhere, NeedLogin, NotOurs, Refused
+from gateway.web.hosts import Hosts
 from gateway.web.pages import Pages
 from gateway.web.secured import Secured
 from gateway.web.site import Site
@@ -49,7 +50,7 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
     def said(request: Request, status: int, text: str, title: str = "") -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": text}, status)
-        return pages.said(title or _TITLES.get(status, "Not possible"), text, status)
+        return pages.said(title or _TITLES.get(status, "Not possible"), text, status, getattr(request.state, "visitor", None))
 
     @app.exception_handler(NeedLogin)
     async def to_login(request: Request, _: Exception) -> Response:
@@ -57,9 +58,13 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
             return JSONResponse({"error": "a valid token is needed"}, 401, {"www-authenticate": "Bearer"})
         if request.headers.get("hx-request"):
             return Response(status_code=403, headers={"hx-redirect": "/login"})
-        if request.method in ("GET", "HEAD"):
+        if request.method in ("GET", "HEAD") or request.url.path == "/logout":
             return RedirectResponse("/officer" if request.url.path == "/officer" else "/login", 303)
         return said(request, 403, "Your session has ended. Please sign in again.", "Not signed in")
+
+    @app.exception_handler(Elsewhere)
+    async def elsewhere(_: Request, error: Exception) -> Response:
+        return RedirectResponse(error.path if isinstance(error, Elsewhere) else "/", 303)
 
     @app.exception_handler(NotOurs)
     async def not_ours(request: Request, _: Exception) -> Response:
@@ -99,4 +104,4 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
 
     for group in GROUPS:
         app.include_router(group(site))
-    return Secured(app, https=door.https, counts=counts, admission=admission)
+    return Secured(app, https=door.https, hosts=Hosts(config.web.public_url), counts=counts, admission=admission)

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import Request
@@ -30,10 +30,19 @@ from gateway.web.rights import OFFICER, OPEN, ROUTES, SIGNED_IN
 Ask = Callable[[Any], Awaitable[tuple[Any, bytes]]]
 """Brings a request to the keeper: its answer and the frame's body. Raises ipc.ChannelError."""
 _SAFE = frozenset({"GET", "HEAD"})
+_HOMES = ((Act.LIST, "/"), (Act.USERS, "/users"), (Act.AUDIT, "/audit"), (Act.FIGURES, "/dashboard"))
 
 
 class NeedLogin(Exception):
     """There is no session (any more)."""
+
+
+class Elsewhere(Exception):
+    """This page is not for this person, who most likely wants the one at *path*."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class NotOurs(Exception):
@@ -57,6 +66,10 @@ class Visitor:
     client_ip: str = ""
     row: dict[str, Any] = field(default_factory=dict)
     """What ``WhoAmI`` says; empty for somebody who is not signed in."""
+    passive: bool = False
+    """Sent by a page that is open, not by a person's hand (header ``X-Passive``): it does not keep the session alive."""
+    unfinished: bool = False
+    """Has still to set up his second factor; the keeper answers him nothing else."""
 
     @property
     def name(self) -> str:
@@ -67,6 +80,15 @@ class Visitor:
     def form_token(self) -> str:
         """What stands in every form of this session."""
         return form_token(self.credential)
+
+    @property
+    def home(self) -> str:
+        """The first page that is for this person."""
+        if self.row.get("kind") == "officer":
+            return "/officer"
+        if self.unfinished:
+            return "/account"
+        return next((path for act, path in _HOMES if self.may(act)), "/account" if self.name else "/")
 
     def may(self, act: Act | str, department: str | None = None) -> bool:
         """Whether the roles permit *act* in *department* (None: in any); what a page shows, not what protects anything."""
@@ -83,7 +105,7 @@ class Visitor:
 
     async def answer(self, request: PersonRequest) -> tuple[Any, bytes]:
         """The keeper's answer and its body. Raises as ``rows``."""
-        answer, body = await self.ask(As(self.credential, request, self.client_ip))
+        answer, body = await self.ask(As(self.credential, request, self.client_ip, self.passive))
         if isinstance(answer, requests.Failed):
             raise NeedLogin if answer.code == requests.SIGNED_OUT else Refused(answer)
         return answer, body
@@ -100,12 +122,13 @@ class Door:
     def __init__(self, config: Config, ask: Ask) -> None:
         self._public_url = config.web.public_url
         self._ask = ask
+        self._require_totp = config.web.require_totp
         https = config.web.public_url.startswith("https://")
         self.https = https
         self.cookie = "__Host-gateway" if https else "gateway"
 
     async def enter(self, request: Request) -> Visitor:
-        """The visitor of *request*. Raises NeedLogin, NotOurs, Refused, HTTPException 404."""
+        """The visitor of *request*. Raises NeedLogin, NotOurs, Elsewhere, Refused, HTTPException 404."""
         route = request.scope.get("route")
         method = "GET" if request.method == "HEAD" else request.method
         need = ROUTES.get((method, getattr(route, "path", "")))
@@ -113,34 +136,49 @@ class Door:
             raise HTTPException(404)
         api = request.url.path.startswith("/api/")
         credential = _bearer(request) if api else request.cookies.get(self.cookie, "")[:200]
-        visitor = Visitor(self._ask, credential, request.client.host if request.client else "")
+        passive = method in _SAFE and "x-passive" in request.headers
+        visitor = Visitor(self._ask, credential, request.client.host if request.client else "", passive=passive)
+        # A signed link is all that is asked for beside: the keeper reads it.
+        sessionless = need == OPEN or (need == OFFICER and "token" in request.path_params)
         if not api and method not in _SAFE:
-            await self._ours(request, visitor)
-        if need == OPEN:
+            await self._ours(request, visitor, of_session=not sessionless)
+        if sessionless:
             return visitor
-        if need == OFFICER and "token" in request.path_params:
-            return visitor  # the signed link is all that is asked for; the keeper reads it
         if not credential:
             raise NeedLogin
-        rows = await visitor.rows(WhoAmI())
-        visitor = Visitor(self._ask, credential, visitor.client_ip, dict(rows[0]) if rows else {})
+        visitor = await self.known(visitor)
+        request.state.visitor = visitor  # for what is said where something goes wrong from here on
         officer = visitor.row.get("kind") == "officer"
+        if isinstance(need, Act) and method == "GET" and not api and (visitor.unfinished or (officer and request.url.path == "/")):
+            raise Elsewhere(visitor.home)
         if (need == OFFICER) != officer and need != SIGNED_IN:
             raise Refused(requests.Failed("this page is not for this kind of login", requests.FORBIDDEN))
         if isinstance(need, Act) and not visitor.may(need):
+            if request.url.path == "/" and method == "GET":
+                raise Elsewhere(visitor.home)
             raise Refused(requests.Failed("your role does not permit this", requests.FORBIDDEN))
         return visitor
 
-    async def _ours(self, request: Request, visitor: Visitor) -> None:
-        """Raises NotOurs where the request did not come from a form of ours."""
+    async def known(self, visitor: Visitor) -> Visitor:
+        """*visitor* with what the keeper says of him. Raises as ``Visitor.rows``."""
+        rows = await visitor.rows(WhoAmI())
+        row = dict(rows[0]) if rows else {}
+        unfinished = self._require_totp and bool(row.get("fresh")) and not row.get("totp")
+        return replace(visitor, row=row, unfinished=unfinished)
+
+    async def _ours(self, request: Request, visitor: Visitor, *, of_session: bool) -> None:
+        """Raises NotOurs where the request did not come from a form of ours; *of_session*: of a form of this session."""
         if not origin.is_ours(request.headers, self._public_url):
             raise NotOurs
+        # What needs no session misuses none: the origin alone is asked then. A page that was opened from a mail could not hold the form
+        # token anyhow, since no browser sends a strict cookie with such a link.
+        if not of_session:
+            return
         given = request.headers.get("x-form-token", "")
         if not given:
             form = await request.form(max_files=0, max_fields=2000)
             value = form.get("form_token", "")
             given = "" if isinstance(value, UploadFile) else value
-        # Before there is a session there is none to misuse: the origin alone is asked then.
         if visitor.credential and not hmac.compare_digest(visitor.form_token.encode(), given.encode("utf-8", "replace")):
             raise NotOurs
 

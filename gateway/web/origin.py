@@ -1,7 +1,7 @@
 """Whether a request that may change something came from a page of ours.
 
-What it is: ``is_ours``.
-Who calls it: ``door``.
+What it is: ``is_ours``, and ``is_loopback``.
+Who calls it: ``door``; ``hosts`` for the second.
 Must never: pass a request whose browser says that another site sent it.
 Sources: hostile-inputs catalogue W03; Fetch metadata (W3C); OWASP cross-site request forgery prevention.
 """
@@ -31,11 +31,14 @@ def is_ours(headers: Mapping[str, str], public_url: str) -> bool:
         wanted = urlsplit(public_url)
         if (got.scheme, got.netloc.lower()) == (wanted.scheme, wanted.netloc.lower()):
             return True
-        if not _loopback(got.hostname or ""):
+        if not is_loopback(got.hostname or ""):
             return False
     return bool(got.netloc) and got.netloc.lower() == headers.get("host", "").lower()
 
 
-def _loopback(host: str) -> bool:
-    """The page may always be reached from the machine itself, also when public_url names another address."""
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine itself.
+
+    The page may always be reached from the machine itself, also when public_url names another address.
+    """
     return host in ("localhost", "::1") or host.startswith("127.")

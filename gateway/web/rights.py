@@ -32,7 +32,6 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("POST", "/login/one-time"): OPEN,
     ("GET", "/login/oidc"): OPEN,
     ("GET", "/login/oidc/callback"): OPEN,
-    ("POST", "/login/oidc/callback"): OPEN,
     ("POST", "/logout"): SIGNED_IN,
     # one's own account
     ("GET", "/account"): SIGNED_IN,

@@ -16,7 +16,9 @@ from fastapi.responses import PlainTextResponse
 
 from gateway import logs
 from gateway.counting import Counts
+from gateway.web import hosts as names
 from gateway.web.admission import REFUSAL, Admission
+from gateway.web.hosts import Hosts
 
 MOST = 262_144
 """Octets of one request's body: forms and JSON of people, never files."""
@@ -34,10 +36,14 @@ class _TooMuch(Exception):
 
 
 class Secured:
-    """Wraps *app*. *https*: browsers are told to use nothing else; *admission*: which addresses may come in by which listener."""
+    """Wraps *app*. *https*: browsers are told to use nothing else; *hosts*: under which names it answers; *admission*: which addresses may
+    come in by which listener."""
 
-    def __init__(self, app: Any, *, https: bool, counts: Counts | None = None, admission: Admission | None = None) -> None:
+    def __init__(
+        self, app: Any, *, https: bool, hosts: Hosts, counts: Counts | None = None, admission: Admission | None = None
+    ) -> None:  # fmt: skip
         self._app = app
+        self._hosts = hosts
         self._admitted = admission or Admission()
         self._counts = counts or Counts()
         self._log = logs.get("web")
@@ -89,6 +95,10 @@ class Secured:
             if not self._admitted(scope):
                 self._log.info("web.turned_away", client=(scope.get("client") or ("",))[0])
                 await say(REFUSAL, 403)
+                return
+            if not self._hosts.knows(scope):
+                self._log.info("web.other_host", client=(scope.get("client") or ("",))[0])
+                await say(names.REFUSAL, 421)
                 return
             await self._app(scope, bounded, secured)
         except _TooMuch:
