@@ -35,7 +35,8 @@ class Sought:
         """The walk has read the leaf *path*; *findings*: those of the whole message so far. Raises Reached."""
         if path != self.path:
             return
-        self.data, self.kinds, self.segments = child.data, kinds, found.segments
+        self.data, self.kinds = child.data, kinds
+        self.segments += found.segments  # of one that is read in several goes the offsets count on
         self.findings = tuple(one for one in findings if one.path == path)
         if not self._opened or (found.lock is None and found.key_lock is None):
             raise Reached
