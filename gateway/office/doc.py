@@ -14,8 +14,8 @@ import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office import doc_text, officeart
 from gateway.office.compound import Compound
 from gateway.office.ole_parts import Parts

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.documents import text_plain
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office import rtf_compressed
 from gateway.office.property_set import codec_of
 from gateway.text.markings import Segment

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import sweep
 from gateway.office import doc, msg, ole_objects, ole_protection, ppt, property_set, vba, xls
 from gateway.office.compound import Compound, Path
 from gateway.office.ole_parts import Parts

@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Child, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
 from gateway.verdict import Zone

@@ -13,8 +13,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, OverLimit, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office import officeart
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment

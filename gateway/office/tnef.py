@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import sweep
 from gateway.office import mapi
 from gateway.office.mapi import Item, Told
 from gateway.office.property_set import codec_of

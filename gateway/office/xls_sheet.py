@@ -12,8 +12,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget
+from gateway.extraction.strings import sweep
 from gateway.office import officeart
 from gateway.office.ole_parts import Parts
 from gateway.office.xls_text import Continued, Record, old_string, string
