@@ -67,9 +67,9 @@ class Observation(msgspec.Struct, frozen=True):
     """Something in the text that is no marking and that a rule may ask for: a personal number, a topic, a link …"""
 
     kind: str
-    """aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."""
+    """aadhaar, pan, passport, bank-account, card, active, caveat, topic, link, address or file-number."""
     name: str
-    """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
+    """topic: its name in rules/topics.toml; caveat: its name in rules/scheme.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
     ``extraction.base.ACTIVE``; address: the tier of its domain."""
     path: str
     place: str
