@@ -1,6 +1,6 @@
 """Text of a Word document as people see it, and its field codes apart.
 
-What it is: ``tell``, from the characters of a story to segments, links and active content.
+What it is: ``tell``, from the characters of a story to segments, links and active content; ``plain``, its characters alone.
 Who calls it: ``office.doc``.
 Must never: drop text because its marks do not match.
 Sources: MS-DOC 2.4.1 and 2.8.25 (characters with a meaning, fields); hostile-inputs catalogue D02, D11.
@@ -44,6 +44,14 @@ def tell(story: str, zone: Zone, parts: Parts) -> None:
             parts.active["macro"] = None
     if codes:
         note_targets("\n".join(code.translate(_PLAIN) for code in codes), parts)
+
+
+_ENDS = re.compile("\n{2,}")
+
+
+def plain(story: str) -> str:
+    """*story* without the characters that are marks, codes of fields included; without empty lines."""
+    return _ENDS.sub("\n", story.translate(_PLAIN))
 
 
 def note_targets(text: str, parts: Parts) -> None:
