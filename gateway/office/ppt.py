@@ -39,7 +39,7 @@ class _Frame:
 
 def read(parts: Parts, budget: Budget) -> None:
     """Text, pictures and objects of the presentation into *parts*."""
-    parts.take("Current User")
+    parts.loose(parts.take("Current User"), "user")
     data = parts.take("PowerPoint Document")
     _records(data, parts, budget)
     pictures = parts.take("Pictures")
