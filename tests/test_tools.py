@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.config import Limits
@@ -256,9 +257,9 @@ def test_nobody_names_a_program_or_an_argument() -> None:
 class _Served:
     """A pool in a thread, with the socket over which it gets its workers."""
 
-    def __init__(self, has: Installed = HAS) -> None:
+    def __init__(self, has: Installed = HAS, limits: Limits | None = None) -> None:
         self.control, theirs = socket.socketpair()
-        self._thread = threading.Thread(target=tool_pool.Pool(theirs, has, Limits(), 1_000_000).serve)
+        self._thread = threading.Thread(target=tool_pool.Pool(theirs, has, limits or Limits(), 1_000_000).serve)
         self._thread.start()
 
     def box(self) -> ToolBox:
@@ -283,6 +284,11 @@ def test_a_pool_answers_its_workers_and_ends_after_them() -> None:
     served.end()
 
 
+def _question(request: tools.Requests, body: bytes, number: int = 1) -> bytes:
+    header = msgspec.msgpack.encode(request)
+    return tool_pool._PREFIX.pack(number, len(header), len(body)) + header + body
+
+
 @pytest.mark.parametrize(
     "octets",
     [
@@ -290,6 +296,7 @@ def test_a_pool_answers_its_workers_and_ends_after_them() -> None:
         tool_pool._PREFIX.pack(1, 100_000, 0),
         tool_pool._PREFIX.pack(1, 4, 0) + b"\xff\xff\xff\xff",
         tool_pool._PREFIX.pack(1, 10, 2_000_000),
+        _question(Recognise(float("nan"), 2, 2, 0, Look.PAGE), bytes(4)),
     ],
 )
 def test_a_worker_that_asks_what_no_worker_asks_is_left_alone(octets: bytes) -> None:
@@ -303,6 +310,24 @@ def test_a_worker_that_asks_what_no_worker_asks_is_left_alone(octets: bytes) -> 
         pass
     good.close()
     bad.close()
+    served.end()
+
+
+def test_a_worker_that_never_reads_its_answers_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_pool, "_UNREAD", 0)
+    monkeypatch.setattr(tools, "job", lambda request, body, has: Job(CAT, (), given=bytes(900_000), most=10**12))
+    served = _Served(limits=Limits(archive_bytes=1_000_000))
+    greedy, other = (tool_pool.hand_over(served.control) for _ in range(2))
+    greedy.settimeout(10)
+    with pytest.raises(OSError):  # it is dropped, which is an end in the middle of an answer
+        for number in range(1, 50):
+            greedy.sendall(_question(Recognise(5, 2, 2, 0, Look.PAGE), bytes(4), number))
+            time.sleep(0.05)
+    other.settimeout(10)
+    other.sendall(_question(Recognise(5, 2, 2, 0, Look.PAGE), bytes(4)))
+    assert other.recv(4), "the others are served"
+    other.close()
+    greedy.close()
     served.end()
 
 
