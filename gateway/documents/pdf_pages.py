@@ -42,6 +42,8 @@ _SAMPLE = 100  # characters of a page whose mapping to letters is asked for
 _WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
 _RUN_WITHOUT_MEANING = re.compile(r"(?:[\x01-\x08\x0e-\x1f\x80-\x9f\ue000-\uf8ff\ufffd][ \r\n]{0,3}){3}")
 _PRIVATE = re.compile(r"[\ue000-\uf8ff]")
+_MEANINGFUL = bytes((*range(0x09, 0x0E), *range(0x20, 0x80)))
+"""The ASCII octets that none of these is about."""
 
 
 _KIND = plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
@@ -186,11 +188,12 @@ def _area(box: pdf_render.Box) -> float:
 
 def _is_garbled(textpage: int | None, words: str, count: int) -> bool:
     """Whether the letters of the page are not what it shows, as with fonts that do not say which letters their glyphs are."""
-    if _RUN_WITHOUT_MEANING.search(words):
-        return True
-    meaningless = len(_WITHOUT_MEANING.findall(words))
-    if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
-        return True
+    if not words.isascii() or words.encode("ascii").translate(None, _MEANINGFUL):
+        if _RUN_WITHOUT_MEANING.search(words):
+            return True
+        meaningless = len(_WITHOUT_MEANING.findall(words))
+        if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
+            return True
     step = max(1, count // _SAMPLE)
     asked = range(0, count, step)
     return sum(1 for at in asked if _ERROR_AT(textpage, at) == 1) * 10 > len(asked)
@@ -221,6 +224,7 @@ class _Look:
         self._left = _LOOKED_AT
         self._matrix = (ctypes.c_float * 6)()
         self._size = ctypes.c_float()
+        self._where = ctypes.byref(self._size)
         self._units = ctypes.create_string_buffer(4096)
         self.drawn = Drawn(found.allowance)
         self.other = False
@@ -281,7 +285,7 @@ class _Look:
         self._nested, self.box = True, None
 
     def _is_turned(self, item: int) -> bool:
-        if not _MATRIX(item, self._matrix):
+        if not _MATRIX(item, self._matrix) or not self._matrix[1]:
             return False
         across, up = abs(self._matrix[0]), abs(self._matrix[1])
         length = (across * across + up * up) ** 0.5
@@ -289,8 +293,8 @@ class _Look:
 
     def _text(self, item: int, *, turned: bool) -> None:
         askew = self._is_turned(item) or turned
-        if _SIZE(item, ctypes.byref(self._size)):
-            size = self._size.value * max(abs(self._matrix[3]), abs(self._matrix[2]), abs(self._matrix[1]), abs(self._matrix[0]))
+        if _SIZE(item, self._where):
+            size = self._size.value * max(map(abs, self._matrix[:4]))
             askew = askew or size >= _LARGE
             if self.drawn.hides(item, size) or (self.drawn.pales(item) and len(self._words(item)) <= _FEW):
                 self.drawn.unseen = True
