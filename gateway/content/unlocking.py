@@ -22,7 +22,7 @@ SHARE = 0.4
 """Part of a message's processor time that may go into tries. What is well encrypted is dear to try; the likeliest words come first."""
 SHARE_OF_ONE = 0.3
 """And into tries of one lock: two words on an OpenDocument file with Argon2id."""
-FIRST = 30
+FIRST = 24
 """The likeliest words, to which all of that is open."""
 SHARE_OF_REST = 0.12
 """What may have gone into tries of one lock before one more word is tried. Files that are encrypted as they have to be come every day,
