@@ -150,6 +150,9 @@ class Authentication(msgspec.Struct, frozen=True):
     result: str
     domain: str = ""
     reason: str = ""
+    unsigned: tuple[str, ...] = ()
+    """Names, in small letters, of the fields of which not every one is covered by the signature that passed: whoever passes the
+    message on may have added them. ``*``: too many to name."""
 
 
 class Thread(msgspec.Struct, frozen=True):
