@@ -157,7 +157,5 @@ def opened(name: str, mark: str, insert: str, namespace: str = "") -> Inspection
 )
 def test_D01_words_in_attributes_of_a_document(insert: str) -> None:
     names = 'xmlns:t="urn:oasis:names:tc:opendocument:xmlns:table:1.0"'
-    if "loext:" in insert:
-        names += ' xmlns:loext="urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0"'
     levels = {one.level for one in opened("note.odt", "<text:p ", insert, names).findings}
     assert Level.SECRET in levels

@@ -30,6 +30,8 @@ _CODE = re.compile(r"(?i)(?:vnd\.sun\.star\.script|vnd\.sun\.star\.expand|macro|
 _LONG = 6
 _LETTERS = re.compile(r"[A-Za-z]{4}|[\u0900-\u0dff]{2}")
 _NAMESPACE = re.compile(r"urn:oasis:names:tc:opendocument:xmlns:([a-z-]{2,20}):1\.0")
+_TITLE = "text:title"
+"""The field of that name stands in the line of text; the titles of pictures do not."""
 _PREFIXES = {"drawing": "draw", "datastyle": "number", "svg-compatible": "svg", "xsl-fo-compatible": "fo"}
 """What the prefix of a namespace is called where it is not the name in its address."""
 _NAMED = ("table:", "draw:", "text:", "office:", "form:")  # of what people see the names: sheets, pictures, sections
@@ -123,16 +125,12 @@ class _Reader:
         if local in PROPERTY_ELEMENTS and qualified.partition(":")[0] in ("meta", "dc", "config"):
             self._property, self._value = attributes.get("meta:name") or attributes.get("config:name") or local, []
         zone = ZONES.get(local)
-        if (
-            zone is None
-            and local in ASIDE
-            and qualified != "text:title"
-            and (self._paragraphs or local == "deletion" or self._is_watermark(attributes))
-        ):
+        in_line = qualified == _TITLE
+        if zone is None and local in ASIDE and not in_line and (self._paragraphs or local == "deletion" or self._is_watermark(attributes)):
             zone = Zone.WATERMARK if self._is_watermark(attributes) else self._asides[-1].zone
         if zone is not None:
             self._asides.append(_Aside(local, self._depth, zone, []))
-        elif local in BLOCKS:
+        elif local in BLOCKS and not in_line:
             self._asides[-1].out.append("\n")
 
     def _usual(self, qualified: str, attributes: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -218,7 +216,7 @@ class _Reader:
         if aside.depth == self._depth and aside.element == local and len(self._asides) > 1:
             self._asides.pop()
             self._emit(aside)
-        elif local in BLOCKS:
+        elif local in BLOCKS and qualified != _TITLE:
             aside.out.append("\n")
         if local in ("p", "h"):
             self._paragraphs -= 1
