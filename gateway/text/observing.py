@@ -120,12 +120,9 @@ class Observer:
         levels = _certain(findings)
         if not is_reply and not levels:
             return None
-        quotes: dict[bytes, None] = {}
-        for _, _, text, _ in self._texts if is_reply else ():
-            if len(quotes) < passages.ASKED:
-                quotes.update(dict.fromkeys(passages.fingerprints(text, passages.ASKED, self._scheme)))
+        quotes = passages.asked((text for _, _, text, _ in self._texts), self._scheme) if is_reply else ()
         said = self._said(levels, {leaf.path for leaf in leaves if not leaf.is_attachment}) if levels else ()
-        return Thread(is_reply, named, tuple(quotes)[: passages.ASKED], said)
+        return Thread(is_reply, named, quotes, said)
 
     def _said(self, levels: dict[str, Level], bodies: set[str]) -> tuple[tuple[Level, bytes], ...]:
         """Level and fingerprint of the marked passages: bodies have the level of the header too, other texts their own only."""
