@@ -15,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from gateway import ipc, requests
+from gateway import policy as policies
 from gateway.config import Config
 from gateway.doors.peers import InspectorLink
 from gateway.inspector import dispatch
-from gateway.pipeline import WorkerDied
+from gateway.pipeline import Keys, Pipeline, WorkerDied
+from gateway.verdict import Inspection
 from tests.content_mail import mail
 from tests.test_inspector import Service
+from tests.test_ordinary import CONFIG, LISTED, STRANGER, Keeps, transaction
 
 # The service with one worker, and a reader that runs the code that a message brings.
 SERVICE = """
@@ -62,6 +65,7 @@ content.TABLE = {**content.TABLE, "postscript": planted}
 limits = {"inspect_cpu": 1.0, "inspectors": 1, "ocr_seconds": 0, "pipeline": 15.0}
 service.run(Config(state_dir=sys.argv[1], limits=limits), policy.scheme_of)
 """
+OFFICER = "officer@it.gujarat.gov.in"
 PLAIN = mail(b"%!PS x", "a.ps")
 
 
@@ -224,6 +228,41 @@ def test_O11_a_door_believes_no_answer_to_another_question(service: Taken, name:
         service.link("said = 'it is not run'")
     os.kill(service.workers()[0], signal.SIGKILL)
     service.again()
+
+
+class Busy:
+    """An inspector whose workers are all at work, with the messages that wait for one."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def inspect(self, content: bytes, sha256: str, keys: Keys = ()) -> Inspection:
+        self.asked.append(sha256)
+        await asyncio.sleep(1000)
+        raise AssertionError
+
+
+def test_a_flood_of_strangers_pictures_leaves_the_inspector_to_our_own() -> None:
+    """Mail of plain text does not need it at all."""
+    policy, busy, memory = policies.load(None, CONFIG), Busy(), Keeps()
+
+    async def flood() -> None:
+        made = Pipeline(policy, CONFIG, busy, memory)
+        strangers = [mail(b"%!PS" + bytes([n]), "a.ps") for n in range(20)]
+        under_way = [asyncio.create_task(made.handle(transaction(one, "x@example.org", (OFFICER,), STRANGER), one)) for one in strangers]
+        await asyncio.sleep(0.05)
+        assert len(busy.asked) == CONFIG.limits.inspectors
+        own = transaction(PLAIN, OFFICER, (OFFICER,), LISTED)
+        under_way.append(asyncio.create_task(made.handle(own, PLAIN)))
+        await asyncio.sleep(0.05)
+        assert busy.asked[-1] == own.sha256
+        words = b"From: <x@example.org>\r\nTo: <%s>\r\nDate: Thu, 1 Jan 2026 10:00:00 +0000\r\n\r\nwords\r\n" % OFFICER.encode()
+        assert (await made.handle(transaction(words, "x@example.org", (OFFICER,), STRANGER), words)).code == 250
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    asyncio.run(flood())
 
 
 def test_O11_of_two_answers_the_first_counts(service: Taken) -> None:
