@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.documents import field_codes
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -80,6 +81,7 @@ def _fields(story: str) -> tuple[str, list[str]]:
         elif in_code:
             in_code.pop()
             codes.append("".join(open_codes.pop()))
+            _put(field_codes.shown(codes[-1]), visible, open_codes, in_code)
     _put(story[at:], visible, open_codes, in_code)
     codes += ["".join(code) for code in open_codes]
     if in_code:  # a field without an end hides nothing
