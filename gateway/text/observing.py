@@ -116,7 +116,9 @@ class Observer:
         *findings* and *leaves* are those of the whole message; *references* the Message-IDs that its own fields name.
         """
         named = tuple(dict.fromkeys((*references, *filter(None, self._enclosed))))
-        is_reply = bool(named or self._answers or self._enclosed) or any(passages.quotes(text) for _, _, text, _ in self._texts)
+        is_reply = bool(named or self._answers or self._enclosed) or any(
+            passages.quotes(text) or passages.repeats(text, self._scheme, layout) for _, _, text, layout in self._texts
+        )
         levels = _certain(findings)
         if not is_reply and not levels:
             return None

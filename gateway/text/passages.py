@@ -1,8 +1,8 @@
 """Passages of a text as fingerprints, by which quoted text is recognised without being kept.
 
 What it is: ``fingerprints``, those of every place of a text, ``asked``, those of a reply that are looked up, and ``samples``, the few
-that are kept of a marked text; ``own``, what a writer
-says himself; ``is_reply`` and ``quotes``, whether somebody answers, forwards or quotes.
+that are kept of a marked text; ``own``, what a writer says himself; ``is_reply``, ``quotes`` and ``repeats``, whether somebody
+answers, forwards or quotes.
 Who calls it: ``observing``, for messages that are marked and for those that answer, forward or quote something.
 Must never: give back words of the text; cost more than linear time; do I/O.
 Source: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share; rule R7).
@@ -55,6 +55,8 @@ _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
 )
+_HEADS = ("original message", "forwarded message", "wrote:", "\nfrom:", "लिखा", "प्रेषक")
+"""Pieces of the heads that programs put over what they quote; what is one, ``Layout`` knows."""
 _DRAWN = "_-=*~+"
 _RULE = re.compile(rf"\s*[{re.escape(_DRAWN)}]{{20,}}\s*")
 """A line across the page: what follows it near the end is the footer of a list, or of a program."""
@@ -68,6 +70,18 @@ def is_reply(subject: str) -> bool:
 def quotes(text: str) -> bool:
     """Whether lines of *text* are marked as quoted. Cheap."""
     return "\n>" in text or "\n >" in text or text.startswith(">")
+
+
+def repeats(text: str, scheme: Scheme, layout: Layout | None = None) -> bool:
+    """Whether the folded *text* goes on with mail of somebody else below a head like "-----Original Message-----". Cheap where not.
+
+    *layout* is that of *text* where somebody has it already.
+    """
+    if not any(head in text for head in _HEADS):
+        return False
+    if layout is None or len(text) > LONGEST:
+        layout = Layout(text[:LONGEST], scheme)
+    return layout.quoted_from() < len(layout.text)
 
 
 def fingerprints(text: str, most: int, scheme: Scheme) -> tuple[bytes, ...]:
