@@ -20,7 +20,7 @@ from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
 _FOLD = re.compile(r"\r?\n[ \t]")
-_ESCAPE = re.compile(r"\\([nN,;:\\\"])")
+_ESCAPE = re.compile(r"\\(.)")
 _CARET = re.compile(r"\^([n'^])")
 _LINE = re.compile(
     r"(?:[A-Za-z0-9-]{1,60}\.)?([A-Za-z0-9-]{1,60})((?:;[^:;\"\r\n]{0,400}(?:\"[^\"\r\n]{0,4000}\"[^:;\"\r\n]{0,400}){0,20}){0,50}):(.*)",
