@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway import content
 from gateway.config import Limits
 from gateway.extraction.base import Budget, Look, OverLimit, Picture, ToolFault, Unreadable, Words
 from gateway.inspector import confined, rar_listing, tool_pool, tool_words, tools
@@ -22,6 +24,8 @@ from gateway.inspector.confined import Program
 from gateway.inspector.runner import Job, Outcome, Runner
 from gateway.inspector.tools import Installed, Recognise, ToolBox
 from gateway.pictures import image_pixels
+from gateway.verdict import LeafState
+from tests.content_mail import mail, scheme
 from tests.planted import ATTEMPT
 
 SH = Program(os.path.realpath("/bin/sh"))
@@ -420,3 +424,17 @@ RAR = "526172211a0701005d2bad1e0b0105070006010180808000"
 def test_what_is_no_rar_archive_is_unreadable(data: bytes) -> None:
     with pytest.raises((Unreadable, ToolFault) if not data else Unreadable):
         _direct().rar(data, "", 1_000_000, 5)
+
+
+@pytest.mark.service
+@needs_unar
+def test_a_solid_archive_of_version_4_is_read_by_unar() -> None:
+    """Its second member cannot be unpacked without the first one, which is what libarchive does not do."""
+    octets = mail((FIXTURES / "archives" / "rar3-solid.rar").read_bytes(), "a.rar")
+    found = content.unpack(
+        octets, sha256=hashlib.sha256(octets).hexdigest(), limits=Limits(), scheme=scheme(), tools=_direct(), want_text=True
+    )
+    assert {leaf.state for leaf in found.leaves} == {LeafState.INSPECTED}
+    assert {leaf.path.rpartition("/")[2] for leaf in found.leaves} >= {"stest1.txt", "stest2.txt"}
+    texts = dict(found.texts)
+    assert all(texts[leaf.path].strip() for leaf in found.leaves if leaf.path.endswith(".txt"))
