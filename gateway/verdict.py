@@ -69,8 +69,8 @@ class Observation(msgspec.Struct, frozen=True):
     kind: str
     """aadhaar, pan, passport, bank-account, card, active, caveat, topic, link, address or file-number."""
     name: str
-    """topic: its name in rules/topics.toml; caveat: its name in rules/scheme.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
-    ``extraction.base.ACTIVE``; address: the tier of its domain."""
+    """topic: its name in rules/topics.toml; caveat: its name in rules/scheme.toml; link: ``cloud``, ``messenger`` or ``other``; active: a
+    name of ``extraction.base.ACTIVE``; address: the tier of its domain."""
     path: str
     place: str
     """subject, body, quoted, signature (the last lines of a body) or attachment."""
