@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import olefile
 
 from gateway.extraction.base import Budget, Unreadable
+from gateway.extraction.compound_header import is_sound
 
 Path = tuple[str, ...]
 _END, _FREE, _FAT, _NONE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD, 0xFFFFFFFF
@@ -57,10 +58,8 @@ class Compound:
         """The whole file. Raises Unreadable (or what the library raises) when its tables are broken, OverLimit when it has too many
         entries."""
         budget.check_time()
-        if len(data) < 1536:
-            raise Unreadable("a compound file that is cut off")
-        if int.from_bytes(data[28:30], "little") != 0xFFFE or int.from_bytes(data[30:32], "little") not in (9, 12):
-            raise Unreadable("a compound file with a broken header")
+        if not is_sound(data):
+            raise Unreadable("a compound file that is cut off, or with a broken header")
         ole = olefile.OleFileIO(io.BytesIO(data), raise_defects=olefile.DEFECT_INCORRECT)
         if _hidden(ole):
             raise Unreadable("ambiguous: a compound file with streams that its directory does not lead to")

@@ -20,6 +20,7 @@ from msoffcrypto.format.ooxml import OOXMLFile
 from gateway.documents import xml_charset
 from gateway.extraction import randomness
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable
+from gateway.extraction.compound_header import is_sound
 from gateway.office import agile_verifier, ole
 from gateway.protection import Protection, ProtectionState
 from gateway.verdict import LeafState
@@ -57,6 +58,8 @@ class _Claim:
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """The document itself as a child when it opens without a secret; else its protection."""
+    if not is_sound(piece.data):
+        raise Unreadable("a compound file that is cut off, or with a broken header")
     with olefile.OleFileIO(io.BytesIO(piece.data), raise_defects=olefile.DEFECT_INCORRECT) as file:
         streams = ["/".join(name).lower() for name in file.listdir()]
         if "encryptedpackage" not in streams:
