@@ -92,6 +92,8 @@ class Pipeline:
         self._memory = memory
         self._records = records
         self._counts = counts = counts or Counts()
+        self._strangers = asyncio.Semaphore(config.limits.inspectors)
+        """Messages of strangers that are read at one time: a flood of their pictures must not keep our own officers waiting."""
         names = ("prescan", "inspect", "decide", "commit")
         self._prescan, self._inspected, self._decide, self._commit = (counts.timing("gateway_stage_seconds", name) for name in names)
 
@@ -163,8 +165,11 @@ class Pipeline:
                 keys = await self._keys(content) if signed else ()
                 if signed and not keys:
                     inspection = plain.inspect(content, tx.sha256, limits, self.policy.scheme)
-                if inspection is None:
+                if inspection is None and tx.verified_originator:
                     inspection = await self._asked(tx, content, keys)
+                elif inspection is None:
+                    async with self._strangers:
+                        inspection = await self._asked(tx, content, keys)
         return inspection
 
     async def _asked(self, tx: Transaction, content: bytes, keys: Keys) -> Inspection:

@@ -67,10 +67,10 @@ class Observation(msgspec.Struct, frozen=True):
     """Something in the text that is no marking and that a rule may ask for: a personal number, a topic, a link …"""
 
     kind: str
-    """aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."""
+    """aadhaar, pan, passport, bank-account, card, active, caveat, topic, link, address or file-number."""
     name: str
-    """topic: its name in rules/topics.toml; link: ``cloud``, ``messenger`` or ``other``; active: a name of
-    ``extraction.base.ACTIVE``; address: the tier of its domain."""
+    """topic: its name in rules/topics.toml; caveat: its name in rules/scheme.toml; link: ``cloud``, ``messenger`` or ``other``; active: a
+    name of ``extraction.base.ACTIVE``; address: the tier of its domain."""
     path: str
     place: str
     """subject, body, quoted, signature (the last lines of a body) or attachment."""
@@ -150,6 +150,9 @@ class Authentication(msgspec.Struct, frozen=True):
     result: str
     domain: str = ""
     reason: str = ""
+    unsigned: tuple[str, ...] = ()
+    """Names, in small letters, of the fields of which not every one is covered by the signature that passed: whoever passes the
+    message on may have added them. ``*``: too many to name."""
 
 
 class Thread(msgspec.Struct, frozen=True):

@@ -51,6 +51,19 @@ def test_a_good_signature_passes(key: rsa.RSAPrivateKey) -> None:
     assert result(content, {NAME: record(key)}) == ("pass", "bank.example")
 
 
+@pytest.mark.parametrize(("added", "unsigned"), [
+    (b"", ()),
+    (b"Subject: SECRET\r\n", ("subject",)),
+    (b"MESSAGE-ID: <root@dept.gov.in>\r\nX-Label: SECRET\r\n", ("message-id", "x-label")),
+    (b"".join(b"X-%d: y\r\n" % n for n in range(101)), ("*",)),
+])  # fmt: skip
+def test_what_was_added_to_a_signed_message_is_named(key: rsa.RSAPrivateKey, added: bytes, unsigned: tuple[str, ...]) -> None:
+    """A signature still passes when somebody who only hands the message on has put fields before it."""
+    content = added + signed(key, include_headers=[b"from", b"to", b"subject"])
+    (found,) = authentication.check(content, headers(content), {NAME: record(key)})
+    assert (found.result, found.unsigned) == ("pass", unsigned)
+
+
 def test_a_changed_body_fails(key: rsa.RSAPrivateKey) -> None:
     assert result(signed(key).replace(b"statement.", b"statement!"), {NAME: record(key)})[0] == "fail"
 

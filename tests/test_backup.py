@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from gateway.cli import invoke, keys_officer
 from gateway.config import Config
 from gateway.keeper import backup
 from gateway.keeper.exceptions import Wrong
+from gateway.keeper.threads import MESSAGE, Threads
 from gateway.levels import Level
+from gateway.requests import ThreadLevels
 from gateway.stores import schema
-from gateway.stores.base import Batch, DeliveryState
+from gateway.stores.base import Batch, DeliveryState, ThreadRow
 from gateway.stores.sqlite import SqliteStore
 from gateway.vault import sealed_file, vault
 from gateway.vault.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
@@ -145,6 +148,7 @@ async def filled(folder: Path) -> None:
     row = replace(row, subject=the_vault.seal_field(row.id, "the heron"), details=b"")
     await store.write(Batch(bodies=[the_vault.seal(row.body_id, CONTENT, row.sha256)], messages=[row], holds=[hold(row)], audit=[event()]))
     await store.write(Batch(heads=[signer.head(chain.id, *chain.head, 1.8e9)]))
+    await store.write(Batch(threads=[ThreadRow(the_vault.thread_hash(MESSAGE, b"root@dept.gov.in"), int(Level.SECRET), 20_000)]))
     (folder / "log").mkdir()
     later = signer.head(chain.id, chain.head[0] + 5, "sha256:later", 1.8e9)
     heads = [signer.head(chain.id, *chain.head, 1.8e9), later]
@@ -230,6 +234,8 @@ async def proved(there: Path) -> None:
     assert the_vault.open(body) == CONTENT
     assert the_vault.open_field(found.id, found.subject) == b"the heron"
     assert "may have been delivered" in (await store.deliveries())[0].last_reply
+    remembered = await Threads(store, the_vault, time.time).levels(ThreadLevels(("root@dept.gov.in",), ()))
+    assert remembered.thread is Level.SECRET, "what was marked before is known after, by the same key"
     await store.close()
 
 

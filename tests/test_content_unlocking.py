@@ -61,6 +61,17 @@ class TestTrial:
         assert dear.tried == [f"w{number}" for number in range(6)]  # 3 s of 10 for one lock
         assert len(cheap.tried) == 99 or len(cheap.tried) == 100
 
+    def test_unlikely_words_are_for_cheap_locks(self) -> None:
+        def tried(seconds: float) -> int:
+            door = Door("none", seconds=seconds)
+            Trial(Budget(Limits())).run(locked(door), [f"w{number}" for number in range(320)], Budget(Limits()))
+            return len(door.tried)
+
+        assert tried(0.002) == 320  # a member of a zip
+        assert tried(0.02) == 59  # 1.2 s of 10: RAR 5
+        assert tried(0.065) == 24  # an Office document: what is likely, and no more
+        assert tried(1.2) == 2  # Argon2id
+
     def test_the_account_is_the_same_each_time_and_for_all_rounds(self) -> None:
         def once() -> list[int]:
             doors = [Door("none", seconds=0.05) for _ in range(30)]

@@ -20,6 +20,8 @@ from typer.main import get_command
 from gateway import cli, config, metrics, policy
 from gateway.policy import watching
 from gateway.signin import login_file
+from gateway.text import passwords
+from tests import test_marking_corpus, test_marking_negatives
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -188,6 +190,16 @@ def test_the_hindi_pages_say_that_nobody_has_reviewed_them() -> None:
 def test_what_was_never_verified_is_not_stated(what: str) -> None:
     for page in PAGES:
         assert not re.search(NOT_FACTS[what], page.read_text("utf-8"), re.I), f"{page.name}: states {what}"
+
+
+def test_the_figures_of_inspection_are_those_of_the_tests() -> None:
+    page = (DOCS / "inspection.md").read_text("utf-8")
+    cases = sum(len(tomllib.loads(file.read_text("utf-8"))["case"]) for file in (ROOT / "tests" / "fixtures").glob("*/protection.toml"))
+    assert f"{cases} files and messages, true and pretended" in page
+    formats = len({case["file"].rpartition(".")[2] for case in test_marking_corpus.CASES})
+    assert f"{len(test_marking_corpus.CASES)} markings that real tools placed in documents of {formats} formats" in page
+    assert f"of {len(test_marking_negatives.rows())} ordinary papers" in page
+    assert f"at most {passwords.MOST}," in page
 
 
 # --- written by the generator -------------------------------------------------------------------------------------------

@@ -230,3 +230,10 @@ def test_C01_a_string_of_a_pdf_with_a_false_mark_is_read() -> None:
     assert pdf_strings.spelled(pikepdf.Object.parse(b"<< /A#9f 1 >>")) == ""
     for key in pikepdf.Object.parse(b"<< /A#9f 1 >>").keys():  # noqa: SIM118
         assert pdf_strings.of_key(key).encode() == b"A\xef\xbf\xbd"
+
+
+@pytest.mark.parametrize("kind", ["ooxml-encrypted", "ole2"])
+def test_D13_a_sector_of_two_to_the_65535_octets_is_not_computed_with(kind: str) -> None:
+    data = bytearray(compound.build({("EncryptedPackage",): b"x" * 5000, ("EncryptionInfo",): b"y" * 100}))
+    data[30:32] = b"\xff\xff"
+    assert isinstance(read(kind, bytes(data)), Unreadable)

@@ -212,6 +212,7 @@ async def test_O22_a_rotation_keeps_old_mail_readable_and_an_old_key_goes_when_n
     monkeypatch.setattr(rotation, "_AGAIN", 0.01)
     store, the_vault, ids = await filled(home)
     old, words, pair = the_vault.current, the_vault.words_hash("SECRET"), the_vault.pair_hash("a@b.in", "c@d.in")
+    thread = the_vault.thread_hash("message", b"root@dept.gov.in")
     place = home / "state" / "keys" / "vault.key"
     before, new = keys_vault._put_new(config(home), place, lost=False)
     assert before == old
@@ -222,6 +223,7 @@ async def test_O22_a_rotation_keeps_old_mail_readable_and_an_old_key_goes_when_n
     assert the_vault.seal("x", CONTENT, SHA).key_id == new
     assert the_vault.words_hash("SECRET") == words, "equal words stay equal"
     assert the_vault.pair_hash("a@b.in", "c@d.in") == pair, "who wrote to whom is not forgotten"
+    assert the_vault.thread_hash("message", b"root@dept.gov.in") == thread, "nor what a thread was marked"
     async with asyncio.timeout(20):
         while ring.under_way:
             body = await store.body(ids[0])

@@ -204,13 +204,14 @@ def test_fuzz_scan_never_raises_and_offsets_fit(parts: list[str], zone: Zone) ->
 
 def test_scheme_errors_name_line_and_field() -> None:
     twice = '\n[[marking]]\nlanguage = "xx"\nlevel = "SECRET"\nverified = true\nterms = ["gopniya"]\n'
+    line = TEXT.splitlines().index("format = 1") + 1
     cases = {
         "[[marking]\n": "line 1",
         TEXT + twice: "marking.terms: 'gopniya' is CONFIDENTIAL already",
         TEXT.replace("\nverified = true", "\nverifed = true", 1): "marking.verifed: unknown key",
         TEXT.replace('level = "SECRET"', 'level = "HUSH"', 1): "marking.level: not a classification level: 'HUSH'",
         TEXT.replace("[keys]", "[kyes]", 1): "kyes: unknown table",
-        TEXT.replace("format = 1", "format = 2", 1): "line 9: format: format 2 is not known",
+        TEXT.replace("format = 1", "format = 2", 1): f"line {line}: format: format 2 is not known",
         TEXT.replace('bgcolor = "green"', 'bgcolor = "<b>"', 1): "level.bgcolor: not a colour",
         TEXT.replace("गोपनीय/CONFIDENTIAL", "गुप्त/CONFIDENTIAL", 1): "pair.text:",
     }

@@ -41,6 +41,11 @@ def test_C08_fold(text: str, folded: str) -> None:
     assert fold(text) == folded
 
 
+def test_words_in_a_font_of_symbols() -> None:
+    assert fold("".join(chr(0xF000 + ord(letter)) for letter in "SECRET")) == "secret"
+    assert fold("\uf076 roads") == "\uf076 roads"  # a bullet
+
+
 def test_bengali_ya_has_one_form() -> None:
     assert fold("গোপনী\u09df") == fold("গোপনী\u09af\u09bc") == fold("গোপনী\u09af")
 

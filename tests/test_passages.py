@@ -89,6 +89,37 @@ def test_of_a_marked_text_a_few_are_kept_and_a_sixteenth_of_it_is_recognised(len
         assert few & marks("see what he writes " + " ".join(words[start : start + run]) + " and answer"), (start, run)
 
 
+@pytest.mark.parametrize(("text", "expected"), [
+    ("See below.\n\n-----Original Message-----\nFrom: A\nSent: Monday\nTo: B\nSubject: C\n\nwords", True),
+    ("See below.\n\nFrom: A <a@dept.gov.in>\nSent: Monday\nTo: B\nSubject: C\n\nwords", True),
+    ("See below.\n\nOn Monday, 5 Jan 2026 at 10:00, A <a@dept.gov.in> wrote:\n\nwords", True),
+    ("He wrote: nothing. The papers came\nfrom: Rampur", False),
+    ("Kindly send the agenda.", False),
+    ("", False),
+])  # fmt: skip
+def test_what_programs_put_below_a_head_is_quoted_without_marks(text: str, expected: bool) -> None:
+    assert passages.repeats(normalise(text).text, SCHEME) is expected
+
+
+@pytest.mark.parametrize(("words", "place", "least"), [(900, 700, 40), (3000, 1500, 40), (3000, 2800, 40), (7500, 7000, 32)])
+def test_a_marked_letter_is_recognised_wherever_it_stands_in_a_long_thread(words: int, place: int, least: int) -> None:
+    found = 0
+    for seed in range(40):
+        numbers = random.Random(seed)
+        thread = [f"word{numbers.randrange(50_000)}" for _ in range(words)]
+        letter = " ".join(thread[place : place + 100])
+        found += bool(kept(letter) & set(passages.asked((normalise(" ".join(thread)).text,), SCHEME)))
+    assert found >= least
+
+
+def test_what_is_asked_is_bounded_and_each_passage_counts_once() -> None:
+    text = normalise(" ".join(f"word{n}" for n in range(9000))).text
+    found = passages.asked((text, text), SCHEME)
+    assert len(found) == len(set(found)) == 2 * passages.ASKED
+    assert found[: passages.ASKED] == passages.fingerprints(text, passages.ASKED, SCHEME)
+    assert passages.asked((), SCHEME) == ()
+
+
 def test_the_look_up_is_bounded() -> None:
     assert len(marks(" ".join(f"word{n}" for n in range(5000)))) == passages.ASKED
     assert marks("short text") == marks("") == kept("") == kept("short text") == kept(LETTER) == set()

@@ -182,17 +182,25 @@ def test_more_pages_than_time_the_edges_come_first() -> None:
         if look is Look.BANDS:
             assert picture.height == 2 * int(SIDE * 0.18)
             return Words("CONFIDENTIAL", "CONFIDENTIAL", "", 96.0, 1)
-        return CLEAN if picture.grey[0] < 3 else OverLimit("no time")
+        return CLEAN if picture.grey[0] in (0, 1, 19) else OverLimit("no time")
 
     fake = Fake(say)
     found = one(fake, *(scan(page(number), number + 1, 20) for number in range(20)))
     assert fake.looks[:20] == [Look.BANDS] * 20
     assert fake.looks[20] is Look.PAGE
-    assert [picture.grey[0] for picture, look in fake.asked[20:23]] == [0, 1, 2]
+    assert [picture.grey[0] for picture, look in fake.asked[20:24]] == [0, 19, 1, 18]
     assert not found.complete
     assert found.reason == "words were read in 3 of 20 pages; of the others only the top and the bottom"
     heads = [(segment.page, segment.text) for segment in found.segments if segment.zone is Zone.PAGE_HEADER]
-    assert heads == [(1, "SECRET"), (2, "SECRET"), (3, "SECRET"), *((number, "CONFIDENTIAL") for number in range(4, 21))]
+    assert heads == [(1, "SECRET"), (2, "SECRET"), *((number, "CONFIDENTIAL") for number in range(3, 20)), (20, "SECRET")]
+
+
+def test_a_long_scan_does_not_keep_the_time_from_the_next_attachment() -> None:
+    fake = Fake(lambda *_: OverLimit("no time"))
+    long = tuple(scan(page(number), number + 1, 20) for number in range(20))
+    recognise([long, (scan(page(100)),), (scan(page(101), 1, 2), scan(page(102), 2, 2))], Budget(Limits(), fake))
+    assert [picture.grey[0] for picture, look in fake.asked if look is Look.BANDS][:7] == [0, 100, 101, 19, 102, 1, 18]
+    assert [picture.grey[0] for picture, look in fake.asked if look is Look.PAGE][:7] == [0, 100, 101, 19, 102, 1, 18]
 
 
 def test_few_pages_are_read_whole_at_once() -> None:

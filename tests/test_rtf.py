@@ -277,3 +277,29 @@ def test_C01_many_fonts_cost_no_more_than_their_octets() -> None:
     start = time.process_time()
     read(b"x" + b"".join(rb"{\f%d y}" % number for number in range(4_000)), head=rb"{\fonttbl" + table + b"}")
     assert time.process_time() - start < 3
+
+
+LETTERS = [f"{ord(letter)}" for letter in "SECRET"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "".join(r"{\field{\*\fldinst SYMBOL " + one + r" \\f Arial}{\fldrslt}}" for one in LETTERS),
+        "".join(r"{\field{\*\fldinst SYMBOL " + hex(int(one)) + r" \\f Arial}}" for one in LETTERS),
+        r"{\field{\*\fldinst QUOTE " + " ".join(LETTERS) + "}}",
+        r"{\field{\*\fldinst EQ \\s(SEC)\\s(RET)}}",
+        r"{\uc3\u8203\b\b\b SECRET}",
+        r"SEC\uc2\u8203 RET",
+    ],
+)
+def test_D06_words_that_stand_in_no_run_of_text(body: str) -> None:
+    assert "SECRET" in "".join(words(read(body.encode()))).replace("\u200b", "")
+
+
+def test_D06_noughts_before_a_length() -> None:
+    assert "SECRET" in "".join(words(read(rb"x\bin00000000000006{\pict SECRET")))
+
+
+def test_D06_words_where_digits_are_expected() -> None:
+    assert "SECRET" in "".join(words(read(rb"{\pict\pngblip SECRET}")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +19,23 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen import canvas
 
+from gateway.config import Limits
 from gateway.documents import ooxml_text, run_fonts
 from gateway.documents.run_fonts import OdfRuns, Runs
+from gateway.extraction.base import Budget, Unreadable
 from gateway.levels import Level
+from gateway.office import doc
+from gateway.office.compound import Compound
+from gateway.office.ole_parts import Parts
 from gateway.verdict import Confidence, Finding, Zone
 from tests.content_mail import attached
 
 WORD, SHOWN, FONT = "xksiuh;", "गोपनीय", "Kruti Dev 010"
 FIXTURES = Path(__file__).parent / "fixtures" / "documents"
+LIBREOFFICE = (
+    "legacy.odt", "legacy.fods", "legacy.ods", "legacy.odp", "legacy-style.odt", "legacy.doc", "legacy-style.doc", "legacy.rtf",
+    "legacy-style.rtf",
+)  # fmt: skip
 
 
 def told(data: bytes, name: str) -> list[Finding]:
@@ -137,7 +148,7 @@ def test_a_drawn_watermark_names_its_font_in_its_style() -> None:
     assert [(one.text, one.zone, one.font) for one in segments if one.font] == [(WORD, Zone.WATERMARK, FONT)]
 
 
-@pytest.mark.parametrize("name", ["legacy.odt", "legacy.fods", "legacy.ods", "legacy.odp", "legacy-style.odt"])
+@pytest.mark.parametrize("name", LIBREOFFICE)
 def test_what_the_font_shows_is_read_in_opendocument(name: str) -> None:
     assert told((FIXTURES / name).read_bytes(), name)
 
@@ -216,3 +227,76 @@ def test_a_page_of_a_PDF_is_read_in_its_font() -> None:
     sheet.drawString(72, 700, WORD)
     sheet.save()
     assert told(out.getvalue(), "a.pdf")
+
+
+# --- Word 97 ------------------------------------------------------------------------------------------------------------
+
+
+def _legacy_text(data: bytes) -> list[tuple[str, Zone]]:
+    """Text and zone of the segments of a Word document that are in a legacy font."""
+    budget = Budget(Limits())
+    parts = Parts(Compound.parse(data, budget))
+    doc.read(Compound.parse(data, budget), parts, budget)
+    return [(one.text, one.zone) for one in parts.segments if one.font]
+
+
+def _patched(change: Callable[[bytearray, bytearray], None]) -> bytes:
+    """legacy.doc with *change* made to its main stream and its table stream."""
+    compound = Compound.parse((FIXTURES / "legacy.doc").read_bytes(), Budget(Limits()))
+    main, table = bytearray(compound.get("WordDocument")), bytearray(compound.get("1Table"))
+    change(main, table)
+    return compound.cut(instead={("WordDocument",): bytes(main), ("1Table",): bytes(table)})
+
+
+def _place(main: bytearray, number: int) -> int:
+    """Where the offset of the table *number* stands in the header of a Word document."""
+    return 154 + 8 * number
+
+
+@pytest.mark.parametrize("name", ["legacy.doc", "legacy.rtf"])
+def test_headers_of_older_formats_keep_their_zone(name: str) -> None:
+    zones = {one.zone for one in told((FIXTURES / name).read_bytes(), name)}
+    assert zones == {Zone.BODY_FIRST, Zone.PAGE_HEADER}
+
+
+def test_only_what_is_in_the_font_is_read_so_in_a_word_document() -> None:
+    assert _legacy_text((FIXTURES / "legacy.doc").read_bytes()) == [(WORD, Zone.BODY), (WORD, Zone.PAGE_HEADER)]
+    assert _legacy_text(_patched(lambda main, table: None)) == [(WORD, Zone.BODY), (WORD, Zone.PAGE_HEADER)]
+
+
+def test_D01_runs_that_are_broken_hide_nothing() -> None:
+    def no_runs(main: bytearray, table: bytearray) -> None:
+        main[_place(main, 12) + 4 : _place(main, 12) + 8] = bytes(4)
+
+    def page_beyond_the_end(main: bytearray, table: bytearray) -> None:
+        at, length = struct.unpack_from("<II", main, _place(main, 12))
+        table[at + length - 4 : at + length] = b"\xff\xff\x3f\0"
+
+    for change in (no_runs, page_beyond_the_end):
+        found = _legacy_text(_patched(change))
+        assert (f"ordinary words\n{WORD}", Zone.BODY) in found
+
+
+def test_a_word_document_without_such_a_font_has_no_text_in_one() -> None:
+    def another_font(main: bytearray, table: bytearray) -> None:
+        name = "Kruti Dev".encode("utf-16-le")
+        assert name in table
+        table[:] = table.replace(name, "Verdanara".encode("utf-16-le"))
+
+    assert _legacy_text(_patched(another_font)) == []
+
+
+def test_D01_damaged_formatting_costs_no_more_than_the_document() -> None:
+    rng = random.Random(3)
+
+    def damage(main: bytearray, table: bytearray) -> None:
+        for stream in (main, table):
+            for _ in range(12):
+                stream[rng.randrange(512, len(stream))] = rng.randrange(256)
+
+    for _ in range(60):
+        data = _patched(damage)
+        try:
+            _legacy_text(data)
+        except (Unreadable, struct.error, IndexError):
+            continue  # ``walk`` calls each of them a broken document

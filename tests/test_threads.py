@@ -241,6 +241,10 @@ def _fields(struct: Any) -> dict[str, Any]:
     ("so@finance.nic.in", (Authentication("dkim", "pass", "ance.nic.in"),), False),
     ("so@finance.nic.in", (Authentication("dkim", "pass", "finance.nic.in"),), True),
     ("so@finance.nic.in", (Authentication("dkim", "pass", "NIC.in"),), True),
+    ("so@finance.nic.in", (Authentication("dkim", "pass", "nic.in", "", ("received", "x-spam", "content-language")),), True),
+    ("so@finance.nic.in", (Authentication("dkim", "pass", "nic.in", "", ("message-id",)),), False),
+    ("so@finance.nic.in", (Authentication("dkim", "pass", "nic.in", "", ("content-disposition", "x-spam")),), False),
+    ("so@finance.nic.in", (Authentication("dkim", "pass", "nic.in", "", ("*",)),), False),
 ])  # fmt: skip
 def test_strangers_write_nothing_unless_a_government_domain_has_signed(
     author: str, results: tuple[Authentication, ...], kept: bool
@@ -248,6 +252,14 @@ def test_strangers_write_nothing_unless_a_government_domain_has_signed(
     """Who knows the Message-ID of a thread of ours could otherwise have every later answer in it held."""
     found = memo(seen(MARKED, *results, author=author), TS, sender=author, peer=STRANGER)
     assert (found is not None) is kept
+
+
+@pytest.mark.parametrize(("path", "kept"), [("header:Subject", False), ("header:SIO-Label", False), ("1.2", True), ("", True)])
+def test_a_marking_that_was_put_into_the_header_of_signed_mail_is_not_remembered(path: str, kept: bool) -> None:
+    """Whoever has a signed circular can pass it on under a marking of his own, and its text would be held wherever it is quoted."""
+    result = Authentication("dkim", "pass", "nic.in", "", ("subject", "sio-label"))
+    marked = replace(seen(MARKED, result, author="so@finance.nic.in"), findings=(finding(S, path),))
+    assert (memo(marked, S, sender="so@finance.nic.in", peer=STRANGER) is not None) is kept
 
 
 def test_the_null_sender_writes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gateway import content
 from gateway.config import Limits
 from gateway.extraction.base import Budget, Look, OverLimit, Picture, ToolFault, Unreadable, Words
 from gateway.inspector import confined, rar_listing, tool_pool, tool_words, tools
@@ -21,6 +24,8 @@ from gateway.inspector.confined import Program
 from gateway.inspector.runner import Job, Outcome, Runner
 from gateway.inspector.tools import Installed, Recognise, ToolBox
 from gateway.pictures import image_pixels
+from gateway.verdict import LeafState
+from tests.content_mail import mail, scheme
 from tests.planted import ATTEMPT
 
 SH = Program(os.path.realpath("/bin/sh"))
@@ -256,9 +261,9 @@ def test_nobody_names_a_program_or_an_argument() -> None:
 class _Served:
     """A pool in a thread, with the socket over which it gets its workers."""
 
-    def __init__(self, has: Installed = HAS) -> None:
+    def __init__(self, has: Installed = HAS, limits: Limits | None = None) -> None:
         self.control, theirs = socket.socketpair()
-        self._thread = threading.Thread(target=tool_pool.Pool(theirs, has, Limits(), 1_000_000).serve)
+        self._thread = threading.Thread(target=tool_pool.Pool(theirs, has, limits or Limits(), 1_000_000).serve)
         self._thread.start()
 
     def box(self) -> ToolBox:
@@ -283,6 +288,11 @@ def test_a_pool_answers_its_workers_and_ends_after_them() -> None:
     served.end()
 
 
+def _question(request: tools.Requests, body: bytes, number: int = 1) -> bytes:
+    header = msgspec.msgpack.encode(request)
+    return tool_pool._PREFIX.pack(number, len(header), len(body)) + header + body
+
+
 @pytest.mark.parametrize(
     "octets",
     [
@@ -290,6 +300,7 @@ def test_a_pool_answers_its_workers_and_ends_after_them() -> None:
         tool_pool._PREFIX.pack(1, 100_000, 0),
         tool_pool._PREFIX.pack(1, 4, 0) + b"\xff\xff\xff\xff",
         tool_pool._PREFIX.pack(1, 10, 2_000_000),
+        _question(Recognise(float("nan"), 2, 2, 0, Look.PAGE), bytes(4)),
     ],
 )
 def test_a_worker_that_asks_what_no_worker_asks_is_left_alone(octets: bytes) -> None:
@@ -303,6 +314,24 @@ def test_a_worker_that_asks_what_no_worker_asks_is_left_alone(octets: bytes) -> 
         pass
     good.close()
     bad.close()
+    served.end()
+
+
+def test_a_worker_that_never_reads_its_answers_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_pool, "_UNREAD", 0)
+    monkeypatch.setattr(tools, "job", lambda request, body, has: Job(CAT, (), given=bytes(900_000), most=10**12))
+    served = _Served(limits=Limits(archive_bytes=1_000_000))
+    greedy, other = (tool_pool.hand_over(served.control) for _ in range(2))
+    greedy.settimeout(10)
+    with pytest.raises(OSError):  # it is dropped, which is an end in the middle of an answer
+        for number in range(1, 50):
+            greedy.sendall(_question(Recognise(5, 2, 2, 0, Look.PAGE), bytes(4), number))
+            time.sleep(0.05)
+    other.settimeout(10)
+    other.sendall(_question(Recognise(5, 2, 2, 0, Look.PAGE), bytes(4)))
+    assert other.recv(4), "the others are served"
+    other.close()
+    greedy.close()
     served.end()
 
 
@@ -395,3 +424,17 @@ RAR = "526172211a0701005d2bad1e0b0105070006010180808000"
 def test_what_is_no_rar_archive_is_unreadable(data: bytes) -> None:
     with pytest.raises((Unreadable, ToolFault) if not data else Unreadable):
         _direct().rar(data, "", 1_000_000, 5)
+
+
+@pytest.mark.service
+@needs_unar
+def test_a_solid_archive_of_version_4_is_read_by_unar() -> None:
+    """Its second member cannot be unpacked without the first one, which is what libarchive does not do."""
+    octets = mail((FIXTURES / "archives" / "rar3-solid.rar").read_bytes(), "a.rar")
+    found = content.unpack(
+        octets, sha256=hashlib.sha256(octets).hexdigest(), limits=Limits(), scheme=scheme(), tools=_direct(), want_text=True
+    )
+    assert {leaf.state for leaf in found.leaves} == {LeafState.INSPECTED}
+    assert {leaf.path.rpartition("/")[2] for leaf in found.leaves} >= {"stest1.txt", "stest2.txt"}
+    texts = dict(found.texts)
+    assert all(texts[leaf.path].strip() for leaf in found.leaves if leaf.path.endswith(".txt"))

@@ -85,7 +85,7 @@ class Keyring:
 
     def _afford(self, key: StoredKey, trial: Trial, budget: Budget) -> bool:
         spent, tried = self._spent[key]
-        if not trial.afford(key.seconds, spent, budget):
+        if not trial.afford(key.seconds, spent, len(tried), budget):
             return False
         self._spent[key] = (spent + key.seconds, tried)
         return True

@@ -1,8 +1,8 @@
 """Words in pictures: which pictures are read, in which order, and what came of it.
 
 What it is: ``recognise``, one call for all pictures of a message, within what is left of its time. Where there are more pages than
-time, the top and the bottom of each are read first, for markings stand there; then whole pages, in order; then those that may lie
-on their side or upside down.
+time, the top and the bottom of each are read first, for markings stand there; then whole pages; each time the first and the last page of
+each leaf before what lies between, so that no leaf keeps the time from the others. What may lie on its side or upside down comes last.
 Who calls it: ``content.walk``, when everything else was read.
 Must never: call a picture read that was not read in full; put what a tool could not do down to the content.
 Sources: design.md sections 2 and 4; reference/inspection.md, OCR. The thresholds are measured: see ``tool_words.SURE``.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ def recognise(jobs: Sequence[tuple[Scan, ...]], budget: Budget) -> tuple[Recogni
     for job in jobs:
         leaf = _Leaf()
         pages.append([_Page(scan, leaf) for scan in job])
-    reading = _Reading([page for job in pages for page in job], budget)
+    reading = _Reading(pages, budget)
     reading.run()
     return tuple(_recognised(job, reading.has_tools) for job in pages)
 
@@ -122,8 +123,9 @@ def doubted(findings: Iterable[Finding]) -> Iterator[Finding]:
 class _Reading:
     """All pictures of one message, as far as the time goes."""
 
-    def __init__(self, pages: list[_Page], budget: Budget) -> None:
-        self._pages, self._budget = pages, budget
+    def __init__(self, leaves: Sequence[Sequence[_Page]], budget: Budget) -> None:
+        self._leaves, self._budget = leaves, budget
+        self._pages = [page for leaf in leaves for page in leaf]
         tools = budget.tools
         self._tools: Tools | None = tools if tools is not None and tools.reads_pictures else None
         self.has_tools = self._tools is not None
@@ -142,9 +144,11 @@ class _Reading:
                     self._render(page)
             return
         before, cost = self._tools.waited, sum(map(_cost, self._pages))
+        pages = self._pages
         if cost > self._seconds * self._tools.lanes:
-            self._steps.extend(_Step(page, Look.BANDS) for page in self._pages)
-        self._steps.extend(_Step(page) for page in self._pages)
+            pages = list(_in_turn(self._leaves))
+            self._steps.extend(_Step(page, Look.BANDS) for page in pages)
+        self._steps.extend(_Step(page) for page in pages)
         while True:
             while len(self._under_way) < self._tools.lanes and self._left > _SHORTEST and (self._steps or self._later):
                 self._begin((self._steps or self._later).popleft(), self._tools)
@@ -251,6 +255,13 @@ class _Reading:
         if not left:
             page.turned = True
             page.read = page.small or (page.empty and not page.best.count)
+
+
+def _in_turn(leaves: Iterable[Sequence[_Page]]) -> Iterator[_Page]:
+    """One page of each of *leaves* after the other; of each the first, the last, the second, the last but one and so on."""
+    inwards = [[leaf[at // 2 if at % 2 == 0 else -(at // 2) - 1] for at in range(len(leaf))] for leaf in leaves]
+    for some in itertools.zip_longest(*inwards):
+        yield from (page for page in some if page is not None)
 
 
 def _cost(page: _Page) -> float:

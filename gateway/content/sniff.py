@@ -25,6 +25,7 @@ _MAIL_NAMES = (".eml", ".mht", ".mhtml", ".mbox", ".nws")
 _HTML = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|span|table|script|style|meta|title|iframe|center|font|h[1-6]|p|br|a\s)\b(?!:)", re.I
 )
+_CARD_NAMES = (".vcf", ".vcs", ".ics")
 _MAIL = re.compile(rb"\A(?:From [^\r\n]{3,200}\r?\n)?(?:(?:[!-9;-~]{1,60}:[^\r\n]{0,2000}|[ \t][^\r\n]{0,2000})\r?\n){2,500}\r?\n", re.S)
 _MAIL_FIELDS = re.compile(rb"^(?:Message-ID|MIME-Version|Received|Return-Path|Content-Type|Content-Transfer-Encoding)[ \t]*:", re.I | re.M)
 _FLAT_ODF = re.compile(
@@ -249,7 +250,7 @@ def _text_kinds(piece: Piece, data: bytes) -> tuple[list[str], str]:
     if kind := _armoured(data):
         return [kind], "application/octet-stream"
     kinds += dict.fromkeys(kind for mark, kind in ARMOUR if mark in data)
-    if _CALENDAR.match(head) or declared in ("text/calendar", "text/vcard", "text/x-vcard", "text/directory"):
+    if _CALENDAR.match(head) or name.endswith(_CARD_NAMES) or declared in ("text/calendar", "text/vcard", "text/x-vcard", "text/directory"):
         return [*kinds, "calendar"], declared or "text/calendar"
     if head[:2] == b"%!":
         return [*kinds, "postscript"], "application/postscript"

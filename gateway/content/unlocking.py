@@ -21,7 +21,12 @@ from gateway.protection import PASSWORD_GIVEN
 SHARE = 0.4
 """Part of a message's processor time that may go into tries. What is well encrypted is dear to try; the likeliest words come first."""
 SHARE_OF_ONE = 0.3
-"""And into tries of one lock: some twenty words on an Office document, two on an OpenDocument file with Argon2id."""
+"""And into tries of one lock: two words on an OpenDocument file with Argon2id."""
+FIRST = 24
+"""The likeliest words, to which all of that is open."""
+SHARE_OF_REST = 0.12
+"""What may have gone into tries of one lock before one more word is tried. Files that are encrypted as they have to be come every day,
+mostly without their password, and each word costs 60 ms on an Office document: so the many unlikely words are for cheap locks."""
 CHEAPEST = 0.0002
 """Seconds that a try counts at least."""
 _RESERVE = 1.0  # seconds of processor time that are left for reading what opened
@@ -60,11 +65,12 @@ class Opened:
 class Trial:
     """The account of one message's tries."""
 
-    __slots__ = ("_credit", "_credit_of_one", "_fits", "_tries")
+    __slots__ = ("_credit", "_credit_of_one", "_credit_of_rest", "_fits", "_tries")
 
     def __init__(self, budget: Budget) -> None:
         self._credit = budget.limits.inspect_cpu * SHARE
         self._credit_of_one = budget.limits.inspect_cpu * SHARE_OF_ONE
+        self._credit_of_rest = budget.limits.inspect_cpu * SHARE_OF_REST
         self._tries = _MOST_TRIES
         self._fits: dict[str, None] = {}
         """What opened something is tried first on everything else."""
@@ -96,10 +102,13 @@ class Trial:
                         waiting = self._on_all(waiting, password, budget, opened)
         return tuple(opened)
 
-    def afford(self, seconds: float, spent: float, budget: Budget) -> bool:
-        """Whether one more try, of *seconds*, may be made on something that *spent* so many already; it is then accounted for."""
+    def afford(self, seconds: float, spent: float, tried: int, budget: Budget) -> bool:
+        """Whether one more try, of *seconds*, may be made on something on which *tried* words *spent* so many already; it is then
+        accounted for.
+        """
         cost = max(seconds, CHEAPEST)
-        if cost > self._credit or spent + cost > self._credit_of_one or not self._tries:
+        most = self._credit_of_one if tried < FIRST else self._credit_of_rest
+        if cost > self._credit or spent + cost > most or not self._tries:
             return False
         if budget.seconds_left < cost + _RESERVE:
             return False  # a machine so slow that the account does not hold: the limit of time does
@@ -112,7 +121,7 @@ class Trial:
 
     def _try(self, one: Locked, password: str, budget: Budget, opened: list[Opened]) -> bool:
         """Whether *password* fits on *one*, which then stands in *opened*. Too dear a try is none."""
-        if one.lock is None or password in one.tried or not self.afford(one.lock.seconds, one.spent, budget):
+        if one.lock is None or password in one.tried or not self.afford(one.lock.seconds, one.spent, len(one.tried), budget):
             return False
         one.tried.add(password)
         one.spent += max(one.lock.seconds, CHEAPEST)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import sweep
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 

@@ -19,11 +19,15 @@ from gateway.message import charsets, transfer
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
-_FOLD = re.compile(r"\r?\n[ \t]")
-_ESCAPE = re.compile(r"\\([nN,;:\\\"])")
+_FOLD = re.compile(r"(?:\r\n?|\n)[ \t]")
+_FOLD_OCTETS = re.compile(rb"(?:\r\n?|\n)[ \t]")
+_BREAK = re.compile(r"\r\n?|\n")
+_MARKUP = re.compile(r"(?i)</?(?:html|body|div|p|br|b|i|u|span|font|table|li|h[1-6])\b[^<>]{0,2000}>|&[a-z#][a-z0-9]{1,8};")
+_ESCAPE = re.compile(r"\\(.)")
 _CARET = re.compile(r"\^([n'^])")
 _LINE = re.compile(
-    r"(?:[A-Za-z0-9-]{1,60}\.)?([A-Za-z0-9-]{1,60})((?:;[^:;\"\r\n]{0,400}(?:\"[^\"\r\n]{0,4000}\"[^:;\"\r\n]{0,400}){0,20}){0,50}):(.*)",
+    r"[ \t]{0,40}(?:[A-Za-z0-9-]{1,60}\.)?([A-Za-z0-9-]{1,60})[ \t]{0,40}"
+    r"((?:;[^:;\"\r\n]{0,400}(?:\"[^\"\r\n]{0,4000}\"[^:;\"\r\n]{0,400}){0,20}){0,400}):(.*)",
     re.S,
 )
 _PARAMETER = re.compile(r";([^=;\"]{1,60})(?:=((?:\"[^\"]*\"|[^;\"]){0,8000}))?")
@@ -43,10 +47,13 @@ class _Property:
 
 def extract(piece: Piece, budget: Budget) -> Found:
     """The values of all properties as text, the text as written, and what is packed into it."""
-    decoded = text_plain.decode(piece.data, piece.charset)
+    # A fold may stand within a character (RFC 5545 section 3.1): octets are joined before they are characters.
+    unfolded = _FOLD_OCTETS.sub(b"", piece.data)
+    decoded = text_plain.decode(unfolded, piece.charset)
     segments: list[Segment] = []
     for text in decoded.texts:
-        segments += [Segment("\n".join(_texts(text)), Zone.BODY), Segment(text, Zone.BODY)]
+        segments += [Segment("\n".join(_texts(text)), Zone.BODY)]
+    segments += [Segment(text, Zone.BODY) for text in text_plain.decode(piece.data, piece.charset).texts]
     reading = _Reading(budget)
     for number, one in enumerate(_properties(decoded.texts[0]), 1):
         if not number % 1000:
@@ -67,7 +74,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
 
 def _properties(text: str) -> Iterator[_Property]:
     """The properties of *text*, its lines unfolded, soft line breaks of quoted-printable joined."""
-    lines = iter(_FOLD.sub("", text).replace("\r\n", "\n").split("\n"))
+    lines = iter(_BREAK.split(_FOLD.sub("", text)))
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
@@ -78,8 +85,8 @@ def _properties(text: str) -> Iterator[_Property]:
         # vCard 2.1 writes the value of a parameter without its name.
         if "QUOTED-PRINTABLE" in params or encoding == "quoted-printable":
             params["ENCODING"] = "quoted-printable"
-            while value.endswith("="):
-                value = value[:-1] + next(lines, "")
+            while value.rstrip(" \t").endswith("="):
+                value = value.rstrip(" \t")[:-1] + next(lines, "")
         elif "BASE64" in params:
             params["ENCODING"] = "base64"
         yield _Property(match[1].lower(), params, value)
@@ -87,12 +94,14 @@ def _properties(text: str) -> Iterator[_Property]:
 
 def _texts(text: str) -> Iterator[str]:
     """The value of each property as people see it; a line that is none, as it stands."""
-    for line in _FOLD.sub("", text).replace("\r\n", "\n").split("\n"):
+    for line in _BREAK.split(_FOLD.sub("", text)):
         match = _LINE.fullmatch(line)
         value = match[3] if match else line
         yield _ESCAPE.sub(lambda one: "\n" if one[1] in "nN" else one[1], value)
-        if match and '"' in match[2]:
-            yield _CARET.sub(lambda one: {"n": "\n", "'": '"', "^": "^"}[one[1]], match[2])
+        if match and match[2]:
+            # Names, labels and kinds are shown too.
+            for _, given in _PARAMETER.findall(match[2]):
+                yield _CARET.sub(lambda one: {"n": "\n", "'": '"', "^": "^"}[one[1]], given.strip('"'))
 
 
 class _Reading:
@@ -119,7 +128,7 @@ class _Reading:
         elif encoding == "quoted-printable":
             octets = transfer.decode(one.value.encode("utf-8", "replace"), "quoted-printable").data
             self.segments.append(Segment(charsets.readable(octets, one.params.get("CHARSET", "utf-8")), Zone.BODY))
-        if one.params.get("FMTTYPE", "").lower() == "text/html" or one.name == "x-alt-desc":
+        if one.params.get("FMTTYPE", "").lower() == "text/html" or one.name == "x-alt-desc" or _MARKUP.search(one.value):
             page = _ESCAPE.sub(lambda match: "\n" if match[1] in "nN" else match[1], one.value)
             self._child(Child(one.name, page.encode("utf-8", "replace"), "text/html", "utf-8", is_attachment=False))
         for address in (one.value, one.params.get("ALTREP", "")):

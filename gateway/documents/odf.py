@@ -16,6 +16,7 @@ from gateway.documents import odf_binary, odf_encryption, odf_manifest, odf_text
 from gateway.documents.odf_manifest import Manifest, Member
 from gateway.documents.xml_charset import as_utf8
 from gateway.extraction.base import Budget, Child, Found, OverLimit, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import packed
 from gateway.protection import Protection, ProtectionState
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
@@ -170,6 +171,8 @@ class _Reading:
             self.text(odf_text.read(data, is_property=bool(_PROPERTY.search(name)), runs=self.runs_of(data)))
         elif name.rpartition("/")[2] == "layout-cache":
             self._segments += odf_binary.layout_cache(data)
+            if inside := packed(data):
+                self._children.append(Child(name, inside))
         elif _OBJECT.search(name) and data.startswith(b"VCLMTF"):
             drawing = odf_binary.metafile(data)
             self._segments += drawing.segments

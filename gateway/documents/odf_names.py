@@ -47,7 +47,13 @@ ATTRIBUTES = frozenset((
     *("num-suffix", "prompt", "name", "caption", "text", "alternative", "message",),
     *("author", "dde-topic", "dde-item", "dde-application",),
 ))  # fmt: skip
-"""Attributes that people see, or that carry a label."""
+"""Attributes that people see, or that carry a label, each a text of its own. Others are told together, but for those of ``NAMES``."""
+
+NAMES = frozenset((
+    *("name", "id", "idref", "href", "family", "font-family", "font-family-asian", "font-family-complex", "family-generic", "class",),
+    *("style", "type", "media-type", "full-path", "class-names", "about", "property", "datatype", "content",),
+))  # fmt: skip
+"""Attributes that name styles, fonts and parts: nobody sees them."""
 
 PROPERTY_ELEMENTS = frozenset((
     *("user-defined", "title", "subject", "description", "keyword", "creator", "initial-creator",),

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.documents.odf_names import ASIDE, ATTRIBUTES, BLOCKS, LOADED, PROPERTY_ELEMENTS, ZONES
+from gateway.documents import formulas
+from gateway.documents.odf_names import ASIDE, ATTRIBUTES, BLOCKS, LOADED, NAMES, PROPERTY_ELEMENTS, ZONES
 from gateway.documents.ooxml_text import Locals, identifier, tidy
 from gateway.documents.run_fonts import OdfRuns
 from gateway.documents.xml_parsing import parse
@@ -27,6 +28,12 @@ _WATERMARK = re.compile(r"water\s?mark", re.I)
 _FOREIGN = re.compile(r"(?i)(?:[a-z][a-z0-9+.-]{1,20}:|\\\\|//)")
 _CODE = re.compile(r"(?i)(?:vnd\.sun\.star\.script|vnd\.sun\.star\.expand|macro|script|javascript|vbscript):")
 _LONG = 6
+_LETTERS = re.compile(r"[A-Za-z]{4}|[\u0900-\u0dff]{2}")
+_NAMESPACE = re.compile(r"urn:oasis:names:tc:opendocument:xmlns:([a-z-]{2,20}):1\.0")
+_TITLE = "text:title"
+"""The field of that name stands in the line of text; the titles of pictures do not."""
+_PREFIXES = {"drawing": "draw", "datastyle": "number", "svg-compatible": "svg", "xsl-fo-compatible": "fo"}
+"""What the prefix of a namespace is called where it is not the name in its address."""
 _NAMED = ("table:", "draw:", "text:", "office:", "form:")  # of what people see the names: sheets, pictures, sections
 
 
@@ -74,6 +81,9 @@ class _Reader:
         self._asides: list[_Aside] = [self._root]
         self._done: list[Segment] = []
         self._spoken: dict[str, None] = {}
+        self._values: dict[str, None] = {}
+        self._renamed: dict[str, str] = {}
+        """Prefixes of the document that are not the usual ones, to these."""
         self._base64: list[str] | None = None
         self._property = ""
         self._value: list[str] = []
@@ -87,6 +97,8 @@ class _Reader:
         self._depth += 1
         if self._depth > DEEPEST:
             raise OverLimit("its XML is nested deeper than the limit")
+        if self._depth == 1 or self._renamed:
+            qualified, attributes = self._usual(qualified, attributes)
         local = self._locals[qualified]
         if attributes:
             self._attributes(local, qualified, attributes)
@@ -113,12 +125,28 @@ class _Reader:
         if local in PROPERTY_ELEMENTS and qualified.partition(":")[0] in ("meta", "dc", "config"):
             self._property, self._value = attributes.get("meta:name") or attributes.get("config:name") or local, []
         zone = ZONES.get(local)
-        if zone is None and local in ASIDE and (self._paragraphs or local == "deletion" or self._is_watermark(attributes)):
+        in_line = qualified == _TITLE
+        if zone is None and local in ASIDE and not in_line and (self._paragraphs or local == "deletion" or self._is_watermark(attributes)):
             zone = Zone.WATERMARK if self._is_watermark(attributes) else self._asides[-1].zone
         if zone is not None:
             self._asides.append(_Aside(local, self._depth, zone, []))
-        elif local in BLOCKS:
+        elif local in BLOCKS and not in_line:
             self._asides[-1].out.append("\n")
+
+    def _usual(self, qualified: str, attributes: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """The names with the prefixes that every program writes, where the document has chosen others."""
+        for name, value in attributes.items():
+            if name.startswith("xmlns:") and (match := _NAMESPACE.fullmatch(value)):
+                usual = _PREFIXES.get(match[1], match[1])
+                if name[6:] != usual:
+                    self._renamed[name[6:]] = usual
+        if not self._renamed:
+            return qualified, attributes
+        return self._with_usual(qualified), {self._with_usual(name): value for name, value in attributes.items()}
+
+    def _with_usual(self, name: str) -> str:
+        prefix, colon, local = name.partition(":")
+        return f"{self._renamed.get(prefix, prefix)}:{local}" if colon else name
 
     @staticmethod
     def _is_watermark(attributes: dict[str, str]) -> bool:
@@ -135,6 +163,8 @@ class _Reader:
                 self.kind = value
             elif key == "value" and len(value) >= _LONG and (number := identifier(value)):
                 self._spoken[number] = None
+            elif value not in self._values and key not in NAMES and not key.endswith("-name") and _LETTERS.search(value):
+                self._values[value] = None
         if qualified == "office:script" or (qualified.startswith("script:") and local in ("module", "library-embedded")):
             self.active["macro"] = None
         if qualified == "form:form" and any(self._locals[name] == "href" and value for name, value in attributes.items()):
@@ -144,6 +174,8 @@ class _Reader:
         if key in ("formula", "condition", "expression"):
             if "DDE" in value.upper():
                 self.active["dde"] = None
+            if words := formulas.put_together(value):
+                self._spoken[words] = None
             if '"' not in value and "'" not in value:
                 return
         self._spoken[value] = None
@@ -184,7 +216,7 @@ class _Reader:
         if aside.depth == self._depth and aside.element == local and len(self._asides) > 1:
             self._asides.pop()
             self._emit(aside)
-        elif local in BLOCKS:
+        elif local in BLOCKS and qualified != _TITLE:
             aside.out.append("\n")
         if local in ("p", "h"):
             self._paragraphs -= 1
@@ -217,6 +249,8 @@ class _Reader:
             segments.append(Segment(text, self._root.zone))
         segments += self._done
         segments += [Segment(value, Zone.PROPERTY) for value in self._spoken]
+        if self._values:
+            segments.append(Segment("\n".join(value.replace("\n", " ") for value in self._values), Zone.PROPERTY))
         if self._runs is not None:
             segments += self._runs.take(self._root.zone)
         return PartText(tuple(segments), self.properties, tuple(self.links), tuple(self.active), tuple(self.binaries), self.kind)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import unescape
 
+from gateway.documents import formulas
 from gateway.documents.ooxml_names import BLOCKS, SHEET_EDGES
 from gateway.documents.xml_parsing import parse
 from gateway.extraction.base import Unreadable
@@ -27,7 +28,6 @@ _VALUE = re.compile(rb"=[ \t\r\n]*(?:\"(?=[^\"]{0,2000}?(?:[A-Za-z]{4}|[\x80-\xf
 _ADDRESS = re.compile(rb"(?:https?://(?:schemas\.|purl\.|www\.w3\.)|urn:schemas-|application/vnd\.)")
 _FORMAT = re.compile(rb"formatCode[ \t\r\n]*=[ \t\r\n]*(?:\"([^\"<]{2,2000})\"|'([^'<]{2,2000})')")
 _FORMAT_CODE = Needle(b"formatCode")
-_ESCAPED = re.compile(r"\\(.)|[_*].|\[[^\]]{0,100}\]|\"")
 _MOST_VALUES = 20_000
 _WORTH = Needles(
     b"instrText", b"<w:rt", b":rt>", b"rPh", b"AlternateContent", b":ins ", b"delText", b"moveFrom", b"anish", b'FFFFF"', b"FFFFF'",
@@ -42,7 +42,6 @@ _HIDDEN_STYLE = re.compile(
 _VANISH = Needle(b"w:vanish")
 _FORMATTING = re.compile(r"&(?:[BIUESXYHO]|\"[^\"]{0,200}\"|\d{1,3}|K[0-9A-F]{6}|K\d{2}[+-]\d{3})")
 _PLACE = re.compile(r"&[A-Z]")
-_LITERAL = re.compile(r"\"((?:[^\"]|\"\"){0,2000})\"|\b(?:UNI)?CHAR\(\s*(\d{1,7})\s*\)", re.I)
 _OFF = frozenset(("0", "false", "off"))
 _SHARED = re.compile(rb"<c\s[^>]{0,200}>\s*<v>\s*(\d{1,9})\s*</v>")
 _PLACE_OF = re.compile(rb"\sr=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
@@ -69,8 +68,7 @@ def spoken(data: bytes, *, formats_only: bool = False) -> tuple[Segment, ...]:
         text = unescape(value.decode("utf-8", "replace"))
         lines[text.replace("\n", " ")] = None
         if '"' in text or "\\" in text:
-            for part in text.split(";"):
-                lines[_ESCAPED.sub(lambda match: match[1] or "", part).replace("\n", " ")] = None
+            lines.update(dict.fromkeys(formulas.shown_for_numbers(text)))
     return (Segment("\n".join(lines), Zone.PROPERTY),) if lines else ()
 
 
@@ -217,13 +215,8 @@ class _Reader:
 
     def _literals(self, formula: str) -> None:
         """The words that a formula puts together, for a program that reckons it anew."""
-        if "&" not in formula and "CHAR(" not in formula.upper() and "CONCAT" not in formula.upper():
-            return
-        words = []
-        for match in _LITERAL.finditer(formula):
-            number = int(match[2]) if match[2] else 0
-            words.append(chr(number) if 0 < number < 0xD800 else (match[1] or "").replace('""', '"'))
-        self.shown.append("\n" + "".join(words) + "\n")
+        if words := formulas.put_together(formula):
+            self.shown.append(f"\n{words}\n")
 
 
 def cells(strings: list[str], sheet: bytes) -> tuple[Segment, ...]:

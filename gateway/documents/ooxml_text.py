@@ -47,6 +47,11 @@ def is_silent(data: bytes) -> bool:
     return _LOOSE.search(data) is None
 
 
+# Nine of ten elements say only how something looks: for them no name is compared with the cases below, which have to stand here.
+_ENDS = frozenset((*SHEET_EDGES, "txbxContent", "r", "delText", "delInstrText", "v", "c", "sp", "property"))
+_STARTS = _ENDS.union(("vanish", "webHidden", "specVanish", "tab", "noBreakHyphen", "sym", "ph", "label"))
+
+
 @dataclass(frozen=True, slots=True)
 class PartText:
     """Segments and properties of one part."""
@@ -133,6 +138,15 @@ class _Reader:
             self._spoken(local, attributes)
         if self._runs is not None:
             self._runs.start(local, attributes)
+        if local in _STARTS:
+            self._begin(local, attributes)
+        if local in BLOCKS:
+            self._main.append("\n")
+            if self._runs is not None:
+                self._runs.line()
+
+    def _begin(self, local: str, attributes: dict[str, str]) -> None:
+        """What begins with one of ``_STARTS``."""
         match local:
             case "txbxContent":
                 self._stack.append(self._main)
@@ -164,10 +178,6 @@ class _Reader:
             case _:
                 if zone := SHEET_EDGES.get(local):
                     self._edge = (zone, [])
-        if local in BLOCKS:
-            self._main.append("\n")
-            if self._runs is not None:
-                self._runs.line()
 
     def text(self, data: str) -> None:
         if self._skip and not data.strip(_OF_NUMBERS):
@@ -191,6 +201,13 @@ class _Reader:
         local = self._locals[qualified]
         if self._runs is not None:
             self._runs.end(local)
+        if local in _ENDS:
+            self._finish(local)
+        if local in BLOCKS or self._generic:
+            self._main.append("\n")
+
+    def _finish(self, local: str) -> None:
+        """What ends with one of ``_ENDS``."""
         match local:
             case "txbxContent" if self._stack:
                 self._boxes.append("".join(self._main))
@@ -214,8 +231,6 @@ class _Reader:
                 if self._edge is not None and local in SHEET_EDGES:
                     self._others += edge("".join(self._edge[1]), self._edge[0])
                     self._edge = None
-        if local in BLOCKS or self._generic:
-            self._main.append("\n")
 
     def _end_shape(self) -> None:
         """A footer or header placeholder of a slide is a page footer or header."""

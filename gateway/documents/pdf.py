@@ -59,7 +59,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
             raise Unreadable("a PDF that is broken")
         elsewhere, drawn = _elsewhere(pdf, objects, budget)
         layers = _hides_layers(pdf)
-    pages = pdf_pages.read(document, budget, legacy=objects.legacy, masks=objects.contents.masks)
+    pages = pdf_pages.read(document, budget, legacy=objects.legacy, masks=objects.contents.masks, tableless=objects.contents.tableless)
     if pages.blank and objects.contents.damaged:
         pages.reason = pages.reason or "a page whose content is damaged"
     protection = Protection(scheme="pdf", reason="it opens without a password") if encrypted else Protection()

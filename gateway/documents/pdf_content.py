@@ -71,6 +71,8 @@ class Contents:
         """A picture has a mask, which is another picture."""
         self.unreadable = False
         """A font gives out letters as blanks, or as others than its program says they are."""
+        self.tableless = False
+        """A font with codes of two octets has no table that says which letters they are: what it shows may have no text."""
         self._programs: dict[ObjGen, bytes] = {}
         self._compared = 0
         self.damaged: set[ObjGen] = set()
@@ -183,6 +185,8 @@ class Contents:
             said = pdf_fonts.said(font)
             if pdf_fonts.blank(said):
                 self.unreadable = True
+            if not said and pdf_fonts.is_composite(font):
+                self.tableless = True
             if pdf_fonts.lies(font, said):
                 self.masked.append(font)
             if not self.unreadable:

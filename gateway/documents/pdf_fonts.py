@@ -1,7 +1,7 @@
 """Whether a font of a PDF gives out its glyphs as the letters that they are.
 
-What it is: ``within`` (where fonts stand), ``said`` (what the table of letters of one says), ``lies`` (its encoding says otherwise) and
-``blank`` (letters are given out as blanks).
+What it is: ``within`` (where fonts stand), ``said`` (what the table of letters of one says), ``lies`` (its encoding says otherwise),
+``blank`` (letters are given out as blanks) and ``is_composite`` (without a table its codes mean nothing).
 Who calls it: ``documents.pdf_content``.
 Must never: follow a reference but the table; take a font for honest that was not compared: embedded fonts with codes of their own are
 compared by ``pdf_glyphs``, if at all.
@@ -62,6 +62,11 @@ def said(font: pikepdf.Object) -> Mapping[int, int]:
                 if len(digits) == 4 and len(out) < _MOST:
                     out[int(code, 16)] = int(digits, 16)
     return out
+
+
+def is_composite(font: pikepdf.Object) -> bool:
+    """Whether the codes of *font* are as a rule numbers of glyphs, which mean nothing without a table."""
+    return spelled(font.get("/Subtype", "")) == "/Type0"
 
 
 def blank(table: Mapping[int, int]) -> bool:

@@ -174,6 +174,8 @@ def read(pdf: pikepdf.Pdf, budget: Budget) -> Objects:
             pages.append(item)
         if _TEXT_MAP.search(head) and isinstance(item, pikepdf.Dictionary | pikepdf.Stream):
             state.contents.fonts(item)
+        if (composite := head.count(b"/Type0")) and composite > len(_TEXT_MAP.findall(head)):
+            state.contents.tableless = True
         legacy = legacy or any(legacy_fonts.is_legacy(name.decode("latin-1").rpartition("+")[2]) for name in _BASE_FONT.findall(head))
         # Most objects (pages, fonts, pictures) hold no string and no key of ours: one look at them as text is enough.
         if not _SPEAKS.search(head):

@@ -38,10 +38,14 @@ _SMALL_PART = 0.6
 _BOXES = 12
 """Paths of a page without words, such as the frame of a field, that show nothing."""
 _FEW = 3  # letters: white ones among black ones make a word another one
+_MOST_SIGNS = 3  # different signs without a letter that a page may have
+_BLANK_CODES = frozenset((0x09, 0x0A, 0x0D, 0x20, 0xA0))
 _SAMPLE = 100  # characters of a page whose mapping to letters is asked for
 _WITHOUT_MEANING = re.compile(r"[\x00-\x08\x0e-\x1f\x80-\x9f\ufffd\ufffe\uffff]")
 _RUN_WITHOUT_MEANING = re.compile(r"(?:[\x01-\x08\x0e-\x1f\x80-\x9f\ue000-\uf8ff\ufffd][ \r\n]{0,3}){3}")
 _PRIVATE = re.compile(r"[\ue000-\uf8ff]")
+_MEANINGFUL = bytes((*range(0x09, 0x0E), *range(0x20, 0x80)))
+"""The ASCII octets that none of these is about."""
 
 
 _KIND = plain(raw.FPDFPageObj_GetType, ctypes.c_int, ctypes.c_void_p)
@@ -82,11 +86,13 @@ class _Buffer:
 class Pages:
     """What the pages gave."""
 
-    def __init__(self, *, legacy: bool, masks: bool) -> None:
+    def __init__(self, *, legacy: bool, masks: bool, tableless: bool = False) -> None:
         self.legacy = legacy
         """Whether the file names a legacy font: only then is the font of each piece of text asked for."""
         self.masks = masks
         """Whether pictures may have masks, which are other pictures: only without them does one of one sample show nothing."""
+        self.tableless = tableless
+        """Whether a font has codes that no table turns into letters: then each letter of a page is asked for."""
         self.allowance = Allowance()
         self.buffer = _Buffer()
         self.parts: list[Segment] = []
@@ -125,9 +131,9 @@ def _drawn(data: bytes, number: int, password: str | None, part: pdf_render.Box 
     return lambda budget: pdf_render.render(data, number - 1, budget, password, part)
 
 
-def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False, masks: bool = True) -> Pages:
-    """All pages of *document*; *legacy*, *masks*: see ``Pages``. Raises OverLimit for too many pages or too much text."""
-    found = Pages(legacy=legacy, masks=masks)
+def read(document: pdfium.PdfDocument, budget: Budget, *, legacy: bool = False, masks: bool = True, tableless: bool = False) -> Pages:
+    """All pages of *document*; the rest: see ``Pages``. Raises OverLimit for too many pages or too much text."""
+    found = Pages(legacy=legacy, masks=masks, tableless=tableless)
     total, characters = len(document), 0
     if total > _PAGES:
         raise OverLimit("it has more pages than the limit")
@@ -162,7 +168,8 @@ def _page(page: ctypes.c_void_p, number: int, total: int, found: Pages) -> int:
         if words:
             found.parts.append(Segment(text, Zone.BODY, number, total))
             _edges(page, textpage, number, total, found, 2 * count)
-            if _is_garbled(ctypes.cast(textpage, ctypes.c_void_p).value, words, count):
+            address = ctypes.cast(textpage, ctypes.c_void_p).value
+            if _is_garbled(address, words, count) or (found.tableless and _has_words_without_letters(textpage, address, count)):
                 found.garbled.append(number)
         look = _Look(ctypes.cast(textpage, ctypes.c_void_p).value, found)
         has_picture = look.at(ctypes.cast(page, ctypes.c_void_p).value, 0, turned=False)
@@ -186,14 +193,23 @@ def _area(box: pdf_render.Box) -> float:
 
 def _is_garbled(textpage: int | None, words: str, count: int) -> bool:
     """Whether the letters of the page are not what it shows, as with fonts that do not say which letters their glyphs are."""
-    if _RUN_WITHOUT_MEANING.search(words):
-        return True
-    meaningless = len(_WITHOUT_MEANING.findall(words))
-    if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
-        return True
+    if not words.isascii() or words.encode("ascii").translate(None, _MEANINGFUL):
+        if _RUN_WITHOUT_MEANING.search(words):
+            return True
+        meaningless = len(_WITHOUT_MEANING.findall(words))
+        if meaningless * 30 > len(words) or len(_PRIVATE.findall(words)) * 5 > len(words):
+            return True
     step = max(1, count // _SAMPLE)
     asked = range(0, count, step)
     return sum(1 for at in asked if _ERROR_AT(textpage, at) == 1) * 10 > len(asked)
+
+
+def _has_words_without_letters(textpage: ctypes.c_void_p, address: int | None, count: int) -> bool:
+    """Whether more than a few different signs stand on the page for which there is no letter: bullets and boxes are few."""
+    without = {
+        raw.FPDFText_GetUnicode(textpage, at) for at in range(count) if _ERROR_AT(address, at) == 1
+    } - _BLANK_CODES  # fmt: skip
+    return len(without) > _MOST_SIGNS
 
 
 def _edges(page: ctypes.c_void_p, textpage: ctypes.c_void_p, number: int, total: int, found: Pages, most: int) -> None:
@@ -221,6 +237,7 @@ class _Look:
         self._left = _LOOKED_AT
         self._matrix = (ctypes.c_float * 6)()
         self._size = ctypes.c_float()
+        self._where = ctypes.byref(self._size)
         self._units = ctypes.create_string_buffer(4096)
         self.drawn = Drawn(found.allowance)
         self.other = False
@@ -281,7 +298,7 @@ class _Look:
         self._nested, self.box = True, None
 
     def _is_turned(self, item: int) -> bool:
-        if not _MATRIX(item, self._matrix):
+        if not _MATRIX(item, self._matrix) or not self._matrix[1]:
             return False
         across, up = abs(self._matrix[0]), abs(self._matrix[1])
         length = (across * across + up * up) ** 0.5
@@ -289,8 +306,8 @@ class _Look:
 
     def _text(self, item: int, *, turned: bool) -> None:
         askew = self._is_turned(item) or turned
-        if _SIZE(item, ctypes.byref(self._size)):
-            size = self._size.value * max(abs(self._matrix[3]), abs(self._matrix[2]), abs(self._matrix[1]), abs(self._matrix[0]))
+        if _SIZE(item, self._where):
+            size = self._size.value * max(map(abs, self._matrix[:4]))
             askew = askew or size >= _LARGE
             if self.drawn.hides(item, size) or (self.drawn.pales(item) and len(self._words(item)) <= _FEW):
                 self.drawn.unseen = True

@@ -77,6 +77,8 @@ def _segments(reading: Reading) -> list[Segment]:
             segments.append(Segment(seen.strip("\n"), flow.zone))
         if (text := flow.text()).strip():
             segments.append(Segment(text.strip("\n"), flow.zone))
+        if flow.uncut is not None:
+            segments.append(Segment(joined(flow.uncut).strip("\n"), flow.zone))
         for font, pieces in flow.legacy.items():
             if (text := joined(pieces)).strip():
                 segments.append(Segment(text.strip("\n"), flow.zone, font=font))

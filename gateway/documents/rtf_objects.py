@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import olefile
 
 from gateway.extraction.base import Budget, Child, Unreadable
+from gateway.extraction.compound_header import is_sound
 
 _CFB = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _LINKED, _EMBEDDED, _STATIC, _PRESENTATION = 1, 2, 3, 5
@@ -184,6 +185,8 @@ def stores(data: bytes, budget: Budget) -> tuple[Child, ...]:
 
 def _streams(data: bytes, budget: Budget) -> list[tuple[str, bytes]] | None:
     """The streams of a compound file; None where it is broken."""
+    if not is_sound(data):
+        return None
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as file:
             found = []

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 
+from gateway.documents import field_codes
 from gateway.documents import rtf_words as words
 from gateway.documents.rtf_fonts import Fonts
-from gateway.documents.rtf_reading import Blob, Flow, Group, Reading, joined
+from gateway.documents.rtf_reading import Blob, Flow, Group, Reading, joined, whole_number
 from gateway.extraction.base import Budget
 from gateway.verdict import Zone
 
@@ -24,7 +25,6 @@ _TOKEN = re.compile(
     rb"([^\\{}\r\n\x00]++)|((?:\\'[0-9A-Fa-f]{2})++)|\\([A-Za-z]++)(-?[0-9]++)?+ ?|([{}])|\\([^A-Za-z])|[\r\n\x00]++|\\", re.S
 )
 _HEX = b"0123456789abcdefABCDEF"
-_LONGEST_NUMBER = 10
 _TEXT, _BLOB, _FONTS, _SILENT = range(4)
 
 
@@ -91,7 +91,7 @@ class _Reader:
                 self._raw(bytes.fromhex(match[2].replace(b"\\'", b"").decode("ascii")))
             elif kind in (3, 4):
                 word = match[3].decode("ascii")
-                number = int(match[4][:_LONGEST_NUMBER]) if match[4] else None
+                number = whole_number(match[4]) if match[4] else None
                 if word == "bin" and number is not None and number > 0:
                     self._binary(self._data[match.end() : match.end() + number])
                     return match.end() + number
@@ -135,6 +135,8 @@ class _Reader:
             group.blob.close()
         if group.name:
             self._ended(group)
+        elif outer.name == "docvar":
+            outer.flow.all.append("\n")
 
     def _ended(self, group: Group) -> None:
         """A destination is complete: what its text means."""
@@ -150,6 +152,8 @@ class _Reader:
             self._keep(self._property, text)
         elif name == "fldinst":
             reading.fields.append(text)
+            if self._group.role == _TEXT and (shown := field_codes.shown(text)):
+                self._emit(shown)
         elif name == "template":
             reading.templates.append(text)
         elif name == "sn":
@@ -171,16 +175,21 @@ class _Reader:
         """Octets of text as they stand, or digits of a blob."""
         group = self._group
         if group.role == _BLOB and group.blob is not None:
-            if octets.strip(_HEX + b" \t"):
-                group.blob.odd = group.blob.odd or bool(octets.translate(None, _HEX + b" \t"))
+            if octets.strip(_HEX + b" \t") and octets.translate(None, _HEX + b" \t"):
+                group.blob.odd = True
+                self._aside.all.append("\n" + octets.decode("latin-1"))
             group.blob.hex.append(octets)
             return
         if self._skip:
             skipped, octets = octets[: self._skip], octets[self._skip :]
             self._skip -= len(skipped)
             if skipped.strip(b"?"):
-                # Who knows no \\u shows these instead.
-                self._aside.all.append(skipped.decode("latin-1"))
+                # Who knows no \\u shows these instead, and programs count differently how many are to be left out.
+                text = skipped.decode("latin-1")
+                self._aside.all.append(text)
+                if group.role == _TEXT and any(character.isalpha() and character.isascii() for character in text):
+                    self._flush()
+                    group.flow.leave_in(text)
         if octets and group.role == _TEXT:
             self._octets.append(octets)
         elif octets and group.role == _FONTS:
@@ -205,6 +214,8 @@ class _Reader:
         group = self._group
         flow = group.flow
         flow.all.append(text)
+        if flow.uncut is not None:
+            flow.uncut.append(text)
         if group.hidden:
             flow.hides = True
         else:

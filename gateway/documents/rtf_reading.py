@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from gateway.verdict import Zone
 
+_LONGEST_NUMBER = 10
 _NOT_HEX = bytes(octet for octet in range(256) if octet not in b"0123456789abcdefABCDEF")
 
 
@@ -26,8 +27,16 @@ class Flow:
     seen: list[str] = field(default_factory=list)
     """Without what is hidden or deleted."""
     hides: bool = False
+    uncut: list[str] | None = None
+    """With what stands for characters beyond the code page, where that is letters."""
     legacy: dict[str, list[str]] = field(default_factory=dict)
     """What stands in fonts that show Hindi for Latin letters, by the name of the font; it stands in ``all`` too."""
+
+    def leave_in(self, text: str) -> None:
+        """Takes *text*, which programs leave out that know the character before it."""
+        if self.uncut is None:
+            self.uncut = list(self.all)
+        self.uncut.append(text)
 
     def text(self) -> str:
         """Everything, hidden or not."""
@@ -119,3 +128,9 @@ def joined(pieces: list[str]) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def whole_number(digits: bytes) -> int:
+    """The number behind a control word; noughts before it count for nothing, as many as there are."""
+    value = int(digits.lstrip(b"-0")[:_LONGEST_NUMBER] or b"0")
+    return -value if digits[:1] == b"-" else value

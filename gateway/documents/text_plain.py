@@ -171,6 +171,8 @@ def extract(piece: Piece, budget: Budget) -> Found:
     children = hidden(piece, decoded.texts[0], budget)
     segments = tuple(Segment(text, Zone.BODY) for text in decoded.texts)
     signs = formulas.active(decoded.texts[0]) if piece.is_attachment else ()
+    if piece.is_attachment and (words := formulas.cells(decoded.texts[0])):
+        segments += (Segment(words, Zone.BODY),)
     return Found(segments, children, LeafState.SUSPECT if decoded.doubt else LeafState.INSPECTED, decoded.doubt, active=signs)
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from gateway.documents import ooxml_text, strings
+from gateway.documents import ooxml_text
+from gateway.extraction import strings
 from gateway.extraction.base import Budget, OverLimit, Unreadable
 from gateway.text import legacy_fonts
 from gateway.text.markings import Segment

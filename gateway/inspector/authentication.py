@@ -8,6 +8,7 @@ Sources: RFC 6376 sections 6.1 and 3.5 (l=), RFC 8301 (no rsa-sha1, keys of 1024
 
 from __future__ import annotations
 
+import collections
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -17,16 +18,18 @@ from gateway.message import signatures
 from gateway.verdict import Authentication
 
 _MINIMUM_KEY = 1024
+_MOST = 100  # names of fields that are not covered; no honest message has so many
 _silent = logging.Logger("dkim", level=logging.CRITICAL + 1)  # its words may quote the message
 
 
 def check(content: bytes, headers: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> tuple[Authentication, ...]:
     """One result for each of the first signatures of *content*; *keys* as ``doors.resolver`` gives them."""
     names = signatures.key_names(headers)
-    return tuple(_one(content, index, name, keys) for index, name in enumerate(names))
+    fields = collections.Counter(name.strip().lower() for name, _ in headers)
+    return tuple(_one(content, index, name, keys, fields) for index, name in enumerate(names))
 
 
-def _one(content: bytes, index: int, name: str, keys: Mapping[str, str]) -> Authentication:
+def _one(content: bytes, index: int, name: str, keys: Mapping[str, str], present: collections.Counter[str]) -> Authentication:
     domain = name.partition("._domainkey.")[2]
     if not name:
         return Authentication("dkim", "permerror", "", "the signature names no proper domain and selector")
@@ -52,4 +55,8 @@ def _one(content: bytes, index: int, name: str, keys: Mapping[str, str]) -> Auth
         return Authentication("dkim", "policy", domain, "rsa-sha1 is no longer trusted")
     if b"l" in fields:
         return Authentication("dkim", "policy", domain, "the signature covers a part of the body only")
-    return Authentication("dkim", "pass" if passed else "fail", domain, "" if passed else "the signature does not match")
+    if not passed:
+        return Authentication("dkim", "fail", domain, "the signature does not match")
+    covered = collections.Counter(one.strip().lower() for one in fields.get(b"h", b"").decode("ascii", "replace").split(":"))
+    unsigned = tuple(sorted(field for field, times in present.items() if covered[field] < times and field != "dkim-signature"))
+    return Authentication("dkim", "pass", domain, "", unsigned if len(unsigned) <= _MOST else ("*",))

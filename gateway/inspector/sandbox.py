@@ -95,7 +95,7 @@ def enter(memory: int) -> None:
     _landlock({})
     architecture = syscalls.ARCHITECTURES.get(platform.machine())
     if architecture is not None:
-        _seccomp(program(architecture))
+        _seccomp(program(architecture, WORKER, os.getpid()))
 
 
 def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, ...], memory: int, seconds: float) -> None:
@@ -110,7 +110,7 @@ def enter_program(parent: int, readable: tuple[str, ...], runnable: tuple[str, .
     _landlock({**dict.fromkeys(readable, _READ_FILE | _READ_FOLDER), **dict.fromkeys(runnable, _READ_FILE | _EXECUTE)})
     architecture = syscalls.ARCHITECTURES.get(platform.machine())
     if architecture is not None:
-        _seccomp(program(architecture, PROGRAM))
+        _seccomp(program(architecture, PROGRAM, os.getpid()))
 
 
 def enter_pool(readable: tuple[str, ...], runnable: tuple[str, ...]) -> None:
@@ -218,18 +218,17 @@ def _seccomp(code: bytes) -> None:
         raise SandboxError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _MISSING = 0x00050000 | errno.ENOSYS
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
-_CLONE_THREAD = 0x00010000
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; both machines are little-endian
 
 
-def program(architecture: syscalls.Architecture, of: int = WORKER) -> bytes:
+def program(architecture: syscalls.Architecture, of: int = WORKER, pid: int = 0) -> bytes:
     """The filter as BPF code: other architectures and the x32 calls kill, the calls of the table fail, all others pass.
 
-    *of*: WORKER, which may start threads; PROGRAM, which may be started by execve and open files, and starts no thread; POOL, which
-    starts processes.
+    *of*: WORKER; PROGRAM, which may be started by execve and open files; POOL, which starts processes. *pid*: the process that will
+    have it, where that is known; the calls that name a process are then refused for all others.
     """
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -243,13 +242,13 @@ def program(architecture: syscalls.Architecture, of: int = WORKER) -> bytes:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _REFUSE)]
     for number in architecture.missing:
         code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _MISSING)]
-    if of != POOL:
-        threads = 1 if of == WORKER else 0
-        code += [
-            (_JUMP_EQUAL, 0, 3, architecture.clone),  # threads of a worker may start, processes may not
-            (_LOAD, 0, 0, _FIRST_ARGUMENT),
-            (_JUMP_SET, threads, 0, _CLONE_THREAD),
-            (_RETURN, 0, 0, _REFUSE),
-        ]
+    for call in architecture.limited if of != POOL else ():
+        if call.of_itself and not pid:
+            continue
+        verdict, values = (_ALLOW, (0, pid)) if call.of_itself else (_REFUSE, call.refused)
+        code += [(_JUMP_EQUAL, 0, 2 + 2 * len(values), call.number), (_LOAD, 0, 0, _ARGUMENTS + 8 * call.argument)]
+        for value in values:
+            code += [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, verdict)]
+        code.append((_RETURN, 0, 0, _REFUSE if call.of_itself else _ALLOW))
     code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

@@ -116,10 +116,19 @@ class _Parent:
         while self._lanes.at_work < self._config.limits.inspectors:
             if self._quick_deaths > _FREE_DEATHS:
                 time.sleep(min(1.0, 0.01 * 2 ** (self._quick_deaths - _FREE_DEATHS)))
-            channel = self._channel()
-            ours, theirs = socket.socketpair()
-            parent = os.getpid()
-            pid = os.fork()
+            parent, sockets = os.getpid(), []
+            try:
+                channel = self._channel()  # before the link, which the pool must not inherit
+                sockets += [channel] if channel is not None else []
+                ours, theirs = socket.socketpair()
+                sockets += [ours, theirs]
+                pid = os.fork()
+            except OSError as error:  # no memory or no process to be had: what is there goes on
+                _log.error("worker.not_started", why=str(error))
+                self._quick_deaths += 1
+                for one in sockets:
+                    one.close()
+                return
             if pid == 0:
                 ours.close()
                 self._forget()

@@ -3,7 +3,8 @@
 What it is: a table for x86-64 and for the generic numbering that aarch64 uses.
 Who calls it: ``inspector.sandbox``, for workers and for the programs beside them.
 Must never: name a call that glibc, Python or a parser needs after start (open files stay readable; new ones cannot be had).
-Sources: Linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, include/uapi/linux/audit.h.
+Sources: Linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, include/uapi/linux/audit.h;
+include/uapi/linux/prctl.h, include/uapi/asm-generic/fcntl.h and ioctls.h.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ _X86_64 = {
     "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
     "renameat2": 316, "memfd_create": 319,
     "kexec_file_load": 320, "bpf": 321, "execveat": 322, "userfaultfd": 323,
+    "clone": 56, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "setpriority": 141, "sched_setparam": 142,
+    "sched_setscheduler": 144, "sched_setaffinity": 203, "sched_setattr": 314, "ioprio_set": 251, "migrate_pages": 256, "move_pages": 279,
+    "shmat": 30, "shmctl": 31, "semop": 65, "semctl": 66, "semtimedop": 220, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "mq_unlink": 241,
+    "accept": 43, "accept4": 288, "sendmsg": 46, "sendmmsg": 307, "splice": 275, "tee": 276, "vmsplice": 278, "ftruncate": 77,
+    "fallocate": 285,
 }  # fmt: skip
 _GENERIC = {
     "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "inotify_init1": 26, "mknodat": 33, "mkdirat": 34, "unlinkat": 35,
@@ -43,12 +49,43 @@ _GENERIC = {
     "keyctl": 219, "execve": 221, "swapon": 224, "perf_event_open": 241, "fanotify_init": 262, "name_to_handle_at": 264,
     "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
     "renameat2": 276, "memfd_create": 279, "bpf": 280, "execveat": 281, "userfaultfd": 282, "kexec_file_load": 294,
+    "clone": 220, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "setpriority": 140, "sched_setparam": 118,
+    "sched_setscheduler": 119, "sched_setaffinity": 122, "sched_setattr": 274, "ioprio_set": 30, "migrate_pages": 238, "move_pages": 239,
+    "shmat": 196, "shmctl": 195, "semop": 193, "semctl": 191, "semtimedop": 192, "msgsnd": 189, "msgrcv": 188, "msgctl": 187,
+    "mq_unlink": 181, "accept": 202, "accept4": 242, "sendmsg": 211, "sendmmsg": 269, "splice": 76, "tee": 77, "vmsplice": 75,
+    "ftruncate": 46, "fallocate": 47,
 }  # fmt: skip
 _CLONE3 = 435
 _OF_PROGRAMS = frozenset(("open", "openat", "execve"))
 """What a program needs to start and to read its own files; which files these are is landlock's to say."""
-_OF_THE_POOL = _OF_PROGRAMS | {"fork", "vfork", "kill", "setsid", "memfd_create"}
+_OF_THE_POOL = _OF_PROGRAMS | {"fork", "vfork", "clone", "kill", "setsid", "memfd_create"}
 """What the process that starts programs needs."""
+_PDEATHSIG, _DUMPABLE, _PTRACER = 1, 4, 0x59616D61
+_SETOWN, _SETSIG, _SETOWN_EX = 8, 10, 15
+_TIOCSTI, _TIOCLINUX, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x541C, 0x8901, 0x8902
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A call of which only some uses are refused, by its argument *argument* (of 32 bits, counted from 0)."""
+
+    number: int
+    argument: int
+    refused: tuple[int, ...] = ()
+    """Values that are refused; all others pass."""
+    of_itself: bool = False
+    """The argument names a process: only the one that has the filter passes."""
+
+
+def _limited(prctl: int, fcntl: int, ioctl: int, tgkill: int, prlimit64: int) -> tuple[Limited, ...]:
+    """A worker outlives nobody, wakes nobody up by a signal, types on no terminal, and has limits of its own only."""
+    return (
+        Limited(prctl, 0, (_PDEATHSIG, _DUMPABLE, _PTRACER)),
+        Limited(fcntl, 1, (_SETOWN, _SETSIG, _SETOWN_EX)),
+        Limited(ioctl, 1, (_TIOCSTI, _TIOCLINUX, _FIOSETOWN, _SIOCSPGRP)),
+        Limited(tgkill, 0, of_itself=True),
+        Limited(prlimit64, 0, of_itself=True),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +94,8 @@ class Architecture:
 
     audit: int
     x32: bool
-    clone: int
+    limited: tuple[Limited, ...]
+    """Of workers and programs; the pool prepares what it starts."""
     refused: tuple[int, ...]
     missing: tuple[int, ...]
     refused_to_programs: tuple[int, ...] = ()
@@ -66,16 +104,16 @@ class Architecture:
     """The same for the process that starts programs."""
 
 
-def _of(audit: int, x32: bool, clone: int, table: dict[str, int]) -> Architecture:
+def _of(audit: int, x32: bool, limited: tuple[Limited, ...], table: dict[str, int]) -> Architecture:
     refused = {**table, **_NEW}
     without = [
         tuple(sorted(number for name, number in refused.items() if name not in allowed)) for allowed in ((), _OF_PROGRAMS, _OF_THE_POOL)
     ]
-    return Architecture(audit, x32, clone, without[0], (_CLONE3,), without[1], without[2])
+    return Architecture(audit, x32, limited, without[0], (_CLONE3,), without[1], without[2])
 
 
 ARCHITECTURES = {
-    "x86_64": _of(0xC000003E, True, 56, _X86_64),
-    "aarch64": _of(0xC00000B7, False, 220, _GENERIC),
+    "x86_64": _of(0xC000003E, True, _limited(157, 72, 16, 234, 302), _X86_64),
+    "aarch64": _of(0xC00000B7, False, _limited(167, 25, 29, 131, 261), _GENERIC),
 }
 """By ``platform.machine()``."""

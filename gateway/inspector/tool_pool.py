@@ -14,7 +14,7 @@ import collections
 import selectors
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import msgspec
@@ -30,6 +30,8 @@ _PREFIX = struct.Struct("!QII")  # as in ipc: sequence, header length, body leng
 _HEADER = 10_000
 _UNDER_WAY = 8
 """Questions of one worker at a time; more is no worker of ours."""
+_UNREAD = 100_000_000
+"""Octets of one answer, and of answers that one worker leaves unread, beside what may be unpacked from a message."""
 _CHUNK = 1 << 18
 _encoder = msgspec.msgpack.Encoder()
 
@@ -85,6 +87,7 @@ class Pool:
         """*control*: the socket over which the sockets of workers come; *body_cap*: octets of one question's body at most."""
         self._control, self._has, self._body_cap = control, has, body_cap
         self._runner = Runner(limits.inspectors, limits.ocr_memory)
+        self._most = limits.archive_bytes
         self._decoder = msgspec.msgpack.Decoder(Requests)
         self._workers: set[_Worker] = set()
         self._open = True
@@ -174,7 +177,7 @@ class Pool:
             self._drop(worker)
             return
         worker.under_way.add(number)
-        self._runner.begin((worker, number), job)
+        self._runner.begin((worker, number), replace(job, most=min(job.most, _UNREAD + self._most)))
 
     def _answer(self, worker: _Worker, number: int, outcome: Outcome) -> None:
         if worker not in self._workers:
@@ -184,6 +187,9 @@ class Pool:
         worker.left.append(memoryview(_PREFIX.pack(number, len(header), len(outcome.output)) + header))
         if outcome.output:
             worker.left.append(memoryview(outcome.output))
+        if sum(map(len, worker.left)) > _UNREAD + self._most:
+            self._drop(worker)
+            return
         self._send(worker)
 
     def _send(self, worker: _Worker) -> None:

@@ -10,6 +10,7 @@ Sources: design.md section 2; tesseract(1), unar(1), lsar(1); netpbm's pgm(5).
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ def _finished(runner: Runner) -> Outcome:
 def job(request: Requests, body: bytes, has: Installed) -> Job | None:
     """The run that answers *request*; None where it may not be asked."""
     seconds = min(request.seconds, 60.0)
+    if math.isnan(seconds):
+        return None
     match request:
         case Recognise(width=width, height=height, dpi=dpi, look=look):
             if has.tesseract is None or width < 1 or height < 1 or len(body) != width * height:

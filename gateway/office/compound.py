@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import olefile
 
 from gateway.extraction.base import Budget, Unreadable
+from gateway.extraction.compound_header import is_sound
 
 Path = tuple[str, ...]
 _END, _FREE, _FAT, _NONE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD, 0xFFFFFFFF
@@ -32,6 +33,8 @@ class _Open:
     data: bytes
     entries: dict[Path, olefile.olefile.OleDirectoryEntry]
     """Every stream by its path, as written: looked up in the library, each costs a pass over all names beside it."""
+    left: bytes = b""
+    """What stands in small sectors that belong to no stream."""
     read: dict[Path, bytes] = field(default_factory=dict)
 
     def stream(self, path: Path) -> bytes:
@@ -55,24 +58,23 @@ class Compound:
         """The whole file. Raises Unreadable (or what the library raises) when its tables are broken, OverLimit when it has too many
         entries."""
         budget.check_time()
-        if len(data) < 1536:
-            raise Unreadable("a compound file that is cut off")
-        if int.from_bytes(data[28:30], "little") != 0xFFFE or int.from_bytes(data[30:32], "little") not in (9, 12):
-            raise Unreadable("a compound file with a broken header")
+        if not is_sound(data):
+            raise Unreadable("a compound file that is cut off, or with a broken header")
         ole = olefile.OleFileIO(io.BytesIO(data), raise_defects=olefile.DEFECT_INCORRECT)
         if _hidden(ole):
             raise Unreadable("ambiguous: a compound file with streams that its directory does not lead to")
-        if _tangled(ole):
+        left = _small(ole)
+        if _tangled(ole) or left is None:
             raise Unreadable("ambiguous: a compound file whose sectors belong to no stream or to two")
         entries = dict(_streams(ole))
         budget.spend_entries(len(entries) // 10 + 1)  # a message has many properties, and each is a stream
-        return cls(_Open(ole, budget, data, entries), {tuple(name.lower() for name in path): path for path in entries})
+        return cls(_Open(ole, budget, data, entries, left), {tuple(name.lower() for name in path): path for path in entries})
 
     def unallocated(self) -> bytes:
         """What stands in the file but in no sector that is in use: behind its end, and what was deleted. Empty where all is zero."""
         opened = self._open
         size = opened.ole.sector_size
-        out = []
+        out = [opened.left]
         for number, following in enumerate(opened.ole.fat):
             if following == _FREE and (sector := opened.data[(number + 1) * size : (number + 2) * size]).strip(b"\x00\xff"):
                 out.append(sector)
@@ -193,6 +195,29 @@ def _tangled(ole: olefile.OleFileIO) -> bool:
             seen[sector] = 1
             sector = fat[sector]
     return any((following < 0xFFFFFFFC or following == _END) and not seen[sector] for sector, following in enumerate(fat))
+
+
+def _small(ole: olefile.OleFileIO) -> bytes | None:
+    """What stands in the stream of small sectors but in no stream; None where a chain of small sectors is tangled or leads out of it."""
+    small = [entry for entry in ole.direntries if entry is not None and entry.entry_type == 2 and 0 < entry.size < ole.minisectorcutoff]
+    if not small:
+        return b""
+    ole.loadminifat()
+    chain, size = list(ole.minifat), ole.mini_sector_size
+    seen = bytearray(len(chain))
+    for entry in small:
+        sector, left = entry.isectStart, -(-entry.size // size)
+        while left > 0 or sector < len(chain):
+            if sector >= len(chain) or seen[sector]:
+                return None
+            seen[sector] = 1 if left > 0 else 2  # some programs leave a chain longer than its stream
+            sector = chain[sector]
+            left -= 1
+        if sector != _END:
+            return None
+    stream = bytes(ole._open(ole.root.isectStart, ole.root.size, force_FAT=True).read())
+    parts = (stream[number * size : (number + 1) * size] for number, state in enumerate(seen) if state != 1)
+    return b"".join(part for part in parts if part.strip(b"\x00\xff"))
 
 
 def _hidden(ole: olefile.OleFileIO) -> bool:

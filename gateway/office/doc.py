@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Unreadable
-from gateway.office import doc_text, officeart
+from gateway.extraction.strings import sweep
+from gateway.office import doc_fonts, doc_text, officeart
 from gateway.office.compound import Compound
+from gateway.office.doc_fonts import Piece
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
 FIB_ENCRYPTED, FIB_TABLE, FIB_OBFUSCATED = 0x0100, 0x0200, 0x8000
-_STYLES, _HEADERS, _FONTS, _CLX, _DRAWINGS, _COMMANDS = 1, 11, 15, 33, 50, 24
+_STYLES, _HEADERS, _RUNS, _FONTS, _CLX, _DRAWINGS, _COMMANDS = 1, 11, 12, 15, 33, 50, 24
 _COUNTS = ("text", "footnotes", "headers", "macros", "comments", "endnotes", "boxes", "header boxes")
 _MOST_PIECES = 200_000
 _PICTURE_HEAD = b"\x44\x00"
@@ -90,8 +92,9 @@ def read(compound: Compound, parts: Parts, budget: Budget) -> None:
         parts.segments.append(Segment(sweep(parts.take(other)), Zone.BODY))
     if not table:
         raise Unreadable("a Word document without its table of pieces")
-    text, covered = _text(main, table, block, budget)
-    _subdocuments(text, table, block, parts)
+    text, pieces = _text(main, table, block, budget)
+    _subdocuments(text, table, block, lambda story, zone: doc_text.tell(story, zone, parts))
+    _legacy_fonts(text, pieces, main, table, block, parts, budget)
     at, length = block.place(_DRAWINGS)
     if length:
         drawing = officeart.Drawing()
@@ -101,17 +104,19 @@ def read(compound: Compound, parts: Parts, budget: Budget) -> None:
     if pictures:
         _pictures(pictures, parts, budget)
     parts.segments.append(Segment(_names(table, block), Zone.PROPERTY))
-    parts.segments.append(Segment(_between(main, block.end, covered), Zone.BODY))
+    parts.segments.append(Segment(_between(main, block.end, sorted((piece.start, piece.end) for piece in pieces)), Zone.BODY))
 
 
-def _text(main: bytes, table: bytes, block: Fib, budget: Budget) -> tuple[_Units, list[tuple[int, int]]]:
-    """The whole text, all subdocuments one behind the other, and the parts of the main stream that it stands in."""
+def _text(main: bytes, table: bytes, block: Fib, budget: Budget) -> tuple[_Units, list[Piece]]:
+    """The whole text, all subdocuments one behind the other, and the pieces of the main stream that it stands in."""
     at, length = block.place(_CLX)
     clx = table[at : at + length]
     if not length or len(clx) < length:
         raise Unreadable("a Word document without its table of pieces")
     at = 0
+    changes: list[bytes] = []
     while at < len(clx) and clx[at] == 1:
+        changes.append(clx[at + 3 : at + 3 + int.from_bytes(clx[at + 1 : at + 3], "little")])
         at += 3 + struct.unpack_from("<H", clx.ljust(at + 4, b"\x00"), at + 1)[0]
     if at + 5 > len(clx) or clx[at] != 2:
         raise Unreadable("a Word document without its table of pieces")
@@ -122,11 +127,11 @@ def _text(main: bytes, table: bytes, block: Fib, budget: Budget) -> tuple[_Units
         raise Unreadable("a Word document whose table of pieces is broken")
     ends = struct.unpack_from(f"<{count + 1}I", pieces)
     out: list[bytes] = []
-    covered: list[tuple[int, int]] = []
+    found: list[Piece] = []
     if ends[0] != 0 or any(second < first for first, second in pairwise(ends)):
         raise Unreadable("a Word document whose table of pieces is broken")
     for number in range(count):
-        place = struct.unpack_from("<I", pieces, 4 * (count + 1) + 8 * number + 2)[0]
+        place, change = struct.unpack_from("<IH", pieces, 4 * (count + 1) + 8 * number + 2)
         characters = ends[number + 1] - ends[number]
         narrow = bool(place & 0x40000000)
         place &= 0x3FFFFFFF
@@ -136,11 +141,12 @@ def _text(main: bytes, table: bytes, block: Fib, budget: Budget) -> tuple[_Units
             raise Unreadable("a Word document whose table of pieces is broken")
         budget.spend_bytes(len(raw))
         out.append(raw.decode("latin-1").translate(_HIGH).encode("utf-16-le") if narrow else raw)
-        covered.append((start, start + octets))
+        changed = changes[change >> 1] if change & 1 and change >> 1 < len(changes) else b""
+        found.append(Piece(start, start + octets, narrow, changed))
     text = _Units(b"".join(out))
     if len(text.octets) < 2 * sum(block.counts):
         raise Unreadable("a Word document with less text than it states")
-    return text, sorted(covered)
+    return text, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,29 @@ class _Units:
         return self.octets[2 * start : None if end is None else 2 * end].decode("utf-16-le", "replace")
 
 
-def _subdocuments(text: _Units, table: bytes, block: Fib, parts: Parts) -> None:
+def _legacy_fonts(text: _Units, pieces: list[Piece], main: bytes, table: bytes, block: Fib, parts: Parts, budget: Budget) -> None:
+    """What is written in fonts that show Hindi for Latin letters, once more, by the letters that it shows."""
+
+    def named(number: int) -> bytes:
+        at, length = block.place(number)
+        return table[at : at + length]
+
+    fonts = doc_fonts.legacy(named(_FONTS))
+    if not fonts:
+        return
+    shown = doc_fonts.shown(text.octets, pieces, main, named(_RUNS), named(_STYLES), fonts, budget)
+    if shown is None:
+        return
+    octets, font = shown
+
+    def tell(story: str, zone: Zone) -> None:
+        if words := doc_text.plain(story).strip():
+            parts.segments.append(Segment(words, zone, font=font))
+
+    _subdocuments(_Units(octets), table, block, tell)
+
+
+def _subdocuments(text: _Units, table: bytes, block: Fib, tell: Callable[[str, Zone], None]) -> None:
     at = 0
     for name, count in zip(_COUNTS, block.counts, strict=True):
         start, at = at, at + count
@@ -161,27 +189,27 @@ def _subdocuments(text: _Units, table: bytes, block: Fib, parts: Parts) -> None:
             continue
         story = text.story(start, at)
         if name == "headers":
-            _headers(_Units(text.octets[2 * start : 2 * at]), table, block, parts)
+            _headers(_Units(text.octets[2 * start : 2 * at]), table, block, tell)
         else:
-            doc_text.tell(story, Zone.BODY, parts)
+            tell(story, Zone.BODY)
             if name == "header boxes":
-                doc_text.tell(story, Zone.PAGE_HEADER, parts)
-    doc_text.tell(text.story(at), Zone.BODY, parts)
+                tell(story, Zone.PAGE_HEADER)
+    tell(text.story(at), Zone.BODY)
 
 
-def _headers(text: _Units, table: bytes, block: Fib, parts: Parts) -> None:
+def _headers(text: _Units, table: bytes, block: Fib, tell: Callable[[str, Zone], None]) -> None:
     """Six stories of separators, then six for each section: headers and footers of even, odd and first pages."""
     at, length = block.place(_HEADERS)
     count = length // 4
     ends = struct.unpack_from(f"<{count}I", table, at) if count and at + length <= len(table) else ()
     if len(ends) < 2 or ends[0] != 0 or any(second < first for first, second in pairwise(ends)):
         for zone in (Zone.PAGE_HEADER, Zone.PAGE_FOOTER):
-            doc_text.tell(text.story(0), zone, parts)
+            tell(text.story(0), zone)
         return
     for number, (start, end) in enumerate(pairwise(ends)):
         zone = Zone.BODY if number < 6 else Zone.PAGE_HEADER if (number - 6) % 6 in (0, 1, 4) else Zone.PAGE_FOOTER
-        doc_text.tell(text.story(start, end), zone, parts)
-    doc_text.tell(text.story(ends[-1]), Zone.PAGE_FOOTER, parts)
+        tell(text.story(start, end), zone)
+    tell(text.story(ends[-1]), Zone.PAGE_FOOTER)
 
 
 def _drawings(data: bytes, budget: Budget, drawing: officeart.Drawing, main: bytes) -> None:

@@ -1,6 +1,6 @@
 """Text of a Word document as people see it, and its field codes apart.
 
-What it is: ``tell``, from the characters of a story to segments, links and active content.
+What it is: ``tell``, from the characters of a story to segments, links and active content; ``plain``, its characters alone.
 Who calls it: ``office.doc``.
 Must never: drop text because its marks do not match.
 Sources: MS-DOC 2.4.1 and 2.8.25 (characters with a meaning, fields); hostile-inputs catalogue D02, D11.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.documents import field_codes
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
 from gateway.verdict import Zone
@@ -46,6 +47,14 @@ def tell(story: str, zone: Zone, parts: Parts) -> None:
         note_targets("\n".join(code.translate(_PLAIN) for code in codes), parts)
 
 
+_ENDS = re.compile("\n{2,}")
+
+
+def plain(story: str) -> str:
+    """*story* without the characters that are marks, codes of fields included; without empty lines."""
+    return _ENDS.sub("\n", story.translate(_PLAIN))
+
+
 def note_targets(text: str, parts: Parts) -> None:
     """Adds *text* as a property, and the targets of links in it."""
     if text.strip():
@@ -72,6 +81,7 @@ def _fields(story: str) -> tuple[str, list[str]]:
         elif in_code:
             in_code.pop()
             codes.append("".join(open_codes.pop()))
+            _put(field_codes.shown(codes[-1]), visible, open_codes, in_code)
     _put(story[at:], visible, open_codes, in_code)
     codes += ["".join(code) for code in open_codes]
     if in_code:  # a field without an end hides nothing

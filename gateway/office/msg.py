@@ -12,6 +12,7 @@ import re
 import struct
 
 from gateway.extraction.base import Budget, Child, OverLimit, Piece, Unreadable
+from gateway.extraction.strings import packed
 from gateway.office import mapi
 from gateway.office.compound import Compound
 from gateway.office.mapi import Item, Told
@@ -30,7 +31,9 @@ def read(parts: Parts, budget: Budget, piece: Piece) -> None:
     compound = parts.compound
     parts.container = True
     names = _names(compound)
-    parts.take_storage(_NAMES)
+    for path in compound.storage(_NAMES).names():
+        if len(path) == 1 and _STREAM.fullmatch(path[0]) and (odd := packed(parts.take(_NAMES, path[0]))):
+            parts.children.append(Child("names", odd))
     told = Told()
     item = _item(compound, names, budget, _ROOT_HEADER, "")
     mapi.tell(item, told, budget, is_attachment=piece.is_attachment)
@@ -39,10 +42,10 @@ def read(parts: Parts, budget: Budget, piece: Piece) -> None:
         if low.startswith("__recip_version1.0"):
             recipient = _item(compound.storage(storage), names, budget, 8, item.codec)
             mapi.tell(recipient, told, budget, is_attachment=True)
-            parts.take_storage(storage)
+            _take(parts, storage, "")
         elif low.startswith("__attach_version1.0"):
-            _attachment(compound.storage(storage), names, budget, item.codec, told)
-            parts.take_storage(storage)
+            inside = _attachment(compound.storage(storage), names, budget, item.codec, told)
+            _take(parts, storage, inside)
     for path in compound.names():
         if len(path) == 1 and (_STREAM.fullmatch(path[0]) or path[0].lower() == _PROPERTIES):
             parts.take(path[0])
@@ -78,7 +81,8 @@ def _item(storage: Compound, names: dict[int, str], budget: Budget, header: int,
         present.add((number, kind))
         many, base = bool(kind & 0x1000), kind & 0x0FFF
         if many and not match[3] and base in (_WIDE, _NARROW, _BINARY):
-            continue  # the lengths of its values
+            item.raw[number | 0x10000] = storage.get(path[0])  # the lengths of its values
+            continue
         data = storage.get(path[0])
         if base == _WIDE and len(data) % 2 == 0:
             _put(item, names, number, data.decode("utf-16-le", "replace").rstrip("\x00"))
@@ -115,26 +119,34 @@ def _names(compound: Compound) -> dict[int, str]:
     return names
 
 
-def _attachment(storage: Compound, names: dict[int, str], budget: Budget, codec: str, told: Told) -> None:
+def _take(parts: Parts, storage: str, inside: str) -> None:
+    """The properties of a recipient or attachment count as read, and the storage *inside* of it; what else is there does not."""
+    for path in parts.compound.storage(storage).names():
+        if (len(path) == 1 and (_STREAM.fullmatch(path[0]) or path[0].lower() == _PROPERTIES)) or (inside and path[0] == inside):
+            parts.take(storage, *path)
+
+
+def _attachment(storage: Compound, names: dict[int, str], budget: Budget, codec: str, told: Told) -> str:
+    """Adds the attachment to *told*; returns the name of the storage of the message or object in it."""
     item = _item(storage, names, budget, 8, codec)
     inside = next((name for name in storage.storages() if _STREAM.fullmatch(name)), "")
 
-    def embedded() -> Child | None:
+    def embedded() -> tuple[Child, ...]:
         if not inside:
-            return None
+            return ()
         view = storage.storage(inside)
         name = item.text(mapi.LONG_NAME) or item.text(mapi.DISPLAY) or "object"
         if _PROPERTIES not in view:
             data = view.cut()
             budget.spend_bytes(len(data))
-            return Child(name, data)
+            return (Child(name, data),)
         table = view.get(_PROPERTIES)
         # Within another item the header lacks its last eight octets, and the names stand at the root.
         root = storage
         root_names = {(_NAMES, *path): root.from_root(_NAMES, *path) for path in root.names_from_root(_NAMES)}
         data = view.cut(beside=root_names, instead={(_PROPERTIES,): table[:24] + bytes(8) + table[24:]})
         budget.spend_bytes(len(data))
-        return Child(f"{name}.msg", data, "application/vnd.ms-outlook")
+        return (Child(f"{name}.msg", data, "application/vnd.ms-outlook"),)
 
     try:
         mapi.attachment(item, told, budget, embedded)
@@ -142,3 +154,4 @@ def _attachment(storage: Compound, names: dict[int, str], budget: Budget, codec:
         raise
     except Unreadable as error:
         told.problems[str(error)] = None
+    return inside

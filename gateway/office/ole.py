@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import sweep
 from gateway.office import doc, msg, ole_objects, ole_protection, ppt, property_set, vba, xls
 from gateway.office.compound import Compound, Path
 from gateway.office.ole_parts import Parts
@@ -124,9 +124,14 @@ def _properties(parts: Parts, budget: Budget) -> None:
             parts.problems[str(error)] = None
             parts.segments.append(Segment(sweep(data), Zone.PROPERTY))
             continue
-        parts.properties.update(found)
-        if found:
-            parts.segments.append(Segment("\n".join((*found.values(), *found)), Zone.PROPERTY))
+        for key, value in found.texts:
+            # Two properties of one name: programs differ in which one they show.
+            parts.properties[key if key not in parts.properties else f"{key} {len(parts.properties)}"] = value
+        if found.texts:
+            names = dict.fromkeys(key for key, _ in found.texts)
+            parts.segments.append(Segment("\n".join((*(value for _, value in found.texts), *names)), Zone.PROPERTY))
+        for octets in found.binaries:
+            parts.loose(octets, "property")
 
 
 def _macros(parts: Parts, budget: Budget) -> None:
@@ -146,9 +151,7 @@ def _macros(parts: Parts, budget: Budget) -> None:
         parts.segments += [Segment(source, Zone.BODY) for source in found.sources]
         for path in view.names():
             if path[0].lower() != "vba":  # the list of the project, forms and their controls
-                words = sweep(view.get(*path))
-                if words:
-                    parts.segments.append(Segment(words, Zone.PROPERTY))
+                parts.loose(view.get(*path), path[-1])
         parts.take_storage(*at) if at else _take_all(parts)
 
 
@@ -217,9 +220,7 @@ def _rest(parts: Parts) -> None:
             parts.problems[f"{reason}: there is no reader for it"] = None
             parts.segments.append(Segment(sweep(parts.take(*path)), Zone.BODY))
         elif name in _WORDS or path[0].lower() in _WORDS or name.startswith("\x05"):
-            words = sweep(parts.take(*path))
-            if words:
-                parts.segments.append(Segment(words, Zone.PROPERTY))
+            parts.loose(parts.take(*path), "stream")
         elif data := parts.take(*path):
             shown = "".join(character for character in path[-1] if character.isprintable())
             parts.children.append(Child(shown or "stream", data))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Child, Unreadable
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
@@ -24,6 +23,7 @@ _WORDS = frozenset((
     "equation native", "f", "o", "\x01oletext", "\x03ftccs", "\x01compobjtextscript", "\x03accessobjsitedata", "persistentobjectinfo",
 ))  # fmt: skip
 """Small streams without a grammar here: what can be read in them is read."""
+_NO_LETTERS = bytes(octet for octet in range(256) if not 0x20 <= octet < 0x7F)
 _PICTURES = {3: "preview.wmf", 14: "preview.emf", 8: "preview.bmp"}
 
 
@@ -43,7 +43,12 @@ def take(parts: Parts, path: tuple[str, ...]) -> bool:
         _native(parts.take(*path), parts)
     elif name == "equation native":
         parts.active["program"] = None
-        _words(parts.take(*path), parts)
+        data = parts.take(*path)
+        parts.loose(data, "equation")
+        # Each letter is a record of its own: between them stand only octets that are no letters.
+        letters = data.translate(None, _NO_LETTERS).decode("ascii")
+        if letters.strip():
+            parts.segments.append(Segment(letters, Zone.BODY))
     elif name in _WHOLE:
         if data := parts.take(*path):
             parts.children.append(Child(path[-1], data))
@@ -51,23 +56,17 @@ def take(parts: Parts, path: tuple[str, ...]) -> bool:
         data = parts.take(*path)
         if len(data) >= 8 and data[4] & 1:
             parts.active["external"] = None
-        _words(data, parts)
+        parts.loose(data, "stream")
     elif name.startswith("\x02olepres"):
         _preview(parts.take(*path), parts)
     elif name in ("\x03eprint", "\x03epsprint", "\x03meta", "\x03pict"):
         if data := parts.take(*path):
             parts.children.append(Child("preview", data))
     elif name in _WORDS:
-        _words(parts.take(*path), parts)
+        parts.loose(parts.take(*path), "stream")
     else:
         return False
     return True
-
-
-def _words(data: bytes, parts: Parts) -> None:
-    text = sweep(data)
-    if text:
-        parts.segments.append(Segment(text, Zone.PROPERTY))
 
 
 def package(data: bytes) -> Package | None:
@@ -101,7 +100,7 @@ def _native(data: bytes, parts: Parts) -> None:
             parts.children.append(Child("object", data[4:]))
         return
     at = data.find(found.data) if found.data else len(data)
-    _words(data[:at] + data[at + len(found.data) :], parts)
+    parts.loose(data[:at] + data[at + len(found.data) :], "behind-package")
     parts.children.append(Child(found.name or "package", found.data))
 
 
@@ -118,11 +117,11 @@ def _preview(data: bytes, parts: Parts) -> None:
     target = struct.unpack_from("<I", data.ljust(at + 4, b"\x00"), at)[0]
     at += max(4, target)
     if at + 28 > len(data):
-        _words(data, parts)
+        parts.loose(data, "stream")
         return
     size = struct.unpack_from("<I", data, at + 24)[0]
     picture = data[at + 28 : at + 28 + size]
-    _words(data[at + 28 + size :], parts)
+    parts.loose(data[at + 28 + size :], "behind-preview")
     if not picture:
         return
     if kind == 8 and len(picture) > 40:

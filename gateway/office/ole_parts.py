@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.extraction import strings
 from gateway.extraction.base import Child
 from gateway.office.compound import Compound, Path
 from gateway.office.officeart import Drawing
 from gateway.text.markings import Segment
+from gateway.verdict import Zone
 
 
 @dataclass(slots=True)
@@ -44,6 +46,13 @@ class Parts:
             view = view.storage(name)
         head = tuple(name.lower() for name in path)
         self.taken.update((*head, *(part.lower() for part in name)) for name in view.names())
+
+    def loose(self, data: bytes, name: str) -> None:
+        """Octets without a grammar here: their words are a property; a file in them, or what looks random, is the member *name*."""
+        if words := strings.sweep(data):
+            self.segments.append(Segment(words, Zone.PROPERTY))
+        if inside := strings.packed(data):
+            self.children.append(Child(name, inside))
 
     def left(self) -> list[Path]:
         """Paths of the streams that nobody took."""

@@ -13,8 +13,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, OverLimit, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office import officeart
 from gateway.office.ole_parts import Parts
 from gateway.text.markings import Segment
@@ -39,7 +39,7 @@ class _Frame:
 
 def read(parts: Parts, budget: Budget) -> None:
     """Text, pictures and objects of the presentation into *parts*."""
-    parts.take("Current User")
+    parts.loose(parts.take("Current User"), "user")
     data = parts.take("PowerPoint Document")
     _records(data, parts, budget)
     pictures = parts.take("Pictures")

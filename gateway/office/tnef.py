@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Child, Found, Piece, Unreadable, join_reasons
+from gateway.extraction.strings import packed, sweep
 from gateway.office import mapi
 from gateway.office.mapi import Item, Told
 from gateway.office.property_set import codec_of
@@ -24,10 +24,10 @@ _SIGNATURE = b"\x78\x9f\x3e\x22"
 _MESSAGE, _ATTACHMENT = 1, 2
 _PROPERTIES, _RECIPIENTS, _CODEPAGE, _SUBJECT, _BODY, _FROM, _CLASS = 0x9003, 0x9004, 0x9007, 0x8004, 0x800C, 0x8000, 0x8008
 _RENDERING, _DATA, _TITLE, _PICTURE, _ITEM, _NAME = 0x9002, 0x800F, 0x8010, 0x8011, 0x9005, 0x9001
-_SILENT = frozenset(
-    (0x9006, 0x8005, 0x8006, 0x8007, 0x8009, 0x800A, 0x800B, 0x800D, 0x8012, 0x8013, 0x8020, 0x9007, 0x8008, 0x0600, 0x0601)
-)
-"""Version, dates, status, priority and identity of the message."""
+_SILENT = {
+    0x9006: 4, 0x8005: 14, 0x8006: 14, 0x8007: 1, 0x800A: 64, 0x800B: 64, 0x800D: 2, 0x8012: 14, 0x8013: 14, 0x8020: 14, 0x9002: 14,
+}  # fmt: skip
+"""Version, dates, status, priority and identity of the message, how an attachment is shown: octets they have at most."""
 _MOST = 20_000
 
 
@@ -37,8 +37,8 @@ class _Attachment:
 
     item: Item = field(default_factory=Item)
     data: bytes | None = None
-    title: str = ""
-    picture: bytes = b""
+    titles: list[str] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
     empty: bool = True
 
 
@@ -125,10 +125,18 @@ def _of_message(number: int, value: bytes, reading: _Reading) -> None:
         count = struct.unpack_from("<I", value)[0]
         for item in rows(value[4:], count, reading.codec, reading.budget):
             mapi.tell(item, told, reading.budget, is_attachment=True)
-    elif number not in _SILENT:
-        words = sweep(value)
-        if words:
-            told.segments.append(Segment(words, Zone.PROPERTY))
+    else:
+        _loose(number, value, reading)
+
+
+def _loose(number: int, value: bytes, reading: _Reading) -> None:
+    """An attribute that is a date or a number, or whose form is not known: what words it holds, and what is no words."""
+    if len(value) <= _SILENT.get(number, 3):
+        return
+    if words := sweep(value):
+        reading.told.segments.append(Segment(words, Zone.PROPERTY))
+    if inside := packed(value):
+        reading.told.children.append(Child(f"attribute-{number:04x}", inside))
 
 
 def _of_attachment(number: int, value: bytes, reading: _Reading) -> None:
@@ -137,6 +145,7 @@ def _of_attachment(number: int, value: bytes, reading: _Reading) -> None:
         if not reading.attachments or not reading.attachments[-1].empty:
             reading.attachments.append(_Attachment())
         reading.attachments[-1].empty = False
+        _loose(number, value, reading)
         return
     attachment = reading.current()
     if number == _DATA:
@@ -145,66 +154,34 @@ def _of_attachment(number: int, value: bytes, reading: _Reading) -> None:
             reading.attachments.append(attachment)
         attachment.data = value
     elif number == _TITLE:
-        attachment.title = mapi.decode(value, reading.codec)
+        attachment.titles.append(mapi.decode(value, reading.codec))
     elif number == _PICTURE:
-        attachment.picture = value
+        attachment.pictures.append(value)
     elif number == _NAME:
-        attachment.title = attachment.title or mapi.decode(value, reading.codec)
+        attachment.item.texts.setdefault(mapi.SHORT_NAME, []).append(mapi.decode(value, reading.codec))
     elif number == _ITEM:
         for item in rows(value, 1, reading.codec, reading.budget):
-            attachment.item = item
-    elif number not in _SILENT:
-        words = sweep(value)
-        if words:
-            reading.told.segments.append(Segment(words, Zone.PROPERTY))
+            attachment.item.add(item)
+    else:
+        _loose(number, value, reading)
     attachment.empty = False
-
-
-_BITMAPS = frozenset((0x0F43, 0x0940, 0x0B41, 0x0D33))
-_ICON = 48
-
-
-def _is_icon(data: bytes) -> bool:
-    """Whether a metafile is the icon of an attachment: bitmaps of an icon's size, and text, which is read as such."""
-    at = 22 if data[:4] == b"\xd7\xcd\xc6\x9a" else 0
-    if len(data) > 16_384 or data[at : at + 4] != b"\x01\x00\x09\x00":
-        return False
-    at += 18
-    while at + 6 <= len(data):
-        words, function = struct.unpack_from("<IH", data, at)
-        if words < 3 or at + 2 * words > len(data):
-            return False
-        if function == 0:
-            return not data[at + 2 * words :].strip(b"\x00")
-        if function in _BITMAPS:
-            found = data.find(b"\x28\x00\x00\x00", at + 6, at + 2 * words)
-            if found < 0 or max(abs(side) for side in struct.unpack_from("<ii", data.ljust(found + 12, b"\x7f"), found + 4)) > _ICON:
-                return False
-        elif function & 0xFF in (0x22, 0x24, 0x25, 0x38) and words > 200:  # outlines of letters are long
-            return False
-        at += 2 * words
-    return False
 
 
 def _tell(attachment: _Attachment, reading: _Reading) -> None:
     item = attachment.item
-    inner = item.objects.get(mapi.DATA, b"")
+    inner = [value for number, value in item.objects if number == mapi.DATA]
+    item.objects = [(number, value) for number, value in item.objects if number != mapi.DATA]
     if attachment.data:
         item.raw[mapi.DATA] = attachment.data
-    if attachment.title and not item.text(mapi.LONG_NAME):
-        item.texts.setdefault(mapi.LONG_NAME, []).append(attachment.title)
+    if attachment.titles:
+        item.texts.setdefault(mapi.LONG_NAME, []).extend(attachment.titles)
 
-    def embedded() -> Child | None:
-        if not inner:
-            return None
+    def embedded() -> tuple[Child, ...]:
         name = item.text(mapi.LONG_NAME) or item.text(mapi.DISPLAY) or "message"
         # An interface identifier stands before it; a message is a TNEF file again, an object a compound file.
-        data = inner[16:] if inner[16:20] in (_SIGNATURE, b"\xd0\xcf\x11\xe0") else inner
-        return Child(name, data)
+        whole = (data[16:] if data[16:20] in (_SIGNATURE, b"\xd0\xcf\x11\xe0") else data for data in inner)
+        return tuple(Child(name, data) for data in whole if data)
 
     mapi.attachment(item, reading.told, reading.budget, embedded)
-    if len(attachment.picture) > 22:
-        if _is_icon(attachment.picture):
-            reading.told.segments.append(Segment(sweep(attachment.picture), Zone.PROPERTY))
-        else:
-            reading.told.children.append(Child("icon.wmf", attachment.picture))
+    for picture in attachment.pictures:
+        mapi.rendering(picture, reading.told)

@@ -52,6 +52,8 @@ def rows(data: bytes, count: int, codec: str, budget: Budget) -> Iterator[Item]:
         for number, name, raw in narrow:
             _put(item, number, name, mapi.decode(raw, codec or (codec_of(page) if page else "")))
         yield item
+    if data[at:].strip(b"\x00"):
+        raise Unreadable("a winmail.dat file with something behind its properties")
 
 
 def _item(data: bytes, at: int, item: Item, narrow: list[tuple[int, str, bytes]], binary: dict[int, list[bytes]]) -> int:
@@ -107,7 +109,7 @@ def _value(
         elif base == 0x1E:
             narrow.append((number, name, raw))
         elif base == 0x0D:
-            item.objects[number] = raw
+            item.objects.append((number, raw))
         else:
             binary.setdefault(number, []).append(raw)
         return at

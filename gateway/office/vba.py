@@ -11,8 +11,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from gateway.documents.strings import sweep
 from gateway.extraction.base import Budget, Unreadable
+from gateway.extraction.strings import sweep
 from gateway.office.compound import Compound
 from gateway.office.property_set import codec_of
 

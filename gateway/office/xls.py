@@ -11,9 +11,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from gateway.documents.strings import sweep
-from gateway.extraction.base import Budget, Unreadable
-from gateway.office import officeart
+from gateway.documents import formulas
+from gateway.extraction.base import Budget, Child, Unreadable
+from gateway.extraction.strings import packed, sweep
+from gateway.office import officeart, xls_sheet
 from gateway.office.ole_parts import Parts
 from gateway.office.property_set import codec_of
 from gateway.office.xls_sheet import Sheet
@@ -22,10 +23,11 @@ from gateway.text.markings import Segment
 from gateway.verdict import Zone
 
 _BOF, _EOF, _CODEPAGE, _SHEET, _SST, _GROUP, _FILE_PASS = 0x0809, 0x0A, 0x42, 0x85, 0xFC, 0xEB, 0x2F
+_FORMAT, _OLD_FORMAT, _THEME, _GOES_ON, _PICTURE = 0x41E, 0x1E, 0x896, 0x812, 0x7F
 _NAME, _SUPBOOK, _WRITER, _PIVOT = 0x18, 0x1AE, 0x5C, 0xCD
 _SILENT = frozenset((
-    0x31, 0x231, 0x293, 0x92, 0xE0, 0x1B6, 0x41E, 0x1E, 0xFF, 0x13D, 0x3D, 0xC1, 0xE1, 0xE2, 0x161, 0x19, 0x12, 0x13, 0x1AF, 0x1BC, 0x40,
-    0x8D, 0x22, 0x0E, 0x1B7, 0xDA, 0x160, 0x8C, 0x867, 0x896, 0x87C, 0x87D, 0x892, 0x88E, 0x88F, 0x1C0, 0x863, 0x0A, 0x17, 0x9C, 0x1B5,
+    0x31, 0x231, 0x293, 0x92, 0xE0, 0xFF, 0x13D, 0x3D, 0xC1, 0xE1, 0xE2, 0x161, 0x19, 0x12, 0x13, 0x1AF, 0x1BC, 0x40,
+    0x8D, 0x22, 0x0E, 0x1B7, 0xDA, 0x160, 0x8C, 0x867, 0x87C, 0x87D, 0x892, 0x88E, 0x88F, 0x1C0, 0x863, 0x0A, 0x17, 0x9C, 0x1B5,
     0x89A, 0x8A3, 0x8A4, 0x89B,
 ))  # fmt: skip
 """Records of the workbook without words of a person: fonts, styles, formats, the palette, sizes of windows."""
@@ -46,6 +48,8 @@ class Workbook:
     """Offset in the stream to name and whether it is hidden (1) or very hidden (2)."""
     art: list[bytes] = field(default_factory=list)
     """The drawing that all sheets share, in parts."""
+    theme: list[bytes] = field(default_factory=list)
+    """Colours and fonts as newer versions keep them, a package in parts."""
 
 
 def read(parts: Parts, budget: Budget) -> None:
@@ -93,6 +97,9 @@ def _stream(data: bytes, parts: Parts, budget: Budget) -> None:
         parts.problems[_BROKEN] = None
     if sheet is not None:
         sheet.tell(parts, budget)
+    if theme := b"".join(book.theme):
+        budget.spend_entries()
+        parts.children.append(Child("theme", theme))
     if book.art:
         drawing = officeart.Drawing()
         officeart.walk(b"".join(book.art), budget, drawing)
@@ -121,10 +128,30 @@ def _globals(record: Record, book: Workbook, parts: Parts, budget: Budget) -> No
         raise Unreadable("a workbook that is encrypted in a part of it")
     elif record.kind == _SUPBOOK:
         _other_book(body, parts)
+    elif record.kind in (_FORMAT, _OLD_FORMAT):
+        _format(record, book, parts)
+    elif record.kind == _THEME:
+        book.theme.append(body[16:])
+    elif record.kind == _GOES_ON and book.theme:
+        book.theme.append(body[12:])
+    elif record.kind == _PICTURE:
+        xls_sheet.picture(b"".join(record.blocks), parts, budget)
     elif record.kind not in _SILENT:
-        words = sweep(b"".join(record.blocks))
-        if words:
+        data = b"".join(record.blocks)
+        if words := sweep(data):
             parts.segments.append(Segment(words, Zone.PROPERTY))
+        if inside := packed(data):
+            parts.children.append(Child("record", inside))
+
+
+def _format(record: Record, book: Workbook, parts: Parts) -> None:
+    """How numbers are shown: with words, or as words."""
+    if book.version == 8:
+        code = string(record.body[2:])
+    else:
+        code = old_string(record.body[2:] if record.kind == _FORMAT else record.body, book.codec, 1)
+    if words := "\n".join(formulas.shown_for_numbers(code)):
+        parts.segments.append(Segment(words, Zone.PROPERTY))
 
 
 def _shared(record: Record, book: Workbook, budget: Budget) -> None:

@@ -9,12 +9,13 @@ Sources: MS-XLS 2.4.149 (LabelSst), 2.4.148 (Label), 2.4.127 (Formula), 2.4.268 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING
 
-from gateway.documents.strings import sweep
-from gateway.extraction.base import Budget
-from gateway.office import officeart
+from gateway.extraction.base import Budget, Child, Unreadable
+from gateway.extraction.strings import packed, sweep
+from gateway.office import officeart, xls_formula
 from gateway.office.ole_parts import Parts
 from gateway.office.xls_text import Continued, Record, old_string, string
 from gateway.text.markings import Segment
@@ -32,7 +33,10 @@ _SILENT = frozenset((
     0x0C, 0x0D, 0x0F, 0x10, 0x11, 0x5F, 0x41, 0x1A, 0x1B, 0x4D, 0xA0, 0xA1, 0x99, 0xE5, 0x862, 0x88B, 0x89, 0x1BA,
 ))  # fmt: skip
 """Records without words: sizes, rows, empty cells, windows, the settings of a printer."""
-_CHART = range(0x1001, 0x1070)
+_CHART, _CHART_FORMULA = range(0x1001, 0x1070), 0x1051
+_LONGEST_SILENT = 64
+_BITMAP = 9
+_COLOUR = re.compile(r"[0-9A-Fa-f]{6}|\d{2}[+-]\d{3}")
 
 
 class Sheet:
@@ -54,7 +58,7 @@ class Sheet:
                 self._cell(record)
             case 0x14 | 0x15:
                 zone = Zone.PAGE_HEADER if kind == _HEADER else Zone.PAGE_FOOTER
-                text = self._string(body) if self._book.version == 8 else old_string(body, self._book.codec, 1)
+                text = self._long(record, 0) if self._book.version == 8 else old_string(b"".join(record.blocks), self._book.codec, 1)
                 self._edge(text, zone, parts)
             case 0x89C:
                 self._edges(body, parts)
@@ -70,10 +74,30 @@ class Sheet:
                 parts.links.extend(line for line in words.split("\n") if "://" in line)
             case 0x100D:
                 self._others.append(string(body[2:], 1) if self._book.version == 8 else old_string(body[2:], self._book.codec, 1))
-            case _ if kind not in _SILENT and (kind not in _CHART or kind == 0x1051):
-                words = sweep(b"".join(record.blocks))
-                if words:
-                    self._others.append(words)
+            case 0xE9 | 0x7F:
+                picture(b"".join(record.blocks), parts, budget)
+            case _:
+                self._other(record, parts)
+
+    def _other(self, record: Record, parts: Parts) -> None:
+        """A record without words where it is as long as it should be; of any other its words are taken."""
+        data = b"".join(record.blocks)
+        silent = record.kind in _SILENT or (record.kind in _CHART and record.kind != _CHART_FORMULA)
+        if silent and len(data) <= _LONGEST_SILENT:
+            return
+        if words := sweep(data):
+            self._others.append(words)
+        if inside := packed(data):
+            parts.children.append(Child("record", inside))
+
+    def _long(self, record: Record, at: int) -> str:
+        """The string at *at* of a record, which may go on in those that continue it."""
+        if len(record.blocks) > 1:  # some programs do not repeat the flags
+            self._others.append(string(b"".join(record.blocks)[at:]))
+        try:
+            return Continued((record.body[at:], *record.blocks[1:])).string()
+        except Unreadable:
+            return string(record.body[at:])
 
     def _string(self, body: bytes) -> str:
         return string(body) if self._book.version == 8 else old_string(body, self._book.codec)
@@ -91,7 +115,8 @@ class Sheet:
                 self._book.used.add(number)
                 self._cells.append(self._book.strings[number])
         elif kind in (_LABEL, _RICH):
-            self._cells.append(self._string(body[6:]))
+            new = self._book.version == 8
+            self._cells.append(self._long(record, 6) if new else old_string(b"".join(record.blocks)[6:], self._book.codec))
         elif kind == _NUMBER and len(body) >= 14:
             self._cells.append(_shown(struct.unpack_from("<d", body, 6)[0]))
         elif kind == _RK and len(body) >= 10:
@@ -102,8 +127,10 @@ class Sheet:
             if body[12:14] != b"\xff\xff":
                 self._cells.append(_shown(struct.unpack_from("<d", body, 6)[0]))
             # Strings within the formula: a token, the length, the flags, the characters.
-            words = sweep(b"".join((body[20:], *record.blocks[1:])))
-            if words:
+            tokens = b"".join((body[20:], *record.blocks[1:]))
+            size = struct.unpack_from("<H", tokens.ljust(2, b"\x00"))[0]
+            self._cells.append(xls_formula.words(tokens[2 : 2 + size], self._book.codec, old=self._book.version != 8))
+            if words := sweep(tokens):
                 self._others.append(words)
 
     def _edge(self, text: str, zone: Zone, parts: Parts) -> None:
@@ -137,6 +164,8 @@ class Sheet:
             self._others.append(sweep(b"".join(record.blocks)))
             return
         count = struct.unpack_from("<H", record.body, 10)[0] if len(record.body) >= 12 else 0
+        if not count:
+            self._others.append(sweep(b"".join(record.blocks[1:])))
         out = []
         for block in record.blocks[1:]:
             if count <= 0 or not block:
@@ -161,6 +190,21 @@ class Sheet:
             parts.take_drawing(drawing)
 
 
+def picture(data: bytes, parts: Parts, budget: Budget) -> None:
+    """A picture behind a sheet, or one in a workbook of Excel 5: its form, its length and itself."""
+    form, _, size = struct.unpack_from("<HHI", data.ljust(8, b"\x00"))
+    body = data[8 : 8 + size]
+    if form == _BITMAP and len(body) >= 12:
+        head = struct.unpack_from("<I", body)[0]
+        bits = struct.unpack_from("<H", body, 10 if head == 12 else 14)[0]
+        colours = (3 if head == 12 else 4) << bits if bits <= 8 else 0
+        body = b"BM" + struct.pack("<IHHI", len(body) + 14, 0, 0, 14 + head + colours) + body
+    if body:
+        budget.spend_entries()
+        budget.spend_bytes(len(body))
+        parts.children.append(Child("picture", body))
+
+
 def _without_codes(text: str) -> str:
     """Without font names, sizes and colours; ``&&`` is an ampersand."""
     out, at = [], 0
@@ -172,6 +216,8 @@ def _without_codes(text: str) -> str:
             out.append("&")
         elif mark == '"' and (end := text.find('"', at)) >= 0:
             at = end + 1
+        elif mark == "K" and (colour := _COLOUR.match(text, at)):
+            at = colour.end()
         elif mark.isdigit():
             while at < len(text) and text[at].isdigit():
                 at += 1

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 
 from gateway.extraction.base import Budget, Extractor, Found, OverLimit, Piece, Unreadable
-from gateway.pictures import image_pixels
+from gateway.pictures import image_pixels, metadata
 from gateway.text.markings import Segment
 from gateway.verdict import LeafState, Zone
 
@@ -25,7 +25,10 @@ _BLOCKS = 400_000
 """Blocks, records and entries of one file."""
 _OCTETS = 8_000_000
 """Of comments and XMP in one file, unpacked."""
-_TAGS = re.compile(r"<[^<>]{0,2000}+>")
+_PIXELS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fdAT", b"fcTL", b"acTL", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"hIST"))
+_FRAMES = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"fmt ", b"data", b"idx1"))
+_OCTET_KINDS = (1, 2, 7)
+_EXIF = 34665
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """The end of coded data: no stuffed zero and no restart."""
 
@@ -64,21 +67,25 @@ def png(data: bytes, words: Words) -> int:
         body = data[at + 8 : at + 8 + length]
         if len(body) < length:
             break
-        if kind in (b"tEXt", b"iTXt"):
+        if kind == b"zTXt" or (kind == b"iTXt" and body.partition(b"\x00")[2][:1] == b"\x01"):
+            words.append(_inflated(body))
+        elif kind in (b"tEXt", b"iTXt"):
             words.append(body.replace(b"\x00", b"\n"))
-        if kind == b"zTXt":
-            words.append(_inflate(body.partition(b"\x00")[2][1:]))
+        elif kind not in _PIXELS:
+            words.append(body)
         at += 12 + length
         if kind == b"IEND":
             return at
     raise Unreadable("a picture that is cut off")
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflated(body: bytes) -> bytes:
+    """A compressed text and what stands before it."""
+    start = next((at for at in range(len(body) - 1) if body[at] & 15 == 8 and not (body[at] << 8 | body[at + 1]) % 31), len(body))
     try:
-        return zlib.decompressobj().decompress(data, 1_000_000)
+        return body[:start] + b"\n" + zlib.decompressobj().decompress(body[start:], _OCTETS)
     except zlib.error:
-        return b""
+        return body
 
 
 def jpeg(data: bytes, words: Words) -> int:
@@ -114,7 +121,7 @@ def _jpeg_end(data: bytes, at: int, words: Words) -> int:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if length < 2 or at + 2 + length > len(data):
             break
-        if marker in (0xFE, 0xE1, 0xED):
+        if marker == 0xFE or 0xE1 <= marker <= 0xEF:
             words.append(data[at + 4 : at + 2 + length])
         at += 2 + length
         if marker == 0xDA:
@@ -150,11 +157,11 @@ def gif(data: bytes, words: Words) -> int:
         else:
             raise Unreadable("a picture with broken blocks")
         text = bytearray()
-        is_comment = block == 0x21 and data[at - 1] == 0xFE
+        is_comment, is_named = block == 0x21 and data[at - 1] != 0xF9, data[at - 1] == 0xFF
         while at < len(data) and (size := data[at]):
             words.block()
             if is_comment:
-                text += data[at + 1 : at + 1 + size]
+                text += data[at + 1 : at + 1 + size] + (b"\n" if not text and is_named else b"")
             at += 1 + size
         at += 1
         if text:
@@ -172,7 +179,7 @@ def riff(data: bytes, words: Words) -> int:
     while at + 8 <= min(length, len(data)):
         words.block()
         size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] in (b"XMP ", b"EXIF", b"LIST") and size < 100_000:
+        if data[at : at + 4] not in _FRAMES and (data[at : at + 4] != b"LIST" or size < 100_000):
             words.append(data[at + 8 : at + 8 + size])
         at += 8 + size + (size & 1)
     return end if end <= len(data) else length
@@ -191,7 +198,9 @@ def tiff(data: bytes, words: Words) -> int:
     order = "<" if data[:2] == b"II" else ">"
     at: int = struct.unpack_from(order + "I", data, 4)[0]
     seen: set[int] = set()
-    while at:
+    waiting: list[int] = []
+    while at or waiting:
+        at = at or waiting.pop()
         if at in seen or at + 2 > len(data) or len(seen) > 1000:
             raise Unreadable("a picture with broken directories")
         seen.add(at)
@@ -204,8 +213,10 @@ def tiff(data: bytes, words: Words) -> int:
             width = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 9: 4, 10: 8, 12: 8}.get(kind, 1)
             if number * width > 4 and value + number * width > len(data):
                 raise Unreadable("a picture that is cut off")
-            if tag in (270, 285, 305, 315, 700, 33432) and number * width > 4:
+            if kind in _OCTET_KINDS and number * width > 4:
                 words.append(data[value : value + number * width])
+            elif tag == _EXIF and value not in seen:
+                waiting.append(value)
         at = struct.unpack_from(order + "I", data, at + 2 + 12 * count)[0]
     return len(data)
 
@@ -370,19 +381,9 @@ def walker_for(media_type: str) -> Extractor:
             raise Unreadable(f"{noun} that is cut off")
         if piece.data[end:].strip(b"\x00\r\n "):
             raise Unreadable(f"{noun} with other data behind its end")
-        segments = tuple(Segment(text, Zone.PROPERTY) for text in map(_text, words) if text)
+        segments = tuple(Segment(text, Zone.PROPERTY) for text in map(metadata.text, words) if text)
         starts = tuple(jpegs(piece.data, Words())[:-1]) if media_type == "image/jpeg" else (0,)
         pictures = image_pixels.scans(piece.data[:end], media_type, starts)
         return Found(segments, state=LeafState.UNINSPECTABLE, reason=f"{noun}: there is no reader for it", scans=pictures)
 
     return extract
-
-
-def _text(words: bytes) -> str:
-    """The readable part of a comment: printable runs in UTF-8 or Latin-1, tags of XMP removed."""
-    try:
-        text = words.decode("utf-8")
-    except UnicodeDecodeError:
-        text = words.decode("latin-1")
-    text = "".join(c if c.isprintable() or c == "\n" else "\n" for c in text.replace("\x00", ""))
-    return _TAGS.sub("\n", text).strip()

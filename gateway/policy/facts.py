@@ -134,8 +134,8 @@ FINDING: Mapping[str, Fact] = _table(
 )  # fmt: skip
 
 OBSERVATION: Mapping[str, Fact] = _table(
-    ("kind", "string", "topic", "aadhaar, pan, passport, bank-account, card, active, topic, link, address or file-number."),
-    ("name", "string", "", "topic: its name; link: cloud, messenger or other; address: tier of its domain; active: macro, script …"),
+    ("kind", "string", "topic", "aadhaar, pan, passport, bank-account, card, active, caveat, topic, link, address or file-number."),
+    ("name", "string", "", "topic, caveat: its name; link: cloud, messenger or other; address: tier of its domain; active: macro …"),
     ("place", "string", "body", "subject, body, quoted, signature or attachment."),
     ("count", "int", 1, "How many different ones of this kind, name and place."),
 )  # fmt: skip

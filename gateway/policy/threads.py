@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FACTS = frozenset(("message.thread_level", "message.passage_level", "message.thread_conflict", "message.conflict"))
 """The facts that rest on the memory."""
 NOTHING = Remembered()
+_HEADER = "header:"
+_SPEAKING = frozenset(("from", "message-id", "content-type", "content-disposition"))
+"""Fields that say who wrote a message, what later ones will name, and how the rest is read."""
 
 
 def asks(tx: Transaction, inspection: Inspection, policy: Policy) -> bool:
@@ -90,18 +93,22 @@ def _vouched(tx: Transaction, inspection: Inspection, domains: Domains) -> bool:
     """Whether our own people wrote it, or a government domain that stands in its From has signed it.
 
     Anybody may give his mail the Message-ID of a thread of ours, or copy text of ours under a marking: what strangers send without
-    such a signature would let them have every later answer held.
+    such a signature would let them have every later answer held. So would a marking, or a Message-ID, that somebody put into the
+    header of a signed message which he only passes on: the signature has to cover both.
     """
     if tx.verified_originator:
         return not tx.envelope.sender.is_null
     authors = inspection.headers.from_addresses
-    if len(authors) != 1:
+    if len(authors) != 1 or inspection.ambiguity:
         return False
     domain = authors[0].rpartition("@")[2].lower()
-    return domains.tier(domain).tier is Tier.GOVERNMENT and any(_signed(one, domain) for one in inspection.authentication)
+    speaking = _SPEAKING | {one.path[len(_HEADER) :].lower() for one in inspection.findings if one.path.startswith(_HEADER)}
+    return domains.tier(domain).tier is Tier.GOVERNMENT and any(_signed(one, domain, speaking) for one in inspection.authentication)
 
 
-def _signed(result: Authentication, domain: str) -> bool:
-    """Whether *result* says that *domain*, or one above it, has signed the message."""
+def _signed(result: Authentication, domain: str, speaking: frozenset[str]) -> bool:
+    """Whether *result* says that *domain*, or one above it, has signed the message and all its fields *speaking*."""
     signer = result.domain.lower()
-    return result.method == "dkim" and result.result == "pass" and bool(signer) and f".{domain}".endswith(f".{signer}")
+    if result.method != "dkim" or result.result != "pass" or not signer or not f".{domain}".endswith(f".{signer}"):
+        return False
+    return speaking.isdisjoint(result.unsigned) and "*" not in result.unsigned

@@ -117,6 +117,10 @@ _BLOCKS = (
 )
 
 
+_OF_SYMBOLS = {0xF000 + code: chr(code) for code in range(0x20, 0x7F)}
+_SYMBOLS = frozenset(map(chr, _OF_SYMBOLS))
+
+
 def _fold_one(char: str, lookalikes: dict[str, str]) -> str:
     if char in _OTHER:
         return _OTHER[char]
@@ -181,7 +185,9 @@ def _char_class(chars: Iterable[str]) -> str:
     return "[" + "".join(parts) + "]"
 
 
-_ODD = re.compile(_char_class(char for char in _FOLD if ord(char) < 0x10000))
+_ODD = re.compile(_char_class((*(char for char in _FOLD if ord(char) < 0x10000), *_SYMBOLS)))
+_IN_SYMBOLS = re.compile("[\uf020-\uf07e]{4,}")
+"""Words in a font of symbols, whose first characters stand at U+F020; fewer of them are bullets and signs."""
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -235,6 +241,8 @@ def normalise(text: str) -> Normal:
         if len(data) == len(text):
             return Normal(text, data.decode("ascii"), frozenset())
     odd = set(_ODD.findall(text))
+    symbols = odd & _SYMBOLS
+    odd -= symbols
     odd.update(char for char in set(_ASTRAL.findall(text)) if char in _FOLD)
     if len(odd) > _FEW:
         folded = text.translate(_fold_points())
@@ -242,6 +250,8 @@ def normalise(text: str) -> Normal:
         folded = text
         for char in odd:
             folded = folded.replace(char, _FOLD[char])
+    if symbols:
+        folded = _IN_SYMBOLS.sub(lambda match: match[0].translate(_OF_SYMBOLS), folded)
     return Normal(text, folded.lower(), frozenset(char for char in odd if len(_FOLD[char]) != 1))
 
 

@@ -1,4 +1,4 @@
-"""What a text holds besides markings: personal numbers, topics, links, private addresses, file numbers.
+"""What a text holds besides markings: personal numbers, caveats, topics, links, private addresses, file numbers.
 
 What it is: ``Observer``, which looks through the texts of one message and says what it saw.
 Who calls it: ``markings.scan`` hands it each text it has folded; ``plain`` and ``content.walk`` make one for each message.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway import address
 from gateway.levels import Level, highest
-from gateway.text import file_numbers, identifiers, links, passages, passports, payments
+from gateway.text import caveats, file_numbers, identifiers, links, passages, passports, payments
 from gateway.text.normalise import Normal, encode, normalise
 from gateway.text.regions import Regions
 from gateway.text.scheme import Scheme
@@ -29,7 +29,7 @@ HIGHEST = 1000
 _MOST_ADDRESSES = 5000
 _LABEL = r"[^\s@<>()\[\]{},;:\"'/\\.|=&?#!%*]{1,63}+"
 _ADDRESS = re.compile(rf"(?<=[\w.+\-'\"])@(?P<domain>{_LABEL}(?:\.{_LABEL}){{1,8}}+)")
-_RANK = ("aadhaar", "pan", "passport", "bank-account", "card", "active", "topic", "link", "address", "file-number")
+_RANK = ("aadhaar", "pan", "passport", "bank-account", "card", "active", "caveat", "topic", "link", "address", "file-number")
 _FIXED = {Zone.SUBJECT: "subject", Zone.BODY: ""}
 _SHORT = 10  # characters of a text that can hold nothing of interest
 _MOST_ENCLOSED = 50
@@ -63,6 +63,7 @@ class Observer:
         elif zone is Zone.BODY and len(text) <= self._room:
             self._room -= len(text)
             self._texts.append((path, attached, text, layout))
+        self._caveats(normal, zone, path, attached=attached, layout=layout)
         if len(text) < _SHORT:
             return
         data = encode(text)
@@ -115,16 +116,15 @@ class Observer:
         *findings* and *leaves* are those of the whole message; *references* the Message-IDs that its own fields name.
         """
         named = tuple(dict.fromkeys((*references, *filter(None, self._enclosed))))
-        is_reply = bool(named or self._answers or self._enclosed) or any(passages.quotes(text) for _, _, text, _ in self._texts)
+        is_reply = bool(named or self._answers or self._enclosed) or any(
+            passages.quotes(text) or passages.repeats(text, self._scheme, layout) for _, _, text, layout in self._texts
+        )
         levels = _certain(findings)
         if not is_reply and not levels:
             return None
-        quotes: dict[bytes, None] = {}
-        for _, _, text, _ in self._texts if is_reply else ():
-            if len(quotes) < passages.ASKED:
-                quotes.update(dict.fromkeys(passages.fingerprints(text, passages.ASKED, self._scheme)))
+        quotes = passages.asked((text for _, _, text, _ in self._texts), self._scheme) if is_reply else ()
         said = self._said(levels, {leaf.path for leaf in leaves if not leaf.is_attachment}) if levels else ()
-        return Thread(is_reply, named, tuple(quotes)[: passages.ASKED], said)
+        return Thread(is_reply, named, quotes, said)
 
     def _said(self, levels: dict[str, Level], bodies: set[str]) -> tuple[tuple[Level, bytes], ...]:
         """Level and fingerprint of the marked passages: bodies have the level of the header too, other texts their own only."""
@@ -156,6 +156,12 @@ class Observer:
             self._first[key] = (path, host)
         if len(values) < HIGHEST:
             values[value] = None
+
+    def _caveats(self, normal: Normal, zone: Zone, path: str, *, attached: bool, layout: Layout | None) -> None:
+        for name, at in caveats.find(normal, zone, self._scheme, layout):
+            fixed = "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body")
+            places = Regions(normal.text, self._scheme, fixed, layout)
+            self._add("caveat", name, _own(places.of(at)), name, path)
 
     def _aadhaar(self, text: str, spans: Iterable[tuple[int, int]], path: str, places: Regions) -> None:
         personal = identifiers.Personal()

@@ -1,13 +1,16 @@
 """Passages of a text as fingerprints, by which quoted text is recognised without being kept.
 
-What it is: ``fingerprints``, those of every place of a text, and ``samples``, the few that are kept of one; ``own``, what a writer
-says himself; ``is_reply`` and ``quotes``, whether somebody answers, forwards or quotes.
+What it is: ``fingerprints``, those of every place of a text, ``asked``, those of a reply that are looked up, and ``samples``, the few
+that are kept of a marked text; ``own``, what a writer says himself; ``is_reply``, ``quotes`` and ``repeats``, whether somebody
+answers, forwards or quotes.
 Who calls it: ``observing``, for messages that are marked and for those that answer, forward or quote something.
 Must never: give back words of the text; cost more than linear time; do I/O.
 Source: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share; rule R7).
 
 A fingerprint is a hash of twelve words in a row, folded and without punctuation, so that wrapping, indents and the marks of quoted
-mail change nothing. Of a marked text ``KEPT`` of them are kept, at equal distances; of an answer every one is looked up. So what holds
+mail change nothing. Of a marked text ``KEPT`` of them are kept, at equal distances; of an answer every one is looked up, and in a long
+one, from word 1,000 on, those with the smallest values: wherever in a thread of 3,000 words a whole marked letter stands, it is
+recognised in 999 of 1,000 cases, in one of 8,000 in nine of ten. So what holds
 a sixteenth of a marked text and eleven words more is recognised for certain (of 100 words any 17 in a row, of 500 any 43), a smaller
 part by chance, and less than twelve words never. A row of words that stand in every other official letter (``common`` in
 rules/topics.toml) is no passage, and what follows a closing, paragraphs of disclaimers and quoted mail are not a writer's own:
@@ -16,9 +19,11 @@ otherwise every letter would quote every other.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import re
 import unicodedata
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from gateway.text.scheme import Scheme
@@ -31,7 +36,10 @@ _ORDINARY = 7
 KEPT = 16
 """Fingerprints that are kept of one marked text."""
 ASKED = 1000
-"""Fingerprints of a reply that are looked up: those of its first 1,000 words and more, since rows of common words have none."""
+"""Fingerprints of a reply that are looked up whatever they are: those of its first 1,000 words and more, since rows of common words have
+none. Of the rest as many again."""
+LOOKED = 8000
+"""Fingerprints of a reply that are computed."""
 LONGEST = 200_000
 """Characters of one text that are looked at."""
 
@@ -47,6 +55,8 @@ _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
 )
+_HEADS = ("original message", "forwarded message", "wrote:", "\nfrom:", "लिखा", "प्रेषक")
+"""Pieces of the heads that programs put over what they quote; what is one, ``Layout`` knows."""
 _DRAWN = "_-=*~+"
 _RULE = re.compile(rf"\s*[{re.escape(_DRAWN)}]{{20,}}\s*")
 """A line across the page: what follows it near the end is the footer of a list, or of a program."""
@@ -62,6 +72,18 @@ def quotes(text: str) -> bool:
     return "\n>" in text or "\n >" in text or text.startswith(">")
 
 
+def repeats(text: str, scheme: Scheme, layout: Layout | None = None) -> bool:
+    """Whether the folded *text* goes on with mail of somebody else below a head like "-----Original Message-----". Cheap where not.
+
+    *layout* is that of *text* where somebody has it already.
+    """
+    if not any(head in text for head in _HEADS):
+        return False
+    if layout is None or len(text) > LONGEST:
+        layout = Layout(text[:LONGEST], scheme)
+    return layout.quoted_from() < len(layout.text)
+
+
 def fingerprints(text: str, most: int, scheme: Scheme) -> tuple[bytes, ...]:
     """The fingerprints of 8 octets of every place of the folded *text*, the first *most*; none where it is shorter than a passage."""
     words = _words(text)
@@ -69,6 +91,16 @@ def fingerprints(text: str, most: int, scheme: Scheme) -> tuple[bytes, ...]:
     ordinary = [0, *itertools.accumulate(map(common.__contains__, words))]
     places = (place for place in range(len(words) - WORDS + 1) if ordinary[place + WORDS] - ordinary[place] <= _ORDINARY)
     return tuple(_fingerprint(words, place) for place in itertools.islice(places, most))
+
+
+def asked(texts: Iterable[str], scheme: Scheme) -> tuple[bytes, ...]:
+    """The fingerprints of a reply, whose folded *texts* these are, that are looked up: at most twice ``ASKED``."""
+    found: dict[bytes, None] = {}
+    for text in texts:
+        if len(found) < LOOKED:
+            found.update(dict.fromkeys(fingerprints(text, LOOKED - len(found), scheme)))
+    every = list(found)
+    return (*every[:ASKED], *heapq.nsmallest(ASKED, every[ASKED:]))
 
 
 def samples(text: str, scheme: Scheme) -> tuple[bytes, ...]:

@@ -28,6 +28,7 @@ _SIGNS = (
     r"\u3008-\u3011\ue000-\uf8ff\ufffd\U0001f000-\U0001faff"
 )
 _TOKEN = re.compile(f"[^{_SIGNS}]+")
+_CAVEAT_NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 _FIELD = re.compile(r"[/|,;:()\[\]{}<>]+|\s[-\u2010-\u2015]+\s|[\u2013-\u2015]+")
 
 # Around a key: the beginning of a line or cell, an item number, quotes; then a colon, dash, gap or "is".
@@ -42,6 +43,21 @@ def tokens(folded: str) -> list[str]:
 
 def _phrase(text: str) -> str:
     return " ".join(tokens(fold(text)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caveat:
+    """One way to write a handling caveat: what may be done with a paper, beside its level or without one."""
+
+    name: str
+    language: str
+    verified: bool
+    words: tuple[str, ...]
+    """Folded."""
+    sign: str
+    """Its longest word: a text without that does not hold it."""
+    pattern: re.Pattern[str]
+    """Its words in a folded text, blanks between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,7 @@ class Scheme:
     properties: frozenset[str]
     label_headers: frozenset[str]
     """Names of header fields that hold a classification, in small letters."""
+    caveats: tuple[Caveat, ...] = ()
     watch: Watch = NOTHING
     """What to look for besides markings; ``with_watch`` sets it."""
 
@@ -193,7 +210,13 @@ def _parse(toml_text: str, additions: tuple[str, ...]) -> Scheme:
                     if table.setdefault(text, row.level("level")) is not row.level("level"):
                         raise row.error(field, f"{text!r} has two levels")
     scheme = _compile(
-        readers, exact, colours, bracketed, whole_line, hashlib.sha256("\0".join((toml_text, *additions)).encode()).hexdigest()
+        readers,
+        exact,
+        _caveats(readers, exact),
+        colours,
+        bracketed,
+        whole_line,
+        hashlib.sha256("\0".join((toml_text, *additions)).encode()).hexdigest(),
     )
     for reader in readers:
         for row in reader.rows("pair", {"level", "text"}, set()):
@@ -203,6 +226,26 @@ def _parse(toml_text: str, additions: tuple[str, ...]) -> Scheme:
     for reader in readers:
         reader.finish()
     return scheme
+
+
+def _caveats(readers: Sequence[Reader], exact: Mapping[str, Term]) -> tuple[Caveat, ...]:
+    found: dict[tuple[str, ...], Caveat] = {}
+    for reader in readers:
+        for row in reader.rows("caveat", {"name", "language", "verified", "terms"}, set()):
+            name = row.string("name")
+            if not _CAVEAT_NAME.fullmatch(name):
+                raise row.error("name", f"{name!r} is not a name (small letters, digits and hyphens)")
+            for text in row.strings("terms"):
+                words = tuple(tokens(fold(text)))
+                if not words:
+                    raise row.error("terms", "an empty term")
+                if " ".join(words) in exact:
+                    raise row.error("terms", f"{text!r} is a level already")
+                if words in found and found[words].name != name:
+                    raise row.error("terms", f"{text!r} is {found[words].name} already")
+                pattern = re.compile(r"[ \t\u3000]{1,4}".join(map(re.escape, words)))
+                found[words] = Caveat(name, row.string("language"), row.flag("verified"), words, max(words, key=len), pattern)
+    return tuple(found.values())
 
 
 def _colours(reader: Reader) -> dict[Level, tuple[str, str]]:
@@ -228,6 +271,7 @@ def _alternatives(phrases: Iterable[str], join: str) -> str:
 def _compile(
     readers: Sequence[Reader],
     exact: Mapping[str, Term],
+    caveats: tuple[Caveat, ...],
     colours: Mapping[Level, tuple[str, str]],
     bracketed: Mapping[str, Level],
     whole_line: Mapping[str, Level],
@@ -240,7 +284,8 @@ def _compile(
         return {_phrase(name): level for reader in readers for name, level in reader.levels("labels", field).items()}
 
     keys = _alternatives(listed("keys", "terms"), r"\s+") or "(?!)"
-    beside = _alternatives([*listed("beside", "caveats"), *listed("beside", "urgency")], "  ")
+    handling = [" ".join(caveat.words) for caveat in caveats]
+    beside = _alternatives([*handling, *listed("beside", "caveats"), *listed("beside", "urgency")], "  ")
     paging = frozenset(listed("beside", "paging"))
     subjects = _alternatives(listed("keys", "subjects"), r"\s+")
     prefixes = _alternatives(listed("quoting", "reply_prefixes"), r"\s+")
@@ -285,4 +330,5 @@ def _compile(
         sensitivity_confidence=readers[0].confidence("labels", "sensitivity_confidence"),
         properties=frozenset(listed("labels", "properties")),
         label_headers=frozenset(name.lower() for reader in readers for name in reader.strings("labels", "headers")),
+        caveats=caveats,
     )

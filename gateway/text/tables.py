@@ -24,7 +24,7 @@ _TABLES: dict[str, frozenset[str]] = {
     "quoting": frozenset({"headers", "fields", "reply_prefixes"}),
     "labels": frozenset({"names", "sensitivity", "sensitivity_confidence", "properties", "headers"}),
 }
-_ROWS = frozenset({"level", "marking", "abbreviation", "pair"})
+_ROWS = frozenset({"level", "marking", "caveat", "abbreviation", "pair"})
 
 
 class Reader:

@@ -120,7 +120,7 @@ def fuzz(name: str, seconds: int) -> None:
     words.write_text("".join('"' + "".join(f"\\x{octet:02x}" for octet in word) + '"\n' for word in target.words), "ascii")
     # Only our own code: the libraries are not what is tested, and instrumenting them takes long.
     for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith(("gateway.message", "gateway.text", "gateway.content", "gateway.wire")):
+        if getattr(module, "__name__", "").startswith("gateway."):
             _instrument(module)
     options: tuple[str, ...] = (
         f"-max_total_time={seconds}", f"-timeout={_HANGS}", f"-rss_limit_mb={3 * TOO_MUCH // 1_000_000}", f"-max_len={target.longest}",
