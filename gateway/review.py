@@ -31,6 +31,10 @@ from gateway.inquiries import (
 # --- held mail --------------------------------------------------------------------------------------------------------
 
 
+RELATIVE = 1e9
+"""A time of a filter below this (September 2001) is meant from now on."""
+
+
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which held records: all that is given has to fit; an empty tuple or text asks for nothing."""
 
@@ -48,7 +52,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     assigned: str = ""
     """Forwarded to this person; ``me`` for whoever asks."""
     due: float = 0
-    """The deadline is before this."""
+    """The deadline is before this; below ``RELATIVE``: within so many seconds from now, so that a saved view stays true."""
 
 
 class FindHeld(Inquiry, frozen=True):

@@ -144,6 +144,15 @@ async def test_counts_are_by_state_level_rule_and_department(room: Room, reviews
     assert row["next_deadline"] > NOW
 
 
+async def test_a_deadline_may_be_asked_for_from_now_on(room: Room, reviews: Reviews) -> None:
+    id, days = await held(room), room.config.relay.hold_days * 86400
+    assert await found(reviews, ALL, due=86400.0) == []
+    assert await found(reviews, ALL, due=days + 1.0) == [id]
+    assert await found(reviews, ALL, due=NOW + days + 1) == [id]
+    room.now = NOW + days - 3600
+    assert await found(reviews, ALL, due=86400.0) == [id]
+
+
 # --- saved views ------------------------------------------------------------------------------------------------------
 
 

@@ -99,9 +99,10 @@ class Reviews:
         _check(asked)
         mine = who.name if asked.assigned == "me" else asked.assigned
         departments = tuple(one.lower() for one in asked.departments)
+        due = asked.due + self._clock() if 0 < asked.due < review.RELATIVE else asked.due
         return Sought(
-            replace(asked, words="", assigned=mine, departments=departments), self._terms.sought(asked.words), who.scope(Act.LIST),
-            who.scope(Act.CONTENT),
+            replace(asked, words="", assigned=mine, departments=departments, due=due), self._terms.sought(asked.words),
+            who.scope(Act.LIST), who.scope(Act.CONTENT),
         )  # fmt: skip
 
     def _subject(self, row: HoldRow, brief: Brief | None) -> str:
