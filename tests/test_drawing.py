@@ -50,7 +50,7 @@ MARKED = text("Papers of the committee", "Classification: CONFIDENTIAL", "The co
 
 
 def reader(**limits: float) -> Reader:
-    return Reader(Limits(ocr_seconds=0, **limits), scheme())  # type: ignore[arg-type]
+    return Reader(Limits(ocr_seconds=0, **limits), scheme())
 
 
 def draw(message: bytes, path: str, page: int = 1, **limits: float) -> tuple[Drawn | NotDone, bytes]:
@@ -152,8 +152,11 @@ def test_words_in_the_second_column() -> None:
 
 
 def test_a_page_header_is_boxed_on_each_page_though_only_some_are_reported() -> None:
-    page = text("RESTRICTED", y=815)
-    message = mail(pdf(*[lambda sheet: (page(sheet), PLAIN(sheet)) and None] * 8), "note.pdf")
+    def page(sheet: canvas.Canvas) -> None:
+        text("RESTRICTED", y=815)(sheet)
+        PLAIN(sheet)
+
+    message = mail(pdf(*[page] * 8), "note.pdf")
     for number in (1, 4, 8):
         answer, octets = draw(message, "2:note.pdf", number)
         assert isinstance(answer, Drawn)
@@ -177,6 +180,17 @@ def test_a_watermark_across_the_page() -> None:
     assert isinstance(answer, Drawn)
     assert answer.boxes >= 1
     assert lines_of(picture(octets), RED) is not None
+
+
+def test_hindi_words_are_boxed() -> None:
+    """As LibreOffice writes them, with ligatures and signs out of their order."""
+    message = mail((ROOT / "tests" / "fixtures" / "pages" / "hindi.pdf").read_bytes(), "note.pdf")
+    answer, octets = draw(message, "2:note.pdf")
+    assert isinstance(answer, Drawn)
+    assert answer.boxes == 1
+    box = lines_of(picture(octets), BLUE)
+    assert box is not None
+    assert 15 < box[3] - box[1] < 60
 
 
 def test_words_that_the_file_does_not_show_get_no_box() -> None:

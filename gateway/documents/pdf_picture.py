@@ -163,7 +163,7 @@ class _Words:
     def of(self, segment: Segment, stretch: Stretch) -> Iterator[Box]:
         """The boxes of the words of *stretch*, one a line."""
         if segment.zone is Zone.BODY and segment.text == self._text:
-            yield from self._at(stretch.start, stretch.end)
+            yield from self._joined(self._at(stretch.start, stretch.end))
             return
         words = segment.text[stretch.start : stretch.end]
         found = list(self._like(words, segment.zone))
@@ -179,7 +179,7 @@ class _Words:
         if sought is None or len(words) > 1000:
             return
         for match in sought.finditer(self._text):
-            for box in self._at(match.start(), match.end()):
+            for box in self._joined(self._at(match.start(), match.end())):
                 if self._in_zone(box, zone):
                     yield box
 
@@ -190,6 +190,18 @@ class _Words:
         if zone is Zone.PAGE_HEADER:
             return middle <= height * _EDGE
         return middle >= height * (1 - _EDGE) if zone is Zone.PAGE_FOOTER else True
+
+    def _joined(self, boxes: Iterator[Box]) -> list[Box]:
+        """*boxes*, those that touch in one line as one: the library tells pieces of a line apart by their fonts and heights."""
+        sideways = pdfium.FPDFPage_GetRotation(self._page) % 2
+        joined: list[Box] = []
+        for box in boxes:
+            last = joined[-1] if joined else None
+            if last is not None and _touch(last, box, sideways) and _touch(last, box, 1 - sideways, half=True):
+                joined[-1] = (min(last[0], box[0]), min(last[1], box[1]), max(last[2], box[2]), max(last[3], box[3]))
+            else:
+                joined.append(box)
+        return joined
 
     def _at(self, start: int, end: int) -> Iterator[Box]:
         places = self._raw_places
@@ -219,6 +231,12 @@ class _Words:
             return None
         reach = _LINE + _MARGIN
         return max(0, first - reach), max(0, upper - reach), min(width - 1, last + reach), min(height - 1, lower + reach)
+
+
+def _touch(one: Box, other: Box, axis: int, *, half: bool = False) -> bool:
+    """Whether the two overlap across (axis 0) or down (1); with *half*: by half of the smaller one."""
+    common = min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis])
+    return common >= (min(one[axis + 2] - one[axis], other[axis + 2] - other[axis]) / 2 if half else 0)
 
 
 def _boxed(drawn: Image.Image, boxes: Sequence[tuple[Box, Level]], colours: Mapping[Level, tuple[str, str]]) -> Image.Image:
