@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path as FilePath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from gateway import config_errors
 from gateway.options import (
@@ -122,11 +122,13 @@ class Config(BaseModel):
     retention: Retention = Retention()
     backup: Backup = Backup()
 
-    @model_validator(mode="after")
-    def _comes_back(self) -> Config:
-        if self.oidc.issuer and not self.web.public_url:
-            raise ValueError("oidc.issuer needs web.public_url: the provider sends people back to it")
-        return self
+    @field_validator("oidc")
+    @classmethod
+    def _comes_back(cls, value: Oidc, info: ValidationInfo) -> Oidc:
+        web = info.data.get("web")
+        if value.issuer and isinstance(web, Web) and not web.public_url:
+            raise ValueError("issuer needs web.public_url: the provider sends people back to it")
+        return value
 
 
 def load(path: FilePath) -> Config:
