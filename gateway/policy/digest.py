@@ -41,7 +41,7 @@ class Frame:
 def daily(frame: Frame, states: Mapping[str, int], soon: int, until: float, first: Sequence[Item]) -> bytes:
     """What waits: how many by state, how many whose deadline is before *until*, and those with the *first* deadlines."""
     words = {
-        "count": str(sum(states.values())), "held": str(states.get("held", 0)), "requested": str(states.get("requested", 0)),
+        "hostname": frame.hostname, "count": str(sum(states.values())), "held": str(states.get("held", 0)), "requested": str(states.get("requested", 0)),
         "approved": str(states.get("approved", 0)), "soon": str(soon), "time": india_time(until),
     }  # fmt: skip
     return _message("digest", frame, words, ("digest-states", "digest-soon", "digest-first"), first)
@@ -49,7 +49,7 @@ def daily(frame: Frame, states: Mapping[str, int], soon: int, until: float, firs
 
 def near(frame: Frame, items: Sequence[Item], more: int) -> bytes:
     """Those whose deadline is near; *more* of them are not listed."""
-    words = {"count": str(len(items) + more), "more": str(more)}
+    words = {"hostname": frame.hostname, "count": str(len(items) + more), "more": str(more)}
     return _message("deadline", frame, words, ("deadline-more",) if more else (), items)
 
 

@@ -54,8 +54,9 @@ def fill(file: Path, count: int) -> None:
     states = [HoldState.HELD] * 7 + [HoldState.REQUESTED, HoldState.APPROVED, HoldState.RELEASED]
     db = sqlite3.connect(file, isolation_level=None)
     db.executescript(
-        "PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; DROP INDEX ix_terms_hold_id; BEGIN; CREATE TEMP TABLE t (term, hold_id)"
+        "PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; DROP INDEX ix_terms_hold_id; CREATE TEMP TABLE t (term, hold_id)"
     )
+    db.execute("BEGIN")
     for n in range(count):
         department = chance.choice(DEPARTMENTS)
         subject = " ".join([*chance.sample(WORDS, 5), f"{n}/2026", *(["heron"] if n % 1000 == 0 else [])])
@@ -69,9 +70,9 @@ def fill(file: Path, count: int) -> None:
         db.execute(rows.INSERT_MESSAGE, rows.message_values(row))
         db.execute(rows.INSERT_HOLD, rows.hold_values(one))
         db.executemany("INSERT INTO t VALUES (?, ?)", [(term.term, term.hold_id) for term in terms.rows(one, subject)])
-    db.executescript(
-        "INSERT INTO terms SELECT term, hold_id, '', 1 FROM t ORDER BY 1, 2; CREATE INDEX ix_terms_hold_id ON terms (hold_id); COMMIT"
-    )
+    db.execute("INSERT INTO terms SELECT term, hold_id, '', 1 FROM t ORDER BY 1, 2")
+    db.execute("CREATE INDEX ix_terms_hold_id ON terms (hold_id)")
+    db.execute("COMMIT")
     db.close()
 
 
