@@ -22,6 +22,7 @@ from gateway.text.markings import Segment, scan
 from gateway.verdict import Confidence, Zone
 from tests.content_mail import CORPUS, ROOT, mail, scheme, zipped
 
+HINDI_PDF = ROOT / "tests" / "fixtures" / "pages" / "hindi.pdf"
 Size = tuple[float, float]
 A4: Size = (595.0, 842.0)
 BLUE, RED, YELLOW = (0, 0, 255), (255, 0, 0), (255, 255, 0)
@@ -184,7 +185,7 @@ def test_a_watermark_across_the_page() -> None:
 
 def test_hindi_words_are_boxed() -> None:
     """As LibreOffice writes them, with ligatures and signs out of their order."""
-    message = mail((ROOT / "tests" / "fixtures" / "pages" / "hindi.pdf").read_bytes(), "note.pdf")
+    message = mail(HINDI_PDF.read_bytes(), "note.pdf")
     answer, octets = draw(message, "2:note.pdf")
     assert isinstance(answer, Drawn)
     assert answer.boxes == 1
