@@ -283,6 +283,9 @@ class Web(Section):
     """The review page."""
 
     public_url: str = Field("", description="Address of the page as officers reach it; absent: bounces carry the reference alone.")
+    officer_link_days: float | None = Field(
+        None, gt=0, le=3650, description="Days for which the link of a report opens the officer's page; absent: relay.hold_days and 15 more."
+    )
     metrics_networks: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="Addresses that may read /metrics; others get 403, as does what came through a proxy."
     )

@@ -35,6 +35,7 @@ NOTE = RecipientReport(
     "desk@ministry.gov.in", "4.7.1", "attachment-unencrypted", {"level": "CONFIDENTIAL", "file": "note.docx"},
     "classified-attachment-unencrypted", "J&K Circular 26-JK(GAD) of 22 November 2024; Home Ministry guidance of 2019",
 )  # fmt: skip
+PAGE = "https://gateway.dept.gov.in/officer/" + "abcdefgh2345" * 6
 COMMON: dict[str, Any] = {
     "reference": "01M7ZZZZZZZZZZZZZZZZZZZZZZ", "hostname": "gw1.dept.gov.in", "now": NOW, "original_headers": ORIGINAL,
     "sender": "officer@dept.gov.in", "explanations": SENTENCES, "languages": ("en", "hi"),
@@ -95,7 +96,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "failed-private-provider": lambda: make(
         recipients=[GMAIL, RecipientReport("x@rediffmail.com", "5.7.1", GMAIL.explain, {"domain": "rediffmail.com", "provider": "Rediff"},
                                            GMAIL.rule, GMAIL.source)],
-        public_url="https://gateway.dept.gov.in", envid="QQ+2B314159", arrival=NOW - 2,
+        page_url=PAGE, envid="QQ+2B314159", arrival=NOW - 2,
     ),
     "failed-classified": lambda: make(
         recipients=[RecipientReport("x@example.com", "5.7.1", "classified-to-non-government",
@@ -112,7 +113,7 @@ CASES: dict[str, Callable[[], bytes]] = {
         recipients=[RecipientReport("desk@ministry.gov.in", "5.7.1", "refused-by-reviewer", rule="suspect-content", source="s")],
         note="Please send the annexe as PDF.",
     ),
-    "held-attachment": lambda: make("held", recipients=[NOTE], level=Level.CONFIDENTIAL, public_url="https://gateway.dept.gov.in"),
+    "held-attachment": lambda: make("held", recipients=[NOTE], level=Level.CONFIDENTIAL, page_url=PAGE),
     "held-sealed": lambda: make(
         "held", recipients=[RecipientReport("desk@ministry.gov.in", "4.7.1", "probable-secret", {"file": "plan.docx"}, "probable-secret")],
         level=Level.SECRET,
@@ -196,7 +197,7 @@ def test_text_says_what_why_and_next_in_both_languages_english_first() -> None:
     text = text_of(parsed(CASES["held-attachment"]()))
     for words in (
         "'note.docx' is CONFIDENTIAL but is not encrypted", "7-Zip", "Word 2016", "Sandesh",
-        "Rule: classified-attachment-unencrypted", "J&K Circular 26-JK(GAD)", "https://gateway.dept.gov.in/officer/01M7",
+        "Rule: classified-attachment-unencrypted", "J&K Circular 26-JK(GAD)", PAGE,
         "3 December 2026, 16:36 IST",
         "postmaster@dept.gov.in", "संलग्नक AES-256 से", "संदर्भ संख्या: 01M7",
     ):  # fmt: skip

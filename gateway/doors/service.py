@@ -86,6 +86,13 @@ def served(config: Config) -> tuple[Listen, ...]:
     return tuple(found)
 
 
+def _officers_page(config: Config, sender: Path, peer: Peer) -> str:
+    """Where the originator reads of a refusal before DATA, after signing in: a door holds no key to sign a link with."""
+    can = config.submission.check == "next-hop" or config.submission.logins is not None
+    ours = can and not sender.is_null and decide.verified(sender, peer, config)
+    return f"{config.web.public_url.rstrip('/')}/officer" if ours and config.web.public_url else ""
+
+
 def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> EnvelopePolicy:
     """What the rules say at RCPT, under one policy and one config."""
     silent = config.relay.refuse_with == "bounce"
@@ -98,7 +105,7 @@ def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> Envelo
         if verdict.disposition is not Disposition.REFUSE:
             return None
         reference = reference_of(new_id())
-        text = rules.explanations.reply_text(verdict, reference, config.web.public_url)
+        text = rules.explanations.reply_text(verdict, reference, _officers_page(config, sender, peer))
         code = verdict.status if verdict.status.startswith("5") else "5.7.1"
         return Refused(Reply(550, code, text), verdict.rule, reference)
 

@@ -47,6 +47,7 @@ from gateway.stores.base import (
     Store,
 )
 from gateway.stores.reviewed import ReviewBatch
+from gateway.vault.officer_links import OfficerLinks
 from gateway.vault.sealing import Seal
 from gateway.vault.vault import Vault, content_hash
 from gateway.verdict import Disposition, RecipientVerdict, Verdict
@@ -101,6 +102,7 @@ class Actor:
         self._correspondents = correspondents
         self._threads = threads
         self._terms = Terms(vault)
+        self._links = OfficerLinks(config, vault)
         self._notifier = notifier
         self._seal = seal
         self._clock = clock
@@ -177,7 +179,9 @@ class Actor:
                 for one in verdict.recipients
             )
             verdict = replace(verdict, recipients=refusals, session_refusal=True)
-        text = self._policy().explanations.reply_text(verdict, tx.reference, self._config.web.public_url)
+        # The client hands it on to the originator; a stranger, who may have written anybody's name, gets no page.
+        url = self._links.url(tx.reference, tx.envelope.sender.text, self._clock()) if tx.verified_originator else ""
+        text = self._policy().explanations.reply_text(verdict, tx.reference, url)
         status = verdict.recipients[0].status
         reply = Reply(550, status if status.startswith("5.") else "5.7.1", text)
         codes = {one.address: reply.code for one in verdict.recipients}

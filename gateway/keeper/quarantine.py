@@ -22,7 +22,7 @@ from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.held import OPEN, HeldMail, needed
 from gateway.keeper.reception import Table
 from gateway.keeper.releasing import Releasing
-from gateway.keeper.remarks import Links, NoLinks, Remarks
+from gateway.keeper.remarks import Links, Remarks
 from gateway.keeper.showing import Showing
 from gateway.keeper.threads import Threads
 from gateway.policy import Policy
@@ -30,6 +30,7 @@ from gateway.relay.reports import Reports
 from gateway.requests import Done, Rows
 from gateway.roles import Act
 from gateway.stores.base import Batch, HoldRow, Store
+from gateway.vault.officer_links import OfficerLinks
 from gateway.vault.vault import Vault
 
 __all__ = ["OPEN", "Quarantine"]
@@ -38,7 +39,7 @@ _AT_ONCE = 20  # records that one request proves
 
 
 class Quarantine:
-    """See the module. *links* makes the officer's link; without it there is no page to link to."""
+    """See the module. *links* makes the officer's link."""
 
     def __init__(
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
@@ -49,7 +50,7 @@ class Quarantine:
         self._policy = policy
         self._releasing = Releasing(self.mail, register, relay, policy, copies, correspondents)
         self._ending = Ending(self.mail, reports, relay)
-        self._remarks = Remarks(self.mail, relay, policy, Threads(store, vault, clock), links or NoLinks())
+        self._remarks = Remarks(self.mail, relay, policy, Threads(store, vault, clock), links or OfficerLinks(config, vault))
         self._showing = Showing(self.mail, self._releasing, self._remarks, policy)
 
     def table(self) -> Table:

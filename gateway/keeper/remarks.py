@@ -36,16 +36,8 @@ PENDING = "?"
 class Links(Protocol):
     """Makes the signed link of the officer's page."""
 
-    def url(self, reference: str, now: float) -> str:
-        """Where the originator of *reference* answers; empty where there is no page."""
-
-
-class NoLinks:
-    """Where there is no page."""
-
-    def url(self, reference: str, now: float) -> str:
-        """Nowhere."""
-        return ""
+    def url(self, reference: str, originator: str, now: float) -> str:
+        """Where the *originator* of *reference* answers; empty where there is no page."""
 
 
 class Remarks:
@@ -73,7 +65,7 @@ class Remarks:
                 )  # fmt: skip
             contact = config.contacts.postmaster or f"postmaster@{config.hostname}"
             content = review_mail.question(
-                hold.reference, text, self._links.url(hold.reference, now), contact, to.text, config.hostname, now,
+                hold.reference, text, self._links.url(hold.reference, hold.sender, now), contact, to.text, config.hostname, now,
                 self._policy().explanations, config.languages,
             )  # fmt: skip
             protect = any(one.require_aes256 for one in item.kept.recipients)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from gateway.config import Contacts
 from gateway.levels import Level
 from gateway.policy import original
-from gateway.policy.explanations import Explanations, clean, link, to_ascii
+from gateway.policy.explanations import Explanations, clean, to_ascii
 from gateway.policy.header_edits import encoded, mail_date
 from gateway.policy.report_text import Reading, RecipientReport, india_time
 
@@ -51,59 +51,59 @@ class _Report:
 
 def failed(
     reference: str, hostname: str, now: float, original_headers: bytes, sender: str, recipients: Sequence[RecipientReport],
-    explanations: Explanations, languages: Sequence[str], contacts: Contacts, public_url: str = "", level: Level | None = None,
+    explanations: Explanations, languages: Sequence[str], contacts: Contacts, page_url: str = "", level: Level | None = None,
     envid: str = "", smtputf8: bool = False, note: str = "", *, arrival: float = 0, header_limit: int = 50_000,
 ) -> bytes:  # fmt: skip
     """The report (Action: failed) for recipients that do not get the message.
 
     *original_headers* is the header section (or the whole message: it is cut at the first empty line); *level* is the
-    message's, for probable TS/S the probable one; *now* and *arrival* in seconds since the epoch; *header_limit* in octets.
+    message's, for probable TS/S the probable one; *page_url* is the whole address of the officer's page for this report; *now* and *arrival* in seconds since the epoch; *header_limit* in octets.
     """
     return _make(
-        "failed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, public_url,
+        "failed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, page_url,
         level, envid, smtputf8, note, 0, arrival, header_limit,
     )  # fmt: skip
 
 
 def held(
     reference: str, hostname: str, now: float, original_headers: bytes, sender: str, recipients: Sequence[RecipientReport],
-    explanations: Explanations, languages: Sequence[str], contacts: Contacts, public_url: str = "", level: Level | None = None,
+    explanations: Explanations, languages: Sequence[str], contacts: Contacts, page_url: str = "", level: Level | None = None,
     envid: str = "", smtputf8: bool = False, note: str = "", *, deadline: float, arrival: float = 0, header_limit: int = 50_000,
 ) -> bytes:  # fmt: skip
     """The notice (Action: delayed) for mail that waits for a reviewer until *deadline*."""
     return _make(
-        "held", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, public_url,
+        "held", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, page_url,
         level, envid, smtputf8, note, deadline, arrival, header_limit,
     )  # fmt: skip
 
 
 def delayed(
     reference: str, hostname: str, now: float, original_headers: bytes, sender: str, recipients: Sequence[RecipientReport],
-    explanations: Explanations, languages: Sequence[str], contacts: Contacts, public_url: str = "", level: Level | None = None,
+    explanations: Explanations, languages: Sequence[str], contacts: Contacts, page_url: str = "", level: Level | None = None,
     envid: str = "", smtputf8: bool = False, note: str = "", *, until: float, arrival: float = 0, header_limit: int = 50_000,
 ) -> bytes:  # fmt: skip
     """The notice (Action: delayed) for mail that the next hop has not taken yet; it is tried until *until*."""
     return _make(
-        "delayed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, public_url,
+        "delayed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, page_url,
         level, envid, smtputf8, note, until, arrival, header_limit,
     )  # fmt: skip
 
 
 def relayed(
     reference: str, hostname: str, now: float, original_headers: bytes, sender: str, recipients: Sequence[RecipientReport],
-    explanations: Explanations, languages: Sequence[str], contacts: Contacts, public_url: str = "", level: Level | None = None,
+    explanations: Explanations, languages: Sequence[str], contacts: Contacts, page_url: str = "", level: Level | None = None,
     envid: str = "", smtputf8: bool = False, note: str = "", *, arrival: float = 0, header_limit: int = 50_000,
 ) -> bytes:  # fmt: skip
     """The notice (Action: relayed) that NOTIFY=SUCCESS asked for, where the next hop sends none itself."""
     return _make(
-        "relayed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, public_url,
+        "relayed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, page_url,
         level, envid, smtputf8, note, 0, arrival, header_limit,
     )  # fmt: skip
 
 
 def _make(
     kind: str, reference: str, hostname: str, now: float, original_headers: bytes, sender: str, recipients: Sequence[RecipientReport],
-    explanations: Explanations, languages: Sequence[str], contacts: Contacts, public_url: str, level: Level | None,
+    explanations: Explanations, languages: Sequence[str], contacts: Contacts, page_url: str, level: Level | None,
     envid: str, smtputf8: bool, note: str, until: float, arrival: float, header_limit: int,
 ) -> bytes:  # fmt: skip
     if not recipients:
@@ -117,7 +117,7 @@ def _make(
         {
             "reference": reference, "hostname": hostname, "time": india_time(until) if until else "",
             "contact": (contacts.security if secret else "") or contacts.postmaster or f"postmaster@{hostname}",
-            "url": link(public_url, reference),
+            "url": page_url,
         },
         "" if secret else clean(original.text(fields, "subject")), note,
     )  # fmt: skip

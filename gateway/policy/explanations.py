@@ -94,23 +94,16 @@ class Explanations:
         return text.format_map(_Words({name: clean(value, PHRASE_LIMIT) for name, value in (words or {}).items()}))
 
     def reply_text(self, verdict: Verdict | RecipientVerdict, reference: str, url: str = "") -> str:
-        """What the SMTP reply says: one ASCII sentence, a second line with the reference, the rule and, if there is one, the link."""
+        """What the SMTP reply says: one ASCII sentence, a second line with the reference, the rule and *url*, the officer's page."""
         one = worst(verdict.recipients) if isinstance(verdict, Verdict) else verdict
         text = self.sentence(one.explain or FALLBACK, "en", dict(one.facts)).short
-        return f"{text}\n{to_ascii(f'Ref {reference} Rule {one.rule} {link(url, reference)}'.rstrip())}"
+        return f"{text}\n{to_ascii(f'Ref {reference} Rule {one.rule} {url}'.rstrip())}"
 
 
 def worst(recipients: Sequence[RecipientVerdict]) -> RecipientVerdict:
     """The verdict that speaks for a whole message: the first refusal, else the first of the highest disposition."""
     refused = [one for one in recipients if one.disposition is Disposition.REFUSE]
     return refused[0] if refused else max(recipients, key=lambda one: one.disposition)
-
-
-def link(url: str, reference: str) -> str:
-    """The officer's page for *reference*; *url* is the page's address (or already the whole link); empty without one."""
-    if not url or "/officer/" in url:
-        return url
-    return f"{url.rstrip('/')}/officer/{reference}"
 
 
 class _Words(dict[str, str]):

@@ -166,7 +166,7 @@ class Notices:
             self._explanations(),
             config.languages,
             config.contacts,
-            config.web.public_url,
+            "",  # no rule stopped it, so there is nothing that the officer's page could say or ask for
             level,
             first.envid,
             first.smtputf8,

@@ -20,6 +20,7 @@ from gateway.policy.explanations import Explanations
 from gateway.relay.jobs import header_of
 from gateway.relay.notices import Report, make_report
 from gateway.stores.base import DeliveryRow
+from gateway.vault.officer_links import OfficerLinks
 from gateway.vault.vault import Vault
 
 
@@ -43,6 +44,7 @@ class Reports:
         self._config = config
         self._vault = vault
         self._explanations = explanations
+        self._links = OfficerLinks(config, vault)
 
     def refused(self, about: Sequence[About], content: bytes, now: float, lease: str, *, level: Level | None, note: str = "") -> Report:
         """One report for all refused recipients of a message; *note* is a reviewer's own sentence."""
@@ -65,7 +67,7 @@ class Reports:
         ]  # fmt: skip
         made = write(
             first.reference, config.hostname, now, header_of(content), first.sender, recipients, self._explanations(), config.languages,
-            config.contacts, config.web.public_url, level, first.envid, first.smtputf8, note, arrival=first.created,
-            header_limit=config.limits.bounce_body,
+            config.contacts, self._links.url(first.reference, first.sender, now), level, first.envid, first.smtputf8, note,
+            arrival=first.created, header_limit=config.limits.bounce_body,
         )  # fmt: skip
         return make_report(made, first, self._vault, now, lease)

@@ -192,6 +192,10 @@ class Vault:
         person = f"term {kind}".encode("ascii")[:16]
         return hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=16, key=self._ring.evidence, person=person).digest()
 
+    def link_mac(self, octets: bytes) -> bytes:
+        """HMAC-SHA256 for the signed links of officers, under a key of its own that outlives rotations as the hashes above do."""
+        return hmac.digest(_derive(self._ring.evidence, b"gateway officer link"), octets, "sha256")
+
 
 def content_hash(content: bytes) -> str:
     """sha256 of *content* in hexadecimal. Small content goes in pieces below the size from which hashlib lets go of the
