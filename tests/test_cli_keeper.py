@@ -230,6 +230,39 @@ def test_a_reviewer_is_mapped_to_a_user_that_this_machine_has(site: Site) -> Non
     assert site.keeper.asked == [requests.AddUser("asha", "root", "asha@dept.gov.in", "")]
 
 
+def test_people_get_roles_and_are_disabled(site: Site) -> None:
+    site.keeper.answers[requests.AddUser] = site.keeper.answers[requests.ChangeUser] = requests.Rows(({"name": "asha"},))
+    roles = ["--role", "reviewer@home.gov.in", "--role", "viewer"]
+    assert site.run("users", "add", "asha", *roles, "--department", "home.gov.in")[0] == 0
+    assert site.run("users", "roles", "asha", "auditor", "viewer@home.gov.in")[1] == "asha has the roles auditor, viewer@home.gov.in\n"
+    assert site.run("users", "disable", "asha") == (0, "asha is disabled\n", "")
+    assert site.run("users", "enable", "asha") == (0, "asha is enabled\n", "")
+    assert site.keeper.asked == [
+        requests.AddUser("asha", "", "", "home.gov.in", ("reviewer@home.gov.in", "viewer")),
+        requests.ChangeUser("asha", grants=("auditor", "viewer@home.gov.in")), requests.ChangeUser("asha", disabled=True),
+        requests.ChangeUser("asha", disabled=False),
+    ]  # fmt: skip
+
+
+def test_the_list_of_people_shows_roles_and_whether_they_may_sign_in(site: Site) -> None:
+    usual = {"system_user": "", "email": "", "department": "", "created": 1.0}
+    site.keeper.answers[requests.ListUsers] = requests.Rows((
+        usual | {"name": "asha", "grants": ["reviewer@home.gov.in", "auditor@*"], "disabled": False, "password": True, "totp": True},
+        usual | {"name": "bina", "grants": [], "disabled": True}, usual | {"name": "chand", "grants": ["viewer@*"], "disabled": False},
+    ))  # fmt: skip
+    _, out, _ = site.run("users", "list")
+    for text in ("reviewer@home.gov.in, auditor", "active (password, totp)", "disabled", "none", "has not signed in yet"):
+        assert text in out
+    assert json.loads(site.run("users", "list", "--json")[1].splitlines()[0])["grants"] == ["reviewer@home.gov.in", "auditor@*"]
+
+
+def test_an_invitation_prints_its_link(site: Site) -> None:
+    site.config.write_text(site.config.read_text().replace("127.0.0.1:0", "127.0.0.1:8443"))
+    site.keeper.answers[requests.InviteUser] = requests.Rows(({"name": "asha", "token": "tok-2"},))
+    assert site.run("users", "invite", "asha") == (0, "http://127.0.0.1:8443/login?token=tok-2\n", "")
+    assert site.keeper.asked == [requests.InviteUser("asha")]
+
+
 def test_the_export_of_the_log_pages_through_all_of_it(site: Site) -> None:
     def page(request: requests.SearchAudit) -> Any:
         rows = [{"gateway": {"seq": seq}} for seq in range(request.after + 1, min(request.after + request.limit, 7003) + 1)]

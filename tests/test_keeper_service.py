@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sqlite3
 import subprocess
@@ -14,19 +13,19 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 
 from gateway import requests
 from gateway.audit import audit
 from gateway.ipc import Channel, ChannelError
 from gateway.keeper import accounts
-from gateway.keeper.accounts import Accounts, Logins
-from gateway.keeper.exceptions import Wrong
+from gateway.keeper.accounts import Logins
 from gateway.levels import Level
 from gateway.policy import decide
 from gateway.reply import Reply
 from gateway.requests import AddException, Commit, Committed, Deferred, Done, Exceptions, Failed, Rows
-from gateway.stores.base import UserRow
+from gateway.review import As, BeginTotp, ConfirmTotp, Redeem, SetPassword, SignIn, WhoAmI
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import CONTENT, Room, inspection, shipped_policy, transaction
 
@@ -262,6 +261,9 @@ async def test_P20_a_socket_takes_only_what_its_peers_may_ask(shared: Running) -
         await door.call(requests.ListHeld())
     with pytest.raises(ChannelError):
         await web.call(requests.ReleaseHeld("x", "y"))
+    web = await shared.channel("web")
+    with pytest.raises(ChannelError):
+        await web.call(requests.ListHeld())
     answer, _ = await shared.admin.call(requests.Health())
     assert isinstance(answer, Rows)
     assert answer.rows[0]["state"] == "ok"
@@ -269,13 +271,40 @@ async def test_P20_a_socket_takes_only_what_its_peers_may_ask(shared: Running) -
 
 async def test_a_one_time_login_is_made_by_an_administrator_and_redeemed_once_by_the_web(shared: Running) -> None:
     web = await shared.channel("web")
-    (made,) = await rows(shared, requests.OneTimeLogin())
-    assert made["user"] == accounts.system_name(os.geteuid())
-    first, _ = await web.call(requests.OneTimeLogin(token=made["token"]))
-    assert first == Rows(({"user": made["user"]},))
+    said, _ = await shared.admin.call(requests.OneTimeLogin(user="lata"))
+    assert isinstance(said, Failed)
+    await rows(shared, requests.AddUser("lata", grants=("administrator",)))
+    (made,) = await rows(shared, requests.OneTimeLogin(user="lata"))
+    assert made["user"] == "lata"
+    answer, _ = await web.call(Redeem(made["token"], "127.0.0.1"))
+    session = answer.rows[0]["session"]
+    answer, _ = await web.call(As(session, WhoAmI()))
+    assert (answer.rows[0]["name"], answer.rows[0]["fresh"]) == ("lata", True)
     for token in (made["token"], "", "x" * 32):
-        again, _ = await web.call(requests.OneTimeLogin(token=token))
-        assert again == Rows(())
+        again, _ = await web.call(Redeem(token))
+        assert isinstance(again, Failed)
+    refused, _ = await web.call(As(session, requests.ListUsers()))
+    assert isinstance(refused, Failed)
+    assert refused.code == requests.FORBIDDEN, "codes have to be set up first"
+    away, _ = await web.call(As("x" * 43, WhoAmI()))
+    assert isinstance(away, Failed)
+    assert away.code == requests.SIGNED_OUT
+
+
+async def test_a_person_comes_in_with_password_and_code_through_the_socket(shared: Running) -> None:
+    web = await shared.channel("web")
+    await rows(shared, requests.AddUser("usha", grants=("administrator",)))
+    (made,) = await rows(shared, requests.InviteUser("usha"))
+    answer, _ = await web.call(Redeem(made["token"]))
+    session = answer.rows[0]["session"]
+    assert await web.call(As(session, SetPassword("heron-lotus-banyan-42"))) == (Done(), b"")
+    answer, _ = await web.call(As(session, BeginTotp()))
+    code = pyotp.TOTP(answer.rows[0]["secret"])
+    assert await web.call(As(session, ConfirmTotp(code.at(int(time.time()) - 30)))) == (Done(), b"")
+    answer, _ = await web.call(SignIn("usha", "heron-lotus-banyan-42", code.now(), "127.0.0.1"))
+    listed, _ = await web.call(As(answer.rows[0]["session"], requests.ListUsers()))
+    assert "usha" in {row["name"] for row in listed.rows}
+    assert "heron-lotus" not in shared.words()
 
 
 async def test_mistakes_of_people_are_plain_sentences(shared: Running) -> None:
@@ -436,32 +465,6 @@ async def test_L07_a_store_put_back_gets_a_new_chain_and_an_alarm(keeper: Runnin
 
 
 # --- people -----------------------------------------------------------------------------------------------------------
-
-
-async def test_who_may_act_as_whom(tmp_path: Path) -> None:
-    from gateway.ipc import Credentials
-    from gateway.stores.base import Batch
-
-    room = await Room(tmp_path).open()
-    people = Accounts(room.store, lambda: room.now)
-    me, other = accounts.system_name(os.geteuid()), Credentials(1, 65534, 65534)
-    name = accounts.system_name(65534)
-    await room.store.write(Batch(users=[UserRow("asha", name, "", "", 1), UserRow("bina", "daemon", "", "", 1)]))
-    assert (await people.reviewer(other, "")).name == "asha"
-    assert (await people.reviewer(other, "asha")).name == "asha"
-    with pytest.raises(Wrong, match="may not act as bina"):
-        await people.reviewer(other, "bina")
-    mine = Credentials(1, os.geteuid(), 0)
-    assert (await people.reviewer(mine, "bina")).name == "bina"
-    assert (await people.reviewer(Credentials(1, 0, 0), "asha")).name == "asha"
-    with pytest.raises(Wrong, match="no reviewer is mapped"):
-        await people.reviewer(mine, "")
-    assert await people.actor(mine, "") == me
-    with pytest.raises(Wrong, match="one person"):
-        await people.add(requests.AddUser("chand", name), "root")
-    with pytest.raises(Wrong, match="already"):
-        await people.add(requests.AddUser("ASHA"), "root")
-    await room.close()
 
 
 def test_O15_logins_end_by_a_clock_that_never_steps() -> None:
