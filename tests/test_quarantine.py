@@ -15,41 +15,23 @@ from msgspec.structs import replace
 
 from gateway.audit.audit import verify
 from gateway.config import Relay
-from gateway.keeper.access import Who
 from gateway.keeper.exceptions import Wrong
 from gateway.levels import Level
 from gateway.policy import decide
 from gateway.requests import AddException
-from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, HoldState, UserRow
+from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, HoldState
 from gateway.verdict import Leaf, LeafState
-from tests.keeper_kit import CONTENT, NOW, Room, hold, inspection, message, transaction
+from tests.held_mail import DESK, HEAD, WHO, held, staffed
+from tests.keeper_kit import CONTENT, Room, hold, inspection, message, transaction
 
-DESK, HEAD = "desk@finance.nic.in", "head@home.gov.in"
-BOTH = ("reviewer@*", "second-approver@*")
-PEOPLE = {
-    name: UserRow(name, "", f"{name}@dept.gov.in", "", NOW, grants=BOTH) for name in ("asha", "bina", "chand")
-} | {"so": UserRow("so", "", "SO@dept.gov.in", "", NOW, grants=BOTH)}  # fmt: skip
-ASHA, BINA, BINA_OTHER, SENDER = (Who.of(row) for row in PEOPLE.values())
+ASHA, BINA, BINA_OTHER, SENDER = (WHO[name] for name in ("asha", "bina", "chand", "so"))
 
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    made = await Room(tmp_path).open()
-    await made.store.write(Batch(users=list(PEOPLE.values())))
+    made = await staffed(tmp_path)
     yield made
     await made.close()
-
-
-async def held(room: Room, *recipients: str, level: Level = Level.CONFIDENTIAL, suspect: bool = False, **changes: Any) -> str:
-    """The reference of a message that the shipped rules hold for *recipients*."""
-    tx = transaction(*(recipients or (DESK,)), **changes)
-    read = inspection(attached=level)
-    if suspect:
-        read = structs.replace(read, leaves=tuple(structs.replace(leaf, state=LeafState.SUSPECT) for leaf in read.leaves))
-    made = decide.decide(tx, read, room.policy, room.register.current, room.config)
-    assert (await room.commit(tx, made)).reply.code == 250
-    room.relay.offered.clear()
-    return tx.reference
 
 
 async def state(room: Room, reference: str) -> HoldState:
