@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway.levels import Level
-from gateway.stores.base import AuditRow, HoldRow, HoldState
+from gateway.stores.base import AuditEvent, HoldRow, HoldState
 from gateway.stores.reviewed import (
     INDIA,
     Brief,
@@ -164,17 +164,15 @@ class MemoryReviewing:
         return self.position
 
     async def untallied(self, after: int, limit: int) -> tuple[list[TallyRow], int]:
-        step = [(place, row) for place, row in enumerate(self._store.audit_table, 1) if place > after][:limit]
+        step = [(place, row) for place, row in enumerate(self._store.events, 1) if place > after][:limit]
         found = Counter(self._kind(row) for _, row in step if row.disposition in _DECISIONS)
         return [TallyRow(*kind, count) for kind, count in found.items()], step[-1][0] if step else 0
 
     @staticmethod
-    def _kind(row: AuditRow) -> tuple[int, str, str, str, int]:
+    def _kind(row: AuditEvent) -> tuple[int, str, str, str, int]:
         return int((row.created + INDIA) // 3600), row.department, row.rule, row.disposition, -1
 
     async def of_sender(self, sender: str, limit: int) -> list[str]:
         held = [(h.created, h.reference) for h in self._store.hold_rows.values() if h.sender.lower() == sender.lower()]
-        refused = [
-            (r.created, r.reference) for r in self._store.audit_table if r.disposition == "refuse" and r.sender.lower() == sender.lower()
-        ]
+        refused = [(r.created, r.reference) for r in self._store.events if r.disposition == "refuse" and r.sender.lower() == sender.lower()]
         return list(dict.fromkeys(reference for _, reference in sorted([*held, *refused], reverse=True)))[:limit]

@@ -11,6 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.requests import ExceptionRow, ProfileRow
+from gateway.review import Filter
+from gateway.stores import held_search
 from gateway.stores.base import (
     ApprovalRow,
     Batch,
@@ -19,10 +21,26 @@ from gateway.stores.base import (
     DeliveryState,
     DeliveryUpdate,
     HeadRow,
+    HoldRow,
     HoldState,
     HoldUpdate,
     UserRow,
     register_version,
+)
+from gateway.stores.reviewed import (
+    INDIA,
+    Brief,
+    CredentialRow,
+    RemarkKind,
+    RemarkRow,
+    ReviewBatch,
+    Sought,
+    TallyRow,
+    TermRow,
+    TokenRow,
+    ToldRow,
+    ViewRow,
+    Word,
 )
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message, whole
@@ -374,3 +392,199 @@ async def test_a_removal_that_fails_ends_nobody_elses_work(store: SqliteStore) -
     results = await asyncio.gather(store.write(batch), wrong, store.write(Batch(messages=[message()])), return_exceptions=True)
     assert [type(result) for result in results] == [type(None), Conflict, type(None)]
     assert await store.message(row.id) is not None
+
+
+# --- what is read for the review pages --------------------------------------------------------------------------------
+
+
+async def test_remarks_credentials_views_and_tokens_come_back_as_they_went_in(store: SqliteStore) -> None:
+    asked = RemarkRow("k1", "h1", "REF", NOW, "asha", RemarkKind.QUESTION, b"sealed", "dept.gov.in")
+    handed = RemarkRow("k2", "h1", "REF", NOW, "asha", RemarkKind.FORWARD, b"", "dept.gov.in", "ravi")
+    proof = CredentialRow("asha", "argon", b"t", b"n", 5, "https://issuer|1", NOW)
+    view = ViewRow("v1", "asha", "mine", {"words": "\u0928", "states": ["held"]}, NOW)
+    token = TokenRow("t1", "asha", "ci", ("list",), b"\x01" * 32, NOW, NOW + 9, NOW + 1)
+    await store.write(Batch(review=ReviewBatch(remarks=[handed, asked], credentials=[proof], views=[view], tokens=[token])))
+    read = store.reviewing
+    assert await read.remarks("REF") == [asked, handed]
+    assert await read.remarks("other") == []
+    assert await read.credentials("asha") == await read.credentials_by_subject("https://issuer|1") == proof
+    assert await read.credentials("ravi") is await read.credentials_by_subject("") is None
+    assert await read.views("asha") == [view]
+    assert await read.views("ravi") == []
+    assert await read.tokens("asha") == [token]
+    assert await read.token(b"\x01" * 32) == token
+    assert await read.token(b"\x02" * 32) is None
+    await store.write(Batch(review=ReviewBatch(credentials=[replace(proof, counter=6)], drop_tokens=["t1"])))
+    await store.write(Batch(review=ReviewBatch(views=[replace(view, id="v2")])))
+    assert (await read.credentials("asha")) == replace(proof, counter=6)
+    assert await read.tokens("asha") == []
+    assert [one.id for one in await read.views("asha")] == ["v2"], "one of a name"
+    await store.write(Batch(review=ReviewBatch(drop_views=["v2"])))
+    assert await read.views("asha") == []
+
+
+async def test_an_update_of_a_hold_changes_what_it_names(store: SqliteStore) -> None:
+    row = message()
+    one = hold(row)
+    await store.write(Batch(messages=[row], holds=[one]))
+    open_ = (HoldState.HELD, HoldState.REQUESTED)
+    await store.write(Batch(hold_updates=[HoldUpdate(one.id, open_, HoldState.REQUESTED, NOW + 1, requested=NOW + 1)]))
+    await store.write(Batch(hold_updates=[HoldUpdate(one.id, open_, HoldState.REQUESTED, NOW + 2, assigned="ravi", level=3)]))
+    assert await store.hold(one.id) == replace(one, state=HoldState.REQUESTED, updated=NOW + 2, requested=NOW + 1, assigned="ravi", level=3)
+
+
+async def _stocked(store: SqliteStore) -> list[HoldRow]:
+    """Five held records, oldest first: of two departments, with words ``a`` (all), ``b`` (the second) and ``s`` (in all subjects)."""
+    rows = [message(department="one.gov.in" if n < 3 else "two.gov.in") for n in range(5)]
+    holds = [
+        hold(rows[0], created=NOW + 1, deadline=NOW + 50, level=None),
+        hold(rows[1], created=NOW + 2, deadline=NOW + 40, state=HoldState.APPROVED, assigned="asha", updated=NOW + 9),
+        hold(rows[2], created=NOW + 3, deadline=NOW + 30, state=HoldState.RELEASED, updated=NOW + 8),
+        hold(rows[3], created=NOW + 4, deadline=NOW + 20, rule="r2", sealed=True),
+        hold(rows[4], created=NOW + 5, deadline=NOW + 10, level=3),
+    ]
+    terms = [TermRow(b"a" * 16, one.id) for one in holds] + [TermRow(b"b" * 16, holds[1].id)]
+    terms += [TermRow(b"s" * 16, one.id) for one in holds]
+    await store.write(Batch(messages=rows, holds=holds, review=ReviewBatch(terms=terms)))
+    return holds
+
+
+A, B, S_ = Word((b"a" * 16,)), Word((b"b" * 16,)), Word((b"x" * 16,), (b"s" * 16,))
+ONE, TWO = frozenset({"one.gov.in"}), frozenset({"two.gov.in"})
+
+
+@pytest.mark.parametrize(
+    ("sought", "expected"),
+    [
+        (Sought(), [4, 3, 1, 0]), (Sought(limit=2), [4, 3]), (Sought(Filter(states=("released", "held"))), [4, 3, 2, 0]),
+        (Sought(Filter(states=("nonsense",))), []), (Sought(Filter(levels=("none",))), [0]),
+        (Sought(Filter(levels=("none", "SECRET"))), [4, 0]), (Sought(Filter(rules=("r2", "r9"))), [3]),
+        (Sought(Filter(departments=("one.gov.in",))), [1, 0]), (Sought(within=TWO), [4, 3]), (Sought(within=frozenset()), []),
+        (Sought(Filter(departments=("one.gov.in",)), within=TWO), []), (Sought(Filter(sealed=True)), [3]),
+        (Sought(Filter(sealed=False)), [4, 1, 0]), (Sought(Filter(assigned="asha")), [1]), (Sought(Filter(since=NOW + 2)), [4, 3, 1]),
+        (Sought(Filter(until=NOW + 2)), [0]), (Sought(Filter(due=NOW + 40)), [4, 3]), (Sought(changed_since=NOW + 5), [2, 1]),
+        (Sought(Filter(states=("approved",)), changed_since=NOW + 5), [1]), (Sought(words=(A,)), [4, 3, 1, 0]),
+        (Sought(words=(A, B)), [1]), (Sought(words=(B,), within=TWO), []), (Sought(words=(A,), limit=1), [4]),
+        (Sought(words=(S_,)), []), (Sought(words=(S_,), opened=None), [4, 3, 1, 0]), (Sought(words=(S_,), opened=ONE), [1, 0]),
+        (Sought(words=(S_,), opened=TWO, within=ONE), []), (Sought(words=(S_, A), opened=ONE, within=ONE), [1, 0]),
+        (Sought(words=(A,), changed_since=NOW + 5), [2, 1]), (Sought(words=(S_, B), opened=TWO), []),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("few", [4000, 1])
+async def test_held_mail_is_found_and_counted_alike(
+    store: SqliteStore, sought: Sought, expected: list[int], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_search, "_FEW", few)  # by the word's own index, and by the walk over all
+    holds = await _stocked(store)
+    assert [holds.index(row) for row in await store.reviewing.found(sought)] == expected
+    if sought.limit == 50:
+        counted = await store.reviewing.counted(replace(sought, soon=NOW + 25))
+        chosen = [holds[place] for place in expected]
+        assert counted.total == sum(counted.states.values()) == sum(counted.levels.values()) == len(expected)
+        assert counted.oldest == min((row.created for row in chosen), default=0)
+        assert counted.next_deadline == min((row.deadline for row in chosen), default=0)
+        assert counted.due_soon == sum(row.deadline < NOW + 25 for row in chosen)
+
+
+async def test_pages_of_held_mail_go_on_without_a_gap(store: SqliteStore) -> None:
+    holds = await _stocked(store)
+    for words in ((), (A,)):
+        seen: list[int] = []
+        before = ""
+        while found := await store.reviewing.found(Sought(limit=2, before=before, words=words)):
+            seen += [holds.index(row) for row in found]
+            before = found[-1].id
+        assert seen == [4, 3, 1, 0]
+
+
+async def test_counts_are_kept_apart_by_what_they_are_of(store: SqliteStore) -> None:
+    await _stocked(store)
+    counted = await store.reviewing.counted(Sought())
+    assert counted.states == {"held": 3, "approved": 1}
+    assert counted.levels == {"-1": 1, "2": 2, "3": 1}
+    assert counted.rules == {"r1": 3, "r2": 1}
+    assert counted.departments == {"one.gov.in": 2, "two.gov.in": 2}
+
+
+async def test_what_is_due_comes_by_deadline_and_told_once(store: SqliteStore) -> None:
+    holds = await _stocked(store)
+    read = store.reviewing
+    assert [holds.index(row) for row in await read.due(NOW + 45, 10)] == [4, 3, 1]
+    assert [holds.index(row) for row in await read.due(NOW + 45, 1)] == [4]
+    assert [holds.index(row) for row in await read.due(float("inf"), 10, ONE)] == [1, 0]
+    await store.write(Batch(review=ReviewBatch(told=[ToldRow(f"deadline {holds[4].id}", NOW), ToldRow("digest 1 asha", NOW)])))
+    assert [holds.index(row) for row in await read.due(NOW + 45, 10, None, "deadline ")] == [3, 1]
+    assert await read.told(["digest 1 asha", "digest 2 asha"]) == {"digest 1 asha"}
+    assert await store.drop_reviewed(NOW + 1, 1) == 1
+    assert await store.drop_reviewed(NOW, 10) == 0
+    assert await store.drop_reviewed(NOW + 1, 10) == 1
+
+
+async def test_records_without_terms_are_found_in_steps(store: SqliteStore) -> None:
+    holds = await _stocked(store)
+    bare = [hold(message()) for _ in range(3)]
+    await store.write(Batch(holds=bare))
+    assert await store.reviewing.unindexed("", 4) == ([], holds[3].id)
+    assert await store.reviewing.unindexed(holds[3].id, 3) == (bare[:2], bare[1].id)
+    assert await store.reviewing.unindexed(bare[1].id, 3) == (bare[2:], bare[2].id)
+    assert await store.reviewing.unindexed(bare[2].id, 3) == ([], "")
+
+
+async def test_briefs_approvals_and_the_queue_are_read_together(store: SqliteStore) -> None:
+    row, other = message(subject=b"s", verdict={"a": 1}), message(department="two.gov.in")
+    one = hold(row)
+    yes = ApprovalRow("ap", one.id, NOW, "asha", "ok", row.sha256, ("a@b",), ())
+    done = replace(delivery(row), state=D)
+    parked = delivery(other, state=DeliveryState.ON_HOLD)
+    batch = Batch(messages=[row, other], holds=[one], approvals=[yes, replace(yes, id="aq", user="ravi")])
+    await store.write(replace(batch, deliveries=[delivery(row), done, parked]))
+    read = store.reviewing
+    assert await read.briefs([row.id, "none"]) == {row.id: Brief(b"s", {"a": 1})}
+    assert await read.approvals_of([one.id, "none"]) == {one.id: 2}
+    assert await read.queued(None) == {"scheduled": 1, "on-hold": 1}
+    assert await read.queued(frozenset({"two.gov.in"})) == {"on-hold": 1}
+    assert await read.queued(frozenset()) == await read.briefs([]) == await read.approvals_of([]) == {}
+
+
+async def test_counts_of_decisions_are_added_and_read_by_hour(store: SqliteStore) -> None:
+    one = TallyRow(10, "one.gov.in", "r", "hold", 2, 3)
+    await store.write(Batch(review=ReviewBatch(tallies=[one, one, replace(one, hour=11, level=-1)], tallied_to=7)))
+    await store.write(Batch(review=ReviewBatch(tallies=[replace(one, department="two.gov.in")])))
+    read = store.reviewing
+    assert await read.tallied_to() == 7
+    assert sorted(row.count for row in await read.tallies(10, 11, None)) == [3, 6]
+    assert await read.tallies(11, 12, ONE) == [replace(one, hour=11, level=-1)]
+    assert await read.tallies(10, 12, frozenset()) == []
+
+
+async def test_the_decision_log_is_counted_in_steps(store: SqliteStore) -> None:
+    log = [event(disposition=what) for what in ("deliver", "held-released", "deliver", "refuse", "login-accepted")]
+    await store.write(Batch(audit=log))
+    hour = int((NOW + INDIA) // 3600)
+    assert await store.reviewing.untallied(0, 3) == ([TallyRow(hour, "dept.gov.in", "r1", "deliver", -1, 2)], 3)
+    assert await store.reviewing.untallied(3, 3) == ([TallyRow(hour, "dept.gov.in", "r1", "refuse", -1, 1)], 5)
+    assert await store.reviewing.untallied(5, 3) == ([], 0)
+    assert await store.reviewing.tallied_to() == 0
+
+
+async def test_the_mail_of_a_sender_that_was_stopped_is_told_newest_first(store: SqliteStore) -> None:
+    old, new = message(), message()
+    await store.write(Batch(messages=[old, new], holds=[hold(old), hold(new, created=NOW + 5)]))
+    await store.write(Batch(audit=[event("REFUSED", disposition="refuse", created=NOW + 2), event("SENT")]))
+    assert await store.reviewing.of_sender("SO@dept.gov.in", 5) == [new.reference, "REFUSED", old.reference]
+    assert await store.reviewing.of_sender("SO@dept.gov.in", 1) == [new.reference]
+    assert await store.reviewing.of_sender("other@dept.gov.in", 5) == []
+
+
+async def test_what_is_removed_takes_its_terms_and_remarks_along(store: SqliteStore) -> None:
+    holds = await _stocked(store)
+    gone = holds[2]
+    said = RemarkRow("k1", gone.id, gone.reference, NOW, "asha", RemarkKind.NOTE, b"x", "one.gov.in")
+    kept = replace(said, id="k2", hold_id=holds[0].id, reference=holds[0].reference)
+    await store.write(Batch(review=ReviewBatch(remarks=[said, kept])))
+    assert (await store.drop_messages(NOW + 100, "", 100))[0] == 1
+    assert await store.reviewing.remarks(gone.reference) == []
+    assert await store.reviewing.remarks(holds[0].reference) == [kept]
+    assert [row.id for row in await store.reviewing.found(Sought(Filter(states=("released",)), words=(A,)))] == []
+    await store.write(Batch(holds=[gone]))
+    assert await store.reviewing.unindexed(holds[1].id, 1) == ([gone], gone.id)

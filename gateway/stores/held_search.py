@@ -32,11 +32,14 @@ def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
     where, values = _where(sought)
     if sought.before:
         where, values = f"{where} AND h.id < ?", [*values, sought.before]
+    states = _states(sought)
+    if not states:
+        return []
     source, given, words = _source(db, sought)
     if source == _INDEX:
         # Each state's entries lie by id: of each the newest are read, and no more.
         one = f"SELECT h.id AS id {source} WHERE h.state = ? AND {where}{words[0]} ORDER BY h.id DESC LIMIT ?"
-        parts = " UNION ALL ".join([f"SELECT * FROM ({one})"] * len(states := _states(sought)))  # noqa: S608
+        parts = " UNION ALL ".join([f"SELECT * FROM ({one})"] * len(states))  # noqa: S608
         every: list[object] = []
         for one_state in states:
             every += [one_state.value, *values, *words[1], sought.limit]
@@ -109,8 +112,9 @@ def _has(sought: Sought, word: Word) -> Condition:
 
 
 def _states(sought: Sought) -> list[HoldState]:
-    chosen = [state for state in HoldState if state.value in sought.filter.states]
-    return chosen or list(HoldState if sought.changed_since else _OPEN)
+    if sought.filter.states:
+        return [state for state in HoldState if state.value in sought.filter.states]
+    return list(HoldState if sought.changed_since else _OPEN)
 
 
 def _of_states(sought: Sought) -> Condition:
