@@ -31,7 +31,7 @@ from gateway.keeper import service as keeper  # noqa: E402
 
 _BY_CHECK = {
     "parse_size": "size", "parse_duration": "time", "_absolute": "path from /", "_server": "server", "_listening": "address to listen on",
-    "_networks": "list of address ranges",
+    "_networks": "list of address ranges", "_clock": "time of day",
 }  # fmt: skip
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
 _UNITS = {"size": "octets", "time": "seconds"}
