@@ -317,6 +317,13 @@ def test_a_single_rule_loads(copied: Path) -> None:
     assert loaded.version == loaded.rules.version
 
 
+@pytest.mark.parametrize("owner", ["nodal", "security", "it.cell@dept.gov.in"])
+def test_a_rule_may_name_who_answers_for_it(copied: Path, owner: str) -> None:
+    text = ONE.replace('then = "deliver"', f'then = "deliver"\nowner = "{owner}"')
+    assert [each.owner for each in policy.load(only(copied, text), Config()).rules.rules] == [owner]
+    assert [each.owner for each in policy.load(only(copied, ONE), Config()).rules.rules] == [""]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -334,6 +341,9 @@ def test_a_single_rule_loads(copied: Path) -> None:
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nsealed = true'), "rule.sealed: goes with hold only"),
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\ntag = "A b"'), "01.toml:7: rule.tag"),
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nnotify = ["nodal", "boss"]'), "'boss' is not nodal"),
+        (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nowner = "boss"'), "rule.owner: 'boss' is neither nodal nor"),
+        (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nowner = ""'), "rule.owner: '' is neither"),
+        (lambda t: t.replace('then = "deliver"', 'then = "deliver"\nowner = ["nodal"]'), "owner"),
         (lambda t: t.replace('then = "deliver"', 'then = "deliver"\ncopy = "security"'), "'security' is not registry"),
         (lambda t: t.replace('then = "deliver"', 'copy = ["registry"]'), "rule.example.fires: is needed"),
         (lambda t: t.replace("message.size > 0", "mesage.size > 0"), "01.toml:5: rule.when: column 7: undeclared reference"),
