@@ -15,7 +15,7 @@ from gateway.keeper.access import Absent, Forbidden, NotSignedIn, Who
 from gateway.keeper.accounts import Accounts
 from gateway.keeper.exceptions import Wrong
 from gateway.requests import AddUser, ListUsers, Rows
-from gateway.review import AddToken, ChangeUser, FindHeld, InviteUser, Redeem, SetPassword, SignIn, WhoAmI
+from gateway.review import AddToken, BeginTotp, ChangeUser, FindHeld, InviteUser, Redeem, SetPassword, SignIn, WhoAmI
 from gateway.roles import Act, Role
 from gateway.stores.base import Batch, UserRow
 from tests.people_kit import IP, PASSWORD, Way, cheap_hashes
@@ -226,3 +226,27 @@ async def test_a_role_of_a_later_version_gives_nothing(tmp_path: Path) -> None:
         await way.store.write(Batch(users=[UserRow("asha", "", "", "", 1, ("emperor@*", "viewer@home.gov.in"))]))
         session = await way.one_time("asha")
         assert (await way.who(session))["grants"] == ["viewer@home.gov.in"]
+
+
+async def test_O22_codes_and_remarks_go_with_the_vault_key_when_it_changes(tmp_path: Path) -> None:
+    from gateway.keeper.rotation import Rotation
+    from gateway.stores.reviewed import RemarkKind, RemarkRow, ReviewBatch
+    from gateway.vault import vault
+    from gateway.vault.vault import Vault
+
+    async with Way(tmp_path) as way:
+        session, secret = await way.person("asha", "reviewer")
+        await way.row(session, BeginTotp())
+        both = way.entrance._entry._secrets._vault
+        remark = RemarkRow("r1", "h1", "REF", 1.0, "asha", RemarkKind.NOTE, both.seal_field("r1", "a note"), "")
+        await way.store.write(Batch(review=ReviewBatch(remarks=(remark,))))
+        old = both.current
+        assert (await way.store.needing_key(old, vault.field_prefix(old)))[1] == 2
+        both.adopt(Vault({"k1": b"\x07" * 32, "k2": b"\x08" * 32}, "k2"))
+        rotation = Rotation(way.config, way.store, both, way.clocks.time)
+        assert await rotation._pass() == 2
+        assert await way.store.needing_key(old, vault.field_prefix(old)) == (0, 0)
+        both.adopt(Vault({"k2": b"\x08" * 32}, "k2"))
+        assert await way.sign_in("asha", secret)
+        (kept,) = await way.store.reviewing.remarks("REF")
+        assert both.open_field("r1", kept.text) == b"a note"

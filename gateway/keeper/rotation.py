@@ -20,7 +20,7 @@ from gateway import logs
 from gateway.audit import events
 from gateway.config import Config
 from gateway.stores.base import Batch, StoreError
-from gateway.stores.resealing import Resealed, SealedBody, SealedFields
+from gateway.stores.resealing import TABLES, Resealed, SealedBody, SealedFields
 from gateway.vault import vault
 from gateway.vault.vault import Vault, VaultError
 
@@ -36,7 +36,7 @@ class Seals(Protocol):
 
     async def write(self, batch: Batch) -> None: ...
     async def sealed_bodies(self, after: int, limit: int) -> list[SealedBody]: ...
-    async def sealed_fields(self, after: int, limit: int) -> list[SealedFields]: ...
+    async def sealed_fields(self, after: int, limit: int, table: str = "messages") -> list[SealedFields]: ...
     async def reseal(self, resealed: Resealed) -> int: ...
     async def bodies_by_key(self) -> dict[str, int]: ...
 
@@ -149,11 +149,12 @@ class Rotation:
             changed += await self._change(Resealed(bodies=self._bodies(page)))
             after = page[-1].place
             await asyncio.sleep(_PAUSE)
-        after = 0
-        while fields := await self._store.sealed_fields(after, _PAGE):
-            changed += await self._change(Resealed(fields=self._fields(fields)))
-            after = fields[-1].place
-            await asyncio.sleep(_PAUSE)
+        for table in TABLES:
+            after = 0
+            while fields := await self._store.sealed_fields(after, _PAGE, table):
+                changed += await self._change(Resealed(fields=self._fields(fields)))
+                after = fields[-1].place
+                await asyncio.sleep(_PAUSE)
         return changed
 
     async def _change(self, resealed: Resealed) -> int:

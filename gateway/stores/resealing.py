@@ -1,6 +1,6 @@
 """What is sealed under which vault key, and its change to another: bounded pages, never the content itself.
 
-What it is: functions on one connection: pages of bodies and messages with what names their key, the change of a page, and how many
+What it is: functions on one connection: pages of bodies and of rows with sealed fields, the change of a page, and how many
 rows need a key.
 Who calls it: ``sqlite`` (for ``keeper.rotation``), ``gateway keys retire``.
 Must never: open anything; read a ciphertext; change a row that is no longer what was read.
@@ -25,12 +25,19 @@ class SealedBody(msgspec.Struct, frozen=True):
 
 
 class SealedFields(msgspec.Struct, frozen=True):
-    """The two sealed fields of a message; empty where there is none."""
+    """The sealed fields of a row, one or two; empty where there is none."""
 
     place: int
     id: str
     subject: bytes
     details: bytes
+    table: str = "messages"
+
+
+TABLES: dict[str, tuple[str, str, str]] = {
+    "messages": ("id", "subject", "details"), "remarks": ("id", "text", ""), "credentials": ("name", "totp", "totp_next"),
+}  # fmt: skip
+"""Tables with sealed fields: what names a row, and the fields."""
 
 
 class Resealed(msgspec.Struct, frozen=True):
@@ -46,10 +53,12 @@ def bodies(db: sqlite3.Connection, after: int, limit: int) -> list[SealedBody]:
     return [SealedBody(*row) for row in db.execute(sql, (after, limit))]
 
 
-def fields(db: sqlite3.Connection, after: int, limit: int) -> list[SealedFields]:
-    """The sealed fields of the next *limit* messages after the place *after*."""
-    sql = "SELECT rowid, id, subject, details FROM messages WHERE rowid > ? ORDER BY rowid LIMIT ?"
-    return [SealedFields(*row) for row in db.execute(sql, (after, limit))]
+def fields(db: sqlite3.Connection, after: int, limit: int, table: str = "messages") -> list[SealedFields]:
+    """The sealed fields of the next *limit* rows of *table* after the place *after*."""
+    name, first, second = TABLES[table]
+    second = second or "x''"
+    sql = f"SELECT rowid, {name}, {first}, {second} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants of ours
+    return [SealedFields(*row, table) for row in db.execute(sql, (after, limit))]
 
 
 def change(db: sqlite3.Connection, resealed: Resealed) -> int:
@@ -61,8 +70,13 @@ def change(db: sqlite3.Connection, resealed: Resealed) -> int:
             sql = "UPDATE bodies SET key_id = ?, wrapped_key = ? WHERE id = ? AND wrapped_key = ?"
             count += db.execute(sql, (new.key_id, new.wrapped_key, old.id, old.wrapped_key)).rowcount
         for was, now in resealed.fields:
-            sql = "UPDATE messages SET subject = ?, details = ? WHERE id = ? AND subject = ? AND details = ?"
-            count += db.execute(sql, (now.subject, now.details, was.id, was.subject, was.details)).rowcount
+            name, first, second = TABLES[was.table]
+            if second:
+                sql = f"UPDATE {was.table} SET {first} = ?, {second} = ? WHERE {name} = ? AND {first} = ? AND {second} = ?"  # noqa: S608
+                count += db.execute(sql, (now.subject, now.details, was.id, was.subject, was.details)).rowcount
+            else:
+                sql = f"UPDATE {was.table} SET {first} = ? WHERE {name} = ? AND {first} = ?"  # noqa: S608
+                count += db.execute(sql, (now.subject, was.id, was.subject)).rowcount
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -72,11 +86,13 @@ def change(db: sqlite3.Connection, resealed: Resealed) -> int:
 
 
 def needing(db: sqlite3.Connection, key_id: str, prefix: bytes) -> tuple[int, int]:
-    """How many bodies, and how many messages with a field that begins with *prefix*, need the vault key *key_id*. Reads all rows."""
+    """How many bodies, and how many rows with a field that begins with *prefix*, need the vault key *key_id*. Reads all rows."""
     body_count = db.execute("SELECT count(*) FROM bodies WHERE key_id = ? AND NOT sealed", (key_id,)).fetchone()[0]
-    length = len(prefix)
-    sql = "SELECT count(*) FROM messages WHERE substr(subject, 1, ?) = ? OR substr(details, 1, ?) = ?"
-    return int(body_count), int(db.execute(sql, (length, prefix, length, prefix)).fetchone()[0])
+    length, count = len(prefix), 0
+    for table, (_, first, second) in TABLES.items():
+        sql = f"SELECT count(*) FROM {table} WHERE substr({first}, 1, ?) = ? OR substr({second or first}, 1, ?) = ?"  # noqa: S608 - constants
+        count += int(db.execute(sql, (length, prefix, length, prefix)).fetchone()[0])
+    return int(body_count), count
 
 
 def by_key(db: sqlite3.Connection) -> dict[str, int]:

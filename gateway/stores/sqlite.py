@@ -190,16 +190,16 @@ class SqliteStore:
         """The next bodies that a vault key opens, in the order of their places."""
         return await self._read(lambda db: resealing.bodies(db, after, limit))
 
-    async def sealed_fields(self, after: int, limit: int) -> list[resealing.SealedFields]:
-        """The sealed fields of the next messages, in the order of their places."""
-        return await self._read(lambda db: resealing.fields(db, after, limit))
+    async def sealed_fields(self, after: int, limit: int, table: str = "messages") -> list[resealing.SealedFields]:
+        """The sealed fields of the next rows of *table*, in the order of their places."""
+        return await self._read(lambda db: resealing.fields(db, after, limit, table))
 
     async def reseal(self, resealed: resealing.Resealed) -> int:
         """Writes rows under another key. Returns how many were still as they were read."""
         return int(await self._submit(work=lambda db: resealing.change(db, resealed)))
 
     async def needing_key(self, key_id: str, prefix: bytes) -> tuple[int, int]:
-        """How many bodies and messages need a vault key; reads all rows."""
+        """How many bodies, and how many rows with sealed fields, need a vault key; reads all rows."""
         return await self._read(lambda db: resealing.needing(db, key_id, prefix))
 
     async def bodies_by_key(self) -> dict[str, int]:
