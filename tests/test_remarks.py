@@ -41,7 +41,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 async def ask(room: Room, request: Any, who: Who) -> Any:
     """The sentence or the rows that answer *request*."""
-    tables = room.quarantine.table() | Logbook(room.store).table() | Granting(room.config, room.store, room.register).table()
+    tables = {**room.quarantine.table(), **Logbook(room.store).table(), **Granting(room.config, room.store, room.register).table()}
     act, handler = tables[type(request)]
     if act is not None:
         who.need(act)

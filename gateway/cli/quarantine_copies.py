@@ -34,7 +34,7 @@ _PAGE = 1000
 
 def export(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(help="Id or reference of the held message; not with --all.", metavar="[ID]")] = "",
+    id: Annotated[str, typer.Argument(help="Id or reference of the held message; not with --all.", metavar="ID")] = "",
     reason: Reason = "",
     output_file: Annotated[str, typer.Option("--output", "-o", help="File to write; - for stdout.", metavar="FILE")] = "",
     folder: Annotated[str, typer.Option("--folder", help="A new folder for message, record and hashes.", metavar="DIR")] = "",
@@ -126,9 +126,7 @@ def _write(path: FilePath, octets: bytes) -> None:
 
 def verify(
     context: typer.Context,
-    folder: Annotated[
-        str, typer.Argument(help="A folder of quarantine export; without it what the gateway holds.", metavar="[FOLDER]")
-    ] = "",
+    folder: Annotated[str, typer.Argument(help="A folder of quarantine export; without it what the gateway holds.", metavar="FOLDER")] = "",
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
