@@ -10,6 +10,7 @@ import pikepdf
 import pytest
 from msgspec import structs
 from PIL import Image, ImageChops
+from reportlab.lib.utils import ImageReader  # type: ignore[import-untyped]
 from reportlab.pdfgen import canvas  # type: ignore[import-untyped]
 
 from gateway import showing
@@ -77,8 +78,8 @@ def take(message: bytes, path: str, with_tools: bool = False) -> bytes | str:
 def picture(octets: bytes) -> Image.Image:
     assert octets.startswith(showing.PNG)
     found = Image.open(io.BytesIO(octets))
-    assert found.mode == "RGB"
-    return found
+    assert found.mode in ("RGB", "P")
+    return found.convert("RGB")
 
 
 def lines_of(drawn: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int] | None:
@@ -120,6 +121,8 @@ def test_marked_words_on_page_three_are_boxed_there_and_nowhere_else() -> None:
     inside = drawn.getpixel((box[0] + 5, box[1] + 5))
     assert isinstance(inside, tuple)
     assert inside[2] > inside[0]  # a light tint
+    assert drawn.getpixel((0, 0)) == (255, 255, 255)
+    assert len(octets) < 100_000
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
@@ -245,6 +248,20 @@ def test_D07_a_picture_is_never_larger_than_allowed(size: Size) -> None:
     assert 0 < answer.width <= showing.WIDEST
     assert 0 < answer.height <= showing.TALLEST
     assert picture(octets).size == (answer.width, answer.height)
+
+
+def test_a_page_with_a_photograph_keeps_its_colours() -> None:
+    photograph = Image.effect_mandelbrot((300, 200), (-2, -1, 1, 1), 60).convert("RGB")
+    noise = Image.merge("RGB", [Image.effect_noise((300, 200), 90) for _ in range(3)])
+
+    def page(sheet: canvas.Canvas) -> None:
+        MARKED(sheet)
+        sheet.drawImage(ImageReader(Image.blend(photograph, noise, 0.7)), 72, 300, 450, 300)
+
+    answer, octets = draw(mail(pdf(page), "note.pdf"), "2:note.pdf")
+    assert isinstance(answer, Drawn)
+    assert Image.open(io.BytesIO(octets)).mode == "RGB"
+    assert lines_of(picture(octets), BLUE) is not None
 
 
 def test_what_cannot_be_drawn_is_said_in_a_word() -> None:

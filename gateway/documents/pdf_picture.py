@@ -33,7 +33,8 @@ DPI = 110
 _SHORTEST = 600  # pixels of the longer side at least
 _LINE = 3  # pixels
 _MARGIN = 2  # pixels between the words and the box
-_TINT = 56  # of 255
+_TINT = 0.22
+_FEW = 4096  # colours of a page up to which it is text rather than a photograph
 _BOXES = 500
 _CHARACTERS = 200_000  # of a page whose words are looked for
 _EDGE = 0.12  # of the page's height: a header or footer, and a little more
@@ -80,13 +81,8 @@ def picture(
         raise Unreadable("a page that cannot be drawn") from None
     finally:
         document.close()
-    if boxes:
-        drawn = _boxed(drawn, boxes, colours)
-    out = io.BytesIO()
-    drawn.save(out, "PNG", compress_level=5)
-    if out.tell() > LARGEST_PICTURE:
-        raise OverLimit("a picture that is too large")
-    return Painted(out.getvalue(), width, height, pages, len(boxes))
+    _box(drawn, boxes, colours)
+    return Painted(_png(drawn, boxes), width, height, pages, len(boxes))
 
 
 def _opened(data: bytes, budget: Budget) -> pypdfium2.PdfDocument:
@@ -117,7 +113,7 @@ def _drawn(page: pypdfium2.PdfPage, width: int, height: int, budget: Budget) -> 
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         pdf_render.paint(bitmap, page, (0, 0, width, height), pdfium.FPDF_ANNOT, budget)
-        return Image.frombuffer("RGB", (width, height), bytes(bitmap.buffer), "raw", "BGR", bitmap.stride, 1).copy()
+        return Image.frombuffer("RGB", (width, height), bytes(bitmap.buffer), "raw", "BGR", bitmap.stride, 1)
     finally:
         bitmap.close()
 
@@ -215,10 +211,10 @@ class _Words:
         for index in range(min(max(0, pdfium.FPDFText_CountRects(self._textpage, first, last - first + 1)), _BOXES)):
             if not pdfium.FPDFText_GetRect(self._textpage, index, *(ctypes.byref(side) for side in sides)):
                 continue
-            if (box := self._box(*(side.value for side in sides))) is not None:
+            if (box := self._on_picture(*(side.value for side in sides))) is not None:
                 yield box
 
-    def _box(self, left: float, top: float, right: float, bottom: float) -> Box | None:
+    def _on_picture(self, left: float, top: float, right: float, bottom: float) -> Box | None:
         width, height = self._size
         corners = []
         for x, y in ((left, top), (right, bottom)):
@@ -239,11 +235,29 @@ def _touch(one: Box, other: Box, axis: int, *, half: bool = False) -> bool:
     return common >= (min(one[axis + 2] - one[axis], other[axis + 2] - other[axis]) / 2 if half else 0)
 
 
-def _boxed(drawn: Image.Image, boxes: Sequence[tuple[Box, Level]], colours: Mapping[Level, tuple[str, str]]) -> Image.Image:
-    """A light tint over the words and a line around them."""
-    tint = Image.new("RGBA", drawn.size, (0, 0, 0, 0))
-    pen = ImageDraw.Draw(tint)
+def _box(drawn: Image.Image, boxes: Sequence[tuple[Box, Level]], colours: Mapping[Level, tuple[str, str]]) -> None:
+    """A light tint over the words and a line around them, the higher levels above."""
+    pen = ImageDraw.Draw(drawn)
     for box, level in sorted(boxes, key=lambda one: one[1]):
         colour = ImageColor.getrgb(colours[level][1])[:3]
-        pen.rectangle(box, fill=(*colour, _TINT), outline=(*colour, 255), width=_LINE)
-    return Image.alpha_composite(drawn.convert("RGBA"), tint).convert("RGB")
+        words = drawn.crop((box[0], box[1], box[2] + 1, box[3] + 1))
+        drawn.paste(Image.blend(words, Image.new("RGB", words.size, colour), _TINT), box[:2])
+        pen.rectangle(box, outline=colour, width=_LINE)
+
+
+def _png(drawn: Image.Image, boxes: Sequence[tuple[Box, Level]]) -> bytes:
+    """*drawn* as a PNG; a page of text in 256 colours, which is a tenth as large. Raises OverLimit."""
+    saved = drawn
+    if drawn.getcolors(_FEW) is not None:
+        saved = drawn.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        palette = saved.getpalette() or []
+        for place in ((0, 0), *(box[:2] for box, _ in boxes)):  # paper and lines have exactly their colours
+            index, colour = saved.getpixel(place), drawn.getpixel(place)
+            if isinstance(index, int) and isinstance(colour, tuple):
+                palette[3 * index : 3 * index + 3] = colour[:3]
+        saved.putpalette(palette)
+    out = io.BytesIO()
+    saved.save(out, "PNG", compress_level=5 if saved.mode == "P" else 2)
+    if out.tell() > LARGEST_PICTURE:
+        raise OverLimit("a picture that is too large")
+    return out.getvalue()
