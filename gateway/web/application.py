@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from gateway import ipc, logs, requests
 from gateway.config import Config
 from gateway.counting import Counts
-from gateway.web import account_pages, batch_pages, login_pages, people_pages, queue_pages, watching
+from gateway.web import account_pages, batch_pages, downloads, item_acts, item_pages, login_pages, people_pages, queue_pages, watching
 from gateway.web.admission import Admission
 from gateway.web.door import Ask, Door, Elsewhere, NeedLogin, NotOurs, Refused
 from gateway.web.hosts import Hosts
@@ -27,7 +27,16 @@ from gateway.web.pages import Pages
 from gateway.web.secured import Secured
 from gateway.web.site import Site
 
-GROUPS = (login_pages.router, account_pages.router, people_pages.router, queue_pages.router, batch_pages.router)
+GROUPS = (
+    login_pages.router,
+    account_pages.router,
+    people_pages.router,
+    queue_pages.router,
+    batch_pages.router,
+    item_pages.router,
+    item_acts.router,
+    downloads.router,
+)
 """The modules of pages."""
 _HERE = FilePath(__file__).parent
 _STATIC = {entry.name: entry for entry in (_HERE / "static").iterdir() if entry.suffix in (".css", ".svg", ".js")}

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.config import Config
-from gateway.web import shown
+from gateway.web import marked, shown
 
 if TYPE_CHECKING:
     from gateway.web.door import Visitor
@@ -32,6 +32,7 @@ class Pages:
             loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self._made.filters.update(visible=shown.visible, day=shown.day, left=shown.left, ago=shown.ago, size=shown.size)
+        self._made.filters["readable"] = marked.readable
 
     def page(self, name: str, visitor: Visitor | None = None, status: int = 200, **words: Any) -> HTMLResponse:
         """The template *name* for *visitor* (None: nobody is signed in)."""
