@@ -80,8 +80,10 @@ class ShowContent(Inquiry, frozen=True):
     """What was read of a held message, with the marked words in their places; recorded as content viewed.
 
     One row: ``subject``, ``headers`` (name and value), ``leaves``: for each ``path name media_type size state reason level protection
-    pages`` (of a document whose pages can be drawn, else 0) and ``segments``: ``zone page text marks``, a mark being
-    ``[start, end, level, confidence]`` in characters of the segment.
+    pages`` (of a document whose pages can be drawn, else 0), ``cut`` (a sentence where not everything is shown, else empty) and
+    ``segments``: ``zone page text marks``, a mark being ``[start, end, level, confidence]`` in characters of the segment.
+    ``subject_marks`` are those of the subject; ``beside``: ``path zone text level confidence`` of markings that stand in no segment
+    (names of files, properties, header fields, what was cut off).
     """
 
     id: str
@@ -271,12 +273,21 @@ class ListRules(Inquiry, frozen=True):
 # --- the officer ------------------------------------------------------------------------------------------------------
 
 
+class OfficerWords(Inquiry, frozen=True):
+    """The phrases of the officer's page in *language* (one that is known, else the first of the config): one row ``language languages``
+    (rows ``code name``) ``phrases`` (by key) ``contact``."""
+
+    language: str = ""
+
+
 class OfficerItem(Inquiry, frozen=True):
     """What was stopped, to the bearer of the signed link *token*: one row without any content.
 
-    ``reference created sender subject state decided recipients`` (rows ``address disposition what why next rule source``) ``remarks``
-    (rows ``created kind author text``; of reviewers only what is meant for him) ``may_ask may_answer may_object deadline language
-    languages expires``.
+    ``reference created sender subject state`` (of the held record; ``stopped`` where nothing is held) ``decided recipients`` (rows
+    ``address disposition state what why next rule title source``) ``delivered`` (how many others got it) ``released`` (addresses)
+    ``remarks`` (rows ``created kind author text``; of reviewers only what is meant for him; author: ``reviewer`` or ``you``) ``way``
+    (rows ``step at``: stopped, requested, approved, released, refused, expired) ``question`` (that waits for an answer)
+    ``may_ask may_answer may_object deadline language languages expires``.
     """
 
     token: str
@@ -306,7 +317,7 @@ class OfficerAnswer(Inquiry, frozen=True):
 
 
 class MyMail(Inquiry, frozen=True):
-    """Of an officer who is signed in: his own stopped mail, rows ``reference created subject state token``."""
+    """Of an officer who is signed in: the stopped mail of his own addresses, rows ``reference created subject state token``."""
 
     limit: int = 50
 
@@ -379,5 +390,5 @@ class As(Inquiry, frozen=True):
         return f"As({self.request!r}, client_ip={self.client_ip!r})"
 
 
-Unsigned = SignIn | Redeem | BeginOidc | EndOidc | SignInWays | OfficerItem | OfficerAsk | OfficerObject | OfficerAnswer
+Unsigned = SignIn | Redeem | BeginOidc | EndOidc | SignInWays | OfficerWords | OfficerItem | OfficerAsk | OfficerObject | OfficerAnswer
 """What somebody may ask who is not signed in."""
