@@ -58,7 +58,7 @@ def fields(db: sqlite3.Connection, after: int, limit: int, table: str = "message
     name, first, second = TABLES[table]
     second = second or "x''"
     sql = f"SELECT rowid, {name}, {first}, {second} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants of ours
-    return [SealedFields(*row, table=table) for row in db.execute(sql, (after, limit))]
+    return [SealedFields(place, id, one, two, table) for place, id, one, two in db.execute(sql, (after, limit))]
 
 
 def change(db: sqlite3.Connection, resealed: Resealed) -> int:
