@@ -127,7 +127,7 @@ def keeper_for_web() -> FakeKeeper:
         requests.Health: requests.Rows(({"state": "ok", "ready": True, "lacks": ""},)),
         review.SignInWays: requests.Rows(({"password": True, "oidc": "", "officer": True, "totp": True},)),
         review.FindHeld: requests.Rows((HELD, SEALED)), review.CountHeld: requests.Rows((counts,)),
-        review.ListViews: requests.Rows(()), review.Redeem: redeem,
+        review.ListViews: requests.Rows(()), review.ListTokens: requests.Rows(()), review.Redeem: redeem,
     })  # fmt: skip
     return keeper
 

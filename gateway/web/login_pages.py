@@ -47,7 +47,7 @@ class _Login:
         """The form. Raises ipc.ChannelError."""
         answer, _ = await self._site.ask(SignInWays())
         ways = answer.rows[0] if isinstance(answer, requests.Rows) and answer.rows else {}
-        known = {"ways": ways, "token": "", "name": "", "failed": "", "once": False, "said": ""}
+        known = {"ways": ways, "token": "", "typed": "", "failed": "", "once": False, "said": ""}
         return self._site.pages.page("login.html", None, status, **(known | words))
 
     def slow(self) -> Response:
@@ -94,7 +94,7 @@ def router(site: Site) -> APIRouter:
             return login.slow()
         answer, _ = await site.ask(SignIn(name[:_LONGEST], password[:_LONGEST], code[:_LONGEST], visitor.client_ip))
         if not isinstance(answer, requests.Rows) or not answer.rows:
-            return await login.failed(visitor, answer, name=name[:320])
+            return await login.failed(visitor, answer, typed=name[:320])
         row = answer.rows[0]
         return login.keep(RedirectResponse(await login.begin(visitor, row, "password"), 303), str(row["session"]))
 

@@ -9,6 +9,7 @@ Sources: hostile-inputs catalogue 4.5, W11, W15.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -64,11 +65,13 @@ class Secured:
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        began = False
+        began = over = False
         got = 0
 
         async def secured(message: Message) -> None:
             nonlocal began
+            if over and not began and message.get("status") != 413:
+                return  # whatever the application makes of a body that it could not read to its end
             if message["type"] == "http.response.start":
                 began = True
                 self._counts.add("gateway_web_requests_total", f"{message['status'] // 100}xx")
@@ -81,10 +84,11 @@ class Secured:
             await send(message)
 
         async def bounded() -> Any:
-            nonlocal got
+            nonlocal got, over
             message = await receive()
             got += len(message.get("body", b""))
             if got > MOST:
+                over = True
                 raise _TooMuch
             return message
 
@@ -100,9 +104,9 @@ class Secured:
                 self._log.info("web.other_host", client=(scope.get("client") or ("",))[0])
                 await say(names.REFUSAL, 421)
                 return
-            await self._app(scope, bounded, secured)
-        except _TooMuch:
-            if not began:
+            with contextlib.suppress(_TooMuch):
+                await self._app(scope, bounded, secured)
+            if over and not began:
                 await say("The request is too long.\n", 413)
         except Exception as error:
             self._counts.add("gateway_faults_total", "web")
