@@ -57,7 +57,9 @@ def counted(db: sqlite3.Connection, sought: Sought) -> Counted:
     """See ``Reviewing.counted``."""
     where, values = _where(sought)
     state, which = _of_states(sought)
-    source, given, words = _source(db, sought)
+    source, given, words = _source(db, sought, all=True)
+    if source == _INDEX:
+        source = _COUNTS
     sql = (
         "SELECT h.state, h.level, h.rule, h.department, count(*), min(h.created), min(h.deadline), sum(h.deadline < ?)"
         f" {source} WHERE {state} AND {where}{words[0]} GROUP BY h.state, h.department, h.level, h.rule"
@@ -78,17 +80,23 @@ def due(db: sqlite3.Connection, before: float, limit: int, within: frozenset[str
 
 
 _INDEX = "FROM holds h INDEXED BY ix_holds_review"
+_COUNTS = "FROM holds h INDEXED BY ix_holds_counts"
 _CHANGED = "FROM holds h INDEXED BY ix_holds_updated"
+_EACH = "EXISTS (SELECT 1 FROM terms WHERE term IN {} AND hold_id = h.id)"
+_LIST = "h.id IN (SELECT hold_id FROM terms WHERE term IN {})"
+"""For a few records, and for all of them at once."""
 _BY_WORD = "FROM (SELECT DISTINCT hold_id FROM terms WHERE term IN {marks}) t CROSS JOIN holds h ON h.id = t.hold_id"
 
 
-def _source(db: sqlite3.Connection, sought: Sought) -> tuple[str, list[object], Condition]:
-    """Where the records are read from, its parameters, and the condition of the words that it leaves."""
+def _source(db: sqlite3.Connection, sought: Sought, *, all: bool = False) -> tuple[str, list[object], Condition]:
+    """Where the records are read from, its parameters, and the condition of the words that it leaves. *all*: every record that fits
+    is read, not only the newest."""
     counts = [(_count_of(db, every := (*word.plain, *word.subject)), place, every) for place, word in enumerate(sought.words)]
     fewest, driver, terms = min(counts, default=(_FEW, -1, ()))
-    conditions = [_has(sought, word) for word in sought.words]
+    rare = driver >= 0 and fewest < _FEW
+    conditions = [_has(sought, word, _LIST if all and not rare else _EACH) for word in sought.words]
     words = "".join(f" AND {sql}" for sql, _ in conditions), [value for _, values in conditions for value in values]
-    if driver >= 0 and fewest < _FEW:
+    if rare:
         return _BY_WORD.format(marks=_marks(terms)), list(terms), words
     return (_CHANGED if sought.changed_since else _INDEX), [], words
 
@@ -99,12 +107,11 @@ def _count_of(db: sqlite3.Connection, terms: Sequence[bytes]) -> int:
     return int(db.execute(sql, terms).fetchone()[0])
 
 
-def _has(sought: Sought, word: Word) -> Condition:
-    """That a record has *word*: in its envelope, or in a subject that may be searched."""
+def _has(sought: Sought, word: Word, has: str) -> Condition:
+    """That a record has *word*: in its envelope, or in a subject that may be searched. *has*: how that is looked up."""
     plain, subject, opened = list(word.plain), list(word.subject), sought.opened
     if opened is None or (sought.within is not None and sought.within <= opened):
         plain, subject = plain + subject, []  # every subject in reach may be searched
-    has = "EXISTS (SELECT 1 FROM terms WHERE term IN {} AND hold_id = h.id)"
     if not subject or not opened:
         return has.format(_marks(plain)), [*plain]
     sql = f"({has.format(_marks(plain))} OR (h.department IN {_LISTED} AND {has.format(_marks(subject))}))"

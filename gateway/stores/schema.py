@@ -106,9 +106,12 @@ HOLDS = Table(
     _flag("verified_originator"), _number("updated"), *_common(), _since_4(_text("assigned"), "''"), _since_4(_number("requested"), "0"),
     Index(None, "reference"), Index(None, "message_id"),
     Index("ix_holds_open", "deadline", sqlite_where=text(_OPEN_HOLD)),
-    # All that a list is filtered and counted by: it is read instead of the rows, and of each state newest first.
+    # All that a list is filtered and counted by, read instead of the rows: of each state newest first, and in the order of its counts.
     Index(
         "ix_holds_review", "state", "id", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated",
+    ),
+    Index(
+        "ix_holds_counts", "state", "department", "level", "rule", "created", "deadline", "sealed", "assigned", "updated", "id",
     ),
     Index(None, "updated"),
     sqlite_with_rowid=False,

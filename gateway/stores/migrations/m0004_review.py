@@ -18,6 +18,8 @@ depends_on = None
 
 _REVIEW = ["state", "id", "department", "level", "rule", "sealed", "assigned", "created", "deadline", "updated"]
 
+_COUNTS = ["state", "department", "level", "rule", "created", "deadline", "sealed", "assigned", "updated", "id"]
+
 
 def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False)
@@ -40,6 +42,7 @@ def upgrade() -> None:
     op.add_column("holds", sa.Column("assigned", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("holds", sa.Column("requested", sa.Float, nullable=False, server_default=sa.text("0")))
     op.create_index("ix_holds_review", "holds", _REVIEW)
+    op.create_index("ix_holds_counts", "holds", _COUNTS)
     op.create_index("ix_holds_updated", "holds", ["updated"])
     op.add_column("users", sa.Column("grants", sa.Text, nullable=False, server_default=sa.text("'[]'")))
     op.add_column("users", sa.Column("disabled", sa.Boolean(create_constraint=False), nullable=False, server_default=sa.text("0")))
@@ -90,6 +93,7 @@ def downgrade() -> None:
     for table in ("told", "tallied", "tallies", "terms", "tokens", "views", "credentials", "remarks"):
         op.drop_table(table)
     op.drop_index("ix_holds_updated", "holds")
+    op.drop_index("ix_holds_counts", "holds")
     op.drop_index("ix_holds_review", "holds")
     for name in ("language", "disabled", "grants"):
         op.drop_column("users", name)
