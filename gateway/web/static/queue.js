@@ -19,7 +19,7 @@
     const at = current ? all.indexOf(current) : -1;
     const next = at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + step));
     const link = all[next].querySelector("a.item");
-    if (link) link.focus();
+    if (link) link.focus({ preventScroll: true });
     all[next].scrollIntoView({ block: "nearest" });
   };
   if (table) table.addEventListener("focusin", (event) => { const row = rowOf(event.target); if (row) stand(row); });
@@ -31,7 +31,7 @@
     if (!bar) return;
     const all = boxes(), marked = all.filter((box) => box.checked).length;
     bar.hidden = marked === 0;
-    said.textContent = marked === 1 ? "1 message marked:" : marked + " messages marked:";
+    said.textContent = marked === 1 ? "1 message marked" : marked + " messages marked";
     if (every) {
       every.checked = marked > 0 && marked === all.length;
       every.indeterminate = marked > 0 && marked < all.length;
@@ -50,6 +50,7 @@
     every.addEventListener("change", () => { for (const box of boxes()) box.checked = every.checked; count(); });
     table.addEventListener("change", count);
     action.addEventListener("change", asked);
+    bar.open = !matchMedia("(max-width: 52rem)").matches; // it would cover half of a phone
     asked();
     count();
   }
