@@ -252,7 +252,7 @@ class Actor:
             peer=_client(tx.peer),
             verdict=recorded.keep(tx, verdict), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
             subject=b"" if verdict.sealed else self._vault.seal_field(tx.id, verdict.headers.subject),
-            details=recorded.details(tx, verdict, self._vault) if plan.hold or plan.silent else b"",
+            details=self._details(request, plan),
         )  # fmt: skip
         deliveries = [rows[one.address] for one in plan.deliver]
         copied = self._copies.make(
@@ -317,6 +317,11 @@ class Actor:
             assert self._seal is not None
             return self._seal.seal(body_id, content, sha256, now)
         return self._vault.seal(body_id, content, sha256)
+
+    def _details(self, request: Commit, plan: _Plan) -> bytes:
+        if plan.hold or plan.silent:
+            return recorded.details(request.transaction, request.verdict, self._vault)
+        return recorded.words(request.transaction, request.verdict, self._vault) if plan.report else b""
 
     @staticmethod
     def _hold(message: MessageRow, held: Sequence[RecipientVerdict], deadline: float, reason: str, *, sealed: bool) -> HoldRow:

@@ -20,6 +20,7 @@ from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.ending import Ending
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.held import OPEN, HeldMail, needed
+from gateway.keeper.officer_answer import OfficerAnswer
 from gateway.keeper.reception import Table
 from gateway.keeper.releasing import Releasing
 from gateway.keeper.remarks import Links, Remarks
@@ -48,7 +49,7 @@ class Quarantine:
     ) -> None:  # fmt: skip
         self.mail = HeldMail(config, store, vault, clock)
         self._policy = policy
-        self._releasing = Releasing(self.mail, register, relay, policy, copies, correspondents)
+        self._releasing = Releasing(self.mail, register, relay, policy, copies, correspondents, OfficerAnswer(self.mail, relay, policy))
         self._ending = Ending(self.mail, reports, relay)
         self._remarks = Remarks(self.mail, relay, policy, Threads(store, vault, clock), links or OfficerLinks(config, vault))
         self._showing = Showing(self.mail, self._releasing, self._remarks, policy)

@@ -112,6 +112,11 @@ def details(tx: Transaction, verdict: Verdict, vault: Vault) -> bytes:
     return vault.seal_field(tx.id, msgspec.json.encode(made))
 
 
+def words(tx: Transaction, verdict: Verdict, vault: Vault) -> bytes:
+    """No more than the words of the explanations, for mail that was refused and is not kept: its originator may look at them again."""
+    return vault.seal_field(tx.id, msgspec.json.encode(Details(words=tuple(dict(one.facts) for one in verdict.recipients))))
+
+
 def read(message: MessageRow) -> Kept:
     """The clear part of *message*; nothing in it for a report of ours."""
     return kept_of(message.verdict)

@@ -22,6 +22,7 @@ from gateway.keeper.copies import Asked, Copied, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.held import HeldMail, Item, needed, not_the_sender
+from gateway.keeper.officer_answer import OfficerAnswer
 from gateway.keeper.remarks import PENDING
 from gateway.levels import Level
 from gateway.policy import Policy, decide, relevel
@@ -47,7 +48,7 @@ class Releasing:
 
     def __init__(
         self, mail: HeldMail, register: Register, relay: Deliverer, policy: Callable[[], Policy], copies: Copies,
-        correspondents: Correspondents,
+        correspondents: Correspondents, answer: OfficerAnswer,
     ) -> None:  # fmt: skip
         self._mail = mail
         self._register = register
@@ -55,6 +56,7 @@ class Releasing:
         self._policy = policy
         self._copies = copies
         self._correspondents = correspondents
+        self._answer = answer
 
     async def release(self, id: str, reason: str, recipients: Sequence[str], who: Who) -> str:
         """Releases to *recipients* (all that wait, when empty), or records the first of two approvals. Returns what was done as a
@@ -217,12 +219,19 @@ class Releasing:
         change = HoldUpdate(hold.id, (hold.state,), HoldState.HELD if rest else HoldState.RELEASED, now, released)
         log = self._mail.events(action, item, approval.recipients, who, approval.reason, rules=list(approval.waived))
         rows += copied.deliveries
+        told = self._answer.released(item, approval.recipients, len(rest), now)
         approvals = [approval] if action == "held-released" else []
         await self._mail.write(
-            Batch(approvals=approvals, hold_updates=[change], deliveries=rows, correspondents=pairs, audit=[*log, *copied.audit])
-        )
+            Batch(
+                approvals=approvals, hold_updates=[change], correspondents=pairs, audit=[*log, *copied.audit],
+                bodies=[report.body for report in told], messages=[report.message for report in told],
+                deliveries=[*rows, *(report.delivery for report in told)],
+            )
+        )  # fmt: skip
         self._correspondents.written(pairs)
         self._relay.offer(rows, content)
+        for report in told:
+            self._relay.offer([report.delivery], report.content)
         count = len(approval.recipients)
         return f"released {hold.reference} to {count} recipient{'s' * (count != 1)}" + (f"; {len(rest)} still held" if rest else "")
 

@@ -42,6 +42,7 @@ from gateway.keeper.inspecting import InspectorLink
 from gateway.keeper.logbook import Logbook
 from gateway.keeper.metrics import Metrics, Parts
 from gateway.keeper.notify import Notifier
+from gateway.keeper.officers import Officers
 from gateway.keeper.previews import Previews
 from gateway.keeper.quarantine import Quarantine
 from gateway.keeper.readiness import Readiness
@@ -148,13 +149,14 @@ class Keeper:
         self._desk = Desk(
             self._store, the_vault, register, quarantine, accounts, self._entrance.logins, queue, self.health, self._purge
         )  # fmt: skip
+        officers = Officers(quarantine.mail, self._relay, lambda: self.policy, time.monotonic)
         tables: list[Table] = [
-            quarantine.table(), Logbook(self._store).table(), Granting(config, self._store, register).table(),
+            officers.table(), quarantine.table(), Logbook(self._store).table(), Granting(config, self._store, register).table(),
             Reviews(config, self._store, the_vault, lambda: self.policy, time.time).table(),
             Figures(config, self._store, self._relay, lambda: self.policy, time.time).table(),
             Previews(HeldMail(config, self._store, the_vault, time.time), InspectorLink(config), lambda: self.policy).table(),
         ]  # fmt: skip
-        self._entrance.open(accounts, tables)
+        self._entrance.open(accounts, tables, officers.open())
         self._rotation = Rotation(config, self._store, the_vault, time.time)
         self._backups = Backups(config, self._store, time.time)
         self._custody = Custody(self._store, accounts, self._rotation, self._backups, time.time)

@@ -57,7 +57,8 @@ def failed(
     """The report (Action: failed) for recipients that do not get the message.
 
     *original_headers* is the header section (or the whole message: it is cut at the first empty line); *level* is the
-    message's, for probable TS/S the probable one; *page_url* is the whole address of the officer's page for this report; *now* and *arrival* in seconds since the epoch; *header_limit* in octets.
+    message's, for probable TS/S the probable one; *page_url* is the whole address of the officer's page for this report, empty where
+    there is none; *now* and *arrival* in seconds since the epoch; *header_limit* in octets.
     """
     return _make(
         "failed", reference, hostname, now, original_headers, sender, recipients, explanations, languages, contacts, page_url,
