@@ -16,6 +16,7 @@ NEEDED = {
     "promtool": ("promtool", "Prometheus' own check of the alert rules, in Debian's package prometheus"),
     "tesseract": ("tesseract", "the words in pictures, in Debian's packages tesseract-ocr, -hin and -osd"),
     "unar": ("unar", "members of RAR archives that libarchive does not read"),
+    "Chromium": ("chromium", "what a reviewer's browser makes of the pages"),
     "bubblewrap": ("bwrap", "the small file system in which unar writes"),
 }
 
