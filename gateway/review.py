@@ -71,7 +71,7 @@ class FindHeld(Inquiry, frozen=True):
 
 class CountHeld(Inquiry, frozen=True):
     """One row: ``total``, and how many by ``states``, ``levels``, ``rules``, ``departments`` (dicts), ``oldest``, ``next_deadline``,
-    ``due_soon`` (how many)."""
+    ``due_soon`` (how many) and ``more`` (there are more than were counted)."""
 
     filter: Filter = Filter()
 

@@ -16,6 +16,7 @@ from gateway.keeper.reviews import PAGE, VIEWS, Reviews
 from gateway.levels import Level
 from gateway.review import CountHeld, DropView, Filter, FindHeld, ListViews, SaveView
 from gateway.roles import Grant
+from gateway.stores import held_search
 from gateway.stores.base import ApprovalRow, Batch, HoldState, HoldUpdate
 from gateway.verdict import Disposition
 from tests.keeper_kit import NOW, Room, recipient, transaction, verdict
@@ -142,6 +143,20 @@ async def test_counts_are_by_state_level_rule_and_department(room: Room, reviews
     assert row["levels"] == {"none": 1, Level.RESTRICTED.text: 1}
     assert (row["oldest"], row["due_soon"]) == (NOW, 2)
     assert row["next_deadline"] > NOW
+
+
+async def test_of_what_most_records_have_a_part_is_counted(room: Room, reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_search, "_COMMON", 3)
+    monkeypatch.setattr(held_search, "_COUNTED", 2)
+    for _ in range(3):
+        await held(room, subject="heron", rule="rule-x")
+    await held(room, subject="eagle")
+    common = (await reviews.count(CountHeld(Filter(words="heron")), ALL)).rows[0]
+    assert (common["total"], common["more"], common["rules"]) == (2, True, {"rule-x": 2})
+    rare = (await reviews.count(CountHeld(Filter(words="eagle heron")), ALL)).rows[0]
+    assert (rare["total"], rare["more"]) == (0, False)
+    every = (await reviews.count(CountHeld(), ALL)).rows[0]
+    assert (every["total"], every["more"]) == (4, False), "without words all are counted"
 
 
 async def test_a_deadline_may_be_asked_for_from_now_on(room: Room, reviews: Reviews) -> None:

@@ -92,7 +92,7 @@ class Reviews:
         levels = {"none" if number == "-1" else Level(int(number)).text: count for number, count in found.levels.items()}
         return Rows(({
             "total": found.total, "states": found.states, "levels": levels, "rules": found.rules, "departments": found.departments,
-            "oldest": found.oldest, "next_deadline": found.next_deadline, "due_soon": found.due_soon,
+            "oldest": found.oldest, "next_deadline": found.next_deadline, "due_soon": found.due_soon, "more": found.more,
         },))  # fmt: skip
 
     def _sought(self, asked: review.Filter, who: Who) -> Sought:

@@ -187,6 +187,8 @@ class Counted(msgspec.Struct, frozen=True):
     oldest: float
     next_deadline: float
     due_soon: int = 0
+    more: bool = False
+    """There are more than were counted: words of the search stand in a great part of all records."""
 
 
 class Reviewing(Protocol):
