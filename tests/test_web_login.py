@@ -279,7 +279,7 @@ async def test_W17_a_cookie_that_plain_http_could_have_set_is_not_looked_at() ->
 )
 async def test_W17_what_is_no_session_opens_nothing(credential: str) -> None:
     web = web_client(keeper_for_web())
-    answer = await web.get("/", headers={b"cookie": b"gateway=" + credential.encode()})  # type: ignore[dict-item]
+    answer = await web.get("/", headers={b"cookie": b"gateway=" + credential.encode()})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
 
 

@@ -8,6 +8,7 @@ Sources: hostile-inputs catalogue W03; Fetch metadata (W3C); OWASP cross-site re
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -41,4 +42,7 @@ def is_loopback(host: str) -> bool:
 
     The page may always be reached from the machine itself, also when public_url names another address.
     """
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name that only begins like an address is somebody's name

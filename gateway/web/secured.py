@@ -3,12 +3,13 @@
 What it is: ``Secured``, an ASGI application around the real one.
 Who calls it: ``application``.
 Must never: let an answer leave without its security headers; say a private word in an error of ours; read more of a request than
-``MOST`` octets.
-Sources: hostile-inputs catalogue 4.5, W11, W15.
+``MOST`` octets, or wait longer for them than ``PATIENCE``.
+Sources: hostile-inputs catalogue 4.5, W11, W15; RFC 9112 section 6.3.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import MutableMapping
 from typing import Any
@@ -29,11 +30,41 @@ CSP = (
 )
 DOWNLOAD_CSP = "sandbox; default-src 'none'"
 """Of what somebody takes out of a message (W09)."""
+PATIENCE = 30.0
+"""Seconds in which a body has to be there."""
 Message = MutableMapping[str, Any]
 
 
-class _TooMuch(Exception):
-    """The body is over ``MOST``."""
+class _Unread(Exception):
+    """The body was not read to its end."""
+
+
+class _Body:
+    """What *receive* brings, up to ``MOST`` octets and ``PATIENCE`` seconds."""
+
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
+        self._left, self._whole, self._end = MOST, False, 0.0
+        self.refusal: tuple[str, int] | None = None
+        """Why it was not read to its end, and the status for that."""
+
+    async def read(self) -> Any:
+        """The next piece. Raises _Unread."""
+        if self._whole:  # what comes now is that the browser has gone
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._end = self._end or now + PATIENCE
+        try:
+            message = await asyncio.wait_for(self._receive(), self._end - now)
+        except TimeoutError:
+            self.refusal = ("The request did not come to its end in time.\n", 408)
+            raise _Unread from None
+        self._whole = not message.get("more_body", False)
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.refusal = ("The request is too long.\n", 413)
+            raise _Unread
+        return message
 
 
 class Secured:
@@ -65,12 +96,12 @@ class Secured:
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        began = over = False
-        got = 0
+        began = saying = False
+        body = _Body(receive)
 
         async def secured(message: Message) -> None:
             nonlocal began
-            if over and not began and message.get("status") != 413:
+            if body.refusal and not began and not saying:
                 return  # whatever the application makes of a body that it could not read to its end
             if message["type"] == "http.response.start":
                 began = True
@@ -83,16 +114,9 @@ class Secured:
                 message["headers"] = [pair for pair in given if pair[0].lower() not in ours] + stands + kept
             await send(message)
 
-        async def bounded() -> Any:
-            nonlocal got, over
-            message = await receive()
-            got += len(message.get("body", b""))
-            if got > MOST:
-                over = True
-                raise _TooMuch
-            return message
-
         async def say(text: str, status: int) -> None:
+            nonlocal saying
+            saying = True
             await PlainTextResponse(text, status, {"connection": "close"})(scope, receive, secured)
 
         try:
@@ -104,12 +128,16 @@ class Secured:
                 self._log.info("web.other_host", client=(scope.get("client") or ("",))[0])
                 await say(names.REFUSAL, 421)
                 return
-            with contextlib.suppress(_TooMuch):
-                await self._app(scope, bounded, secured)
-            if over and not began:
-                await say("The request is too long.\n", 413)
+            if {b"content-length", b"transfer-encoding"} <= {name.lower() for name, _ in scope["headers"]}:
+                # Two readers in a row may take the one or the other, and the second request then begins in the first one's body.
+                await say("The request says two lengths of itself.\n", 400)
+                return
+            with contextlib.suppress(_Unread):
+                await self._app(scope, body.read, secured)
+            if body.refusal and not began:
+                await say(*body.refusal)
         except Exception as error:
             self._counts.add("gateway_faults_total", "web")
-            self._log.error("web.fault", error=type(error).__name__, path=scope.get("path", ""))
+            self._log.error("web.fault", error=type(error).__name__, path=getattr(scope.get("route"), "path", ""))
             if not began:
                 await say("The gateway could not do this now. Please try again later.\n", 500)
