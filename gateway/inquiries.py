@@ -106,6 +106,11 @@ class SearchAudit(Inquiry, frozen=True):
     until: float = 0
     limit: int = 1000
     after: int = 0
+    newest: bool = False
+    """The newest row first, with *before* to page on; otherwise the oldest first, with *after*."""
+    before: int = 0
+    taken_as: str = ""
+    """``csv`` or ``jsonl`` where the rows are taken out of the gateway as a file: the log says who took how many."""
 
 
 class ShowAudit(Inquiry, frozen=True):

@@ -297,11 +297,11 @@ class MemoryStore:
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
+        limit: int = 1000, after: int = 0, before: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
         def fits(row: AuditRow) -> bool:
             return (
-                row.seq > after
+                (row.seq < before if before else row.seq > after)
                 and text.lower() in row.line.lower()
                 and sender.lower() in ("", row.sender.lower())
                 and recipient.lower() in ("", row.recipient.lower())
@@ -311,4 +311,5 @@ class MemoryStore:
                 and (not until or row.created < until)
             )
 
-        return [row for row in self.audit_table if fits(row)][:limit]
+        found = [row for row in self.audit_table if fits(row)]
+        return (found[::-1] if before else found)[:limit]

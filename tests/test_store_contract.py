@@ -271,6 +271,10 @@ async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     assert await found(until=NOW + 5) == ["R1"]
     assert await found(after=1) == ["R2"]
     assert await found(limit=1) == ["R1"]
+    assert await found(before=2**62) == ["R2", "R1"]
+    assert await found(before=2**62, limit=1) == ["R2"]
+    assert await found(before=2) == ["R1"]
+    assert await found(before=2**62, sender="a@X.in") == ["R1"]
     assert await found(text="nowhere") == []
     assert await found(rule="one' OR 1=1 --") == []
     head = await store.audit_head("plain")

@@ -13,19 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway import logged
 from gateway.cli import output
 from gateway.cli.options import AsUser, ConfigFile, Json, Stop, config_path, has_config, load_config, since
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-COLUMNS = [
-    ("time", "time"), ("reference", "reference"), ("disposition", "decision"), ("rule", "rule"), ("sender", "from"), ("recipient", "to"),
-    ("level", "level"),
-]  # fmt: skip
-EXPORTED = [*COLUMNS, ("action", "action"), ("user", "user"), ("reason", "reason"), ("hash", "hash")]
-_FORMULA = "=+-@|%\t\r\uff1d\uff0b\uff0d\uff20"
-"""What makes a spreadsheet take a cell for a formula: also as full-width characters."""
 Text = Annotated[str, typer.Argument(help="Words to look for.", metavar="TEXT")]
 
 
@@ -44,37 +38,9 @@ def _request(text: str, sender: str, recipient: str, rule: str, begin: str, end:
     )
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns of one row, whether its fields are dotted ECS names or plain ones."""
-
-    def first(*names: str) -> Any:
-        for name in names:
-            value: Any = row
-            for part in (name,) if name in row else tuple(name.split(".")):
-                value = value[0] if isinstance(value, list) and value else value
-                value = value.get(part) if isinstance(value, dict) else None
-            if value not in (None, ""):
-                return value
-        return ""
-
-    return {
-        "time": first("@timestamp", "created"), "reference": first("gateway.reference", "reference"),
-        "disposition": first("gateway.disposition", "disposition", "event.action"), "rule": first("rule.id", "rule"),
-        "sender": first("gateway.smtp.mail_from", "sender"), "recipient": first("gateway.smtp.rcpt_to.address", "recipient"),
-        "level": first("gateway.label.level", "level"), "action": first("event.action"), "user": first("user.name"),
-        "reason": first("event.reason"), "hash": first("event.hash"),
-    }  # fmt: skip
-
-
 def csv_line(values: Iterable[object]) -> str:
-    """*values* as one line of CSV (RFC 4180); no cell of it is a formula to a program that opens the table."""
-    cells = []
-    for value in values:
-        text = output.safe(value)
-        if text[:1] and (text[0] in _FORMULA or text.lstrip()[:1] in _FORMULA):
-            text = f"'{text}"
-        cells.append('"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text)
-    return ",".join(cells)
+    """*values* as one line of CSV; see ``logged``."""
+    return logged.csv_line(values, output.safe)
 
 
 def _search(
@@ -98,7 +64,7 @@ def _search(
     if json:
         output.json_lines(records)
     else:
-        output.table([_flat(row) for row in records], COLUMNS, empty="Nothing was found.")
+        output.table([logged.flat(row) for row in records], list(logged.COLUMNS), empty="Nothing was found.")
 
 
 def _show(
@@ -134,12 +100,12 @@ def _export(
     loaded = load_config(path)
     after, page = 0, 5000
     if format == "csv":
-        output.write(",".join(heading for _, heading in EXPORTED))
+        output.write(",".join(heading for _, heading in logged.EXPORTED))
     while True:
         records = rows(loaded, path, _request("", "", "", "", begin, end, page, after))
         if format == "csv":
             for record in records:
-                output.write(csv_line(_flat(record).get(field) for field, _ in EXPORTED))
+                output.write(csv_line(logged.flat(record).get(field) for field, _ in logged.EXPORTED))
         else:
             output.json_lines(records)
         if len(records) < page:

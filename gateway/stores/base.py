@@ -355,6 +355,7 @@ class Store(Protocol):
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
+        limit: int = 1000, after: int = 0, before: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
-        """Rows after position *after* that match all that is given; *within*: of these departments only, None for all."""
+        """Rows after position *after*, or with *before* those before it, the newest first, that match all that is given;
+        *within*: of these departments only, None for all."""

@@ -376,10 +376,10 @@ class SqliteStore:
 
     async def search_audit(
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
-        limit: int = 1000, after: int = 0, within: frozenset[str] | None = None,
+        limit: int = 1000, after: int = 0, before: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
-        """Rows after position *after* that match all that is given: addresses and rules but for case, *text* anywhere in the line."""
-        where, values = ["position > ?"], [after]  # type: tuple[list[str], list[object]]
+        """See ``base``: addresses and rules are compared but for case, *text* stands anywhere in the line."""
+        where, values = [f"position {'<' if before else '>'} ?"], [before or after]  # type: tuple[list[str], list[object]]
         for column, value in (("sender", sender), ("recipient", recipient), ("rule", rule)):
             if value:
                 where.append(f"{column} = ? COLLATE NOCASE")
@@ -395,4 +395,5 @@ class SqliteStore:
             where.append("department IN (SELECT value FROM json_each(?))")
             values.append(rows.dump(sorted(within)))
         values.append(limit)
-        return await self._all(rows.SELECT_AUDIT + f" WHERE {' AND '.join(where)} ORDER BY position LIMIT ?", tuple(values), rows.audit_row)
+        order = f"ORDER BY position {'DESC' if before else 'ASC'} LIMIT ?"
+        return await self._all(f"{rows.SELECT_AUDIT} WHERE {' AND '.join(where)} {order}", tuple(values), rows.audit_row)
