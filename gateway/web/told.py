@@ -27,6 +27,21 @@ LEAVES = {
 }  # fmt: skip
 PROTECTIONS = {"none": "not encrypted", "weak": "weakly encrypted", "strong": "strongly encrypted", "unverifiable": "encryption not proved"}
 DOORS = {"smtp": "SMTP", "submission": "submission", "smtps": "submission over TLS", "milter": "milter", "imap": "IMAP"}
+_OOXML, _ODF = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
+KINDS = {
+    "text/plain": "text", "text/html": "HTML", "text/calendar": "calendar entry", "text/rtf": "RTF document",
+    "application/rtf": "RTF document", "application/pdf": "PDF",
+    "application/msword": "Word document (.doc)", "application/vnd.ms-excel": "Excel table (.xls)",
+    "application/vnd.ms-powerpoint": "PowerPoint slides (.ppt)", f"{_OOXML}wordprocessingml.document": "Word document",
+    f"{_OOXML}spreadsheetml.sheet": "Excel table", f"{_OOXML}presentationml.presentation": "PowerPoint slides",
+    f"{_ODF}text": "OpenDocument text", f"{_ODF}spreadsheet": "OpenDocument table", f"{_ODF}presentation": "OpenDocument slides",
+    "application/zip": "ZIP archive", "application/x-7z-compressed": "7-Zip archive", "application/vnd.rar": "RAR archive",
+    "application/x-rar": "RAR archive", "application/x-tar": "tar archive", "application/gzip": "gzip file", "message/rfc822": "message",
+    "image/png": "PNG picture", "image/jpeg": "JPEG picture", "image/gif": "GIF picture", "image/tiff": "TIFF picture",
+    "image/svg+xml": "SVG drawing", "application/pgp-encrypted": "PGP message", "application/pkcs7-mime": "S/MIME message",
+    "application/vnd.ms-outlook": "Outlook message", "application/octet-stream": "unknown kind",
+}  # fmt: skip
+"""What people call a type of content; the others are shown by their name alone."""
 ACTIONS = {
     "message-accepted": "Accepted for delivery", "message-held": "Held", "message-blocked": "Refused by rule",
     "message-deferred": "Answered with \u201ctry again later\u201d", "message-copied": "Copied", "held-approved": "Approved, first of two",
@@ -76,6 +91,13 @@ def code_of(act: str, message: str) -> str:
 def action(code: str) -> str:
     """What happened, for the *code* of the log; one that has no words here is shown as it stands there."""
     return ACTIONS.get(code) or code.replace("-", " ").capitalize()
+
+
+def kind(media_type: str) -> str:
+    """What people call content of that type."""
+    if media_type.startswith("multipart/"):
+        return "parts together"
+    return KINDS.get(media_type) or media_type
 
 
 def counted(number: int, what: str) -> str:
