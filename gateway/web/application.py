@@ -19,7 +19,18 @@ from starlette.exceptions import HTTPException
 from gateway import ipc, logs, requests
 from gateway.config import Config
 from gateway.counting import Counts
-from gateway.web import account_pages, batch_pages, downloads, item_acts, item_pages, login_pages, people_pages, queue_pages, watching
+from gateway.web import (
+    account_pages,
+    batch_pages,
+    downloads,
+    item_acts,
+    item_pages,
+    login_pages,
+    officer_pages,
+    people_pages,
+    queue_pages,
+    watching,
+)
 from gateway.web.admission import Admission
 from gateway.web.door import Ask, Door, Elsewhere, NeedLogin, NotOurs, Refused
 from gateway.web.hosts import Hosts
@@ -36,6 +47,7 @@ GROUPS = (
     item_pages.router,
     item_acts.router,
     downloads.router,
+    officer_pages.router,
 )
 """The modules of pages."""
 _HERE = FilePath(__file__).parent
@@ -53,7 +65,7 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
     """The ASGI application; *ask* brings a request to the keeper, *admission* says who may come (None: everybody)."""
     door, pages = Door(config, ask), Pages(config)
     site = Site(config, ask, door, pages)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(door.enter)])
+    app = FastAPI(redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(door.enter)])
     log = logs.get("web")
 
     def said(request: Request, status: int, text: str, title: str = "") -> Response:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.levels import Level
-from gateway.review import Filter
+from gateway.review import RELATIVE, Filter
 from gateway.web.shown import IST
 
 OPEN = ("held", "requested", "approved")
@@ -121,7 +121,7 @@ def of_filter(kept: Filter) -> Choice:
     return read([
         ("state", ",".join(kept.states)), ("level", ",".join(kept.levels)), ("rule", ",".join(kept.rules)),
         ("department", ",".join(kept.departments)), ("q", kept.words), ("assigned", kept.assigned),
-        ("due", f"{kept.due / _DAY:.0f}" if 0 < kept.due < 1e8 else ""),
+        ("due", f"{kept.due / _DAY:.0f}" if 0 < kept.due < RELATIVE else ""),
         ("sealed", "" if kept.sealed is None else "yes" if kept.sealed else "no"), ("since", _date(kept.since)),
         ("until", _date(kept.until - _DAY)),
     ])  # fmt: skip

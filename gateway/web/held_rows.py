@@ -8,6 +8,7 @@ Sources: design.md section 4; hostile-inputs catalogue W01; contract.md, "Web".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,10 @@ _RECIPIENTS = 4  # of one row
 STATE_WORDS = {
     "held": "Held", "requested": "Requested", "approved": "Approved", "released": "Released", "refused": "Refused", "expired": "Expired",
 }  # fmt: skip
+
+
+_CLASS = re.compile(r"[a-z-]{1,30}")
+_REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 def shown(row: Mapping[str, Any], visitor: Visitor, now: float, fresh: float = 0.0) -> dict[str, Any]:
@@ -37,11 +42,13 @@ def shown(row: Mapping[str, Any], visitor: Visitor, now: float, fresh: float = 0
     department, state = str(row.get("department") or ""), str(row.get("state") or "")
     to, tiers = list(row.get("recipients") or ()), row.get("tiers") or {}
     may_act = visitor.may(Act.DECIDE, department) or visitor.may(Act.APPROVE, department)
+    level, marked = str(row.get("level") or ""), bool(_REFERENCE.fullmatch(out["reference"]))
     return out | {
-        "level": str(row.get("level") or ""), "department": department, "state": state, "state_words": STATE_WORDS.get(state, state),
-        "opened": state in OPEN, "markable": state in OPEN and may_act, "created": created, "updated": _number(row.get("updated")),
+        "level": level, "level_class": _class(level), "department": department, "state": state, "state_class": _class(state),
+        "state_words": STATE_WORDS.get(state, state), "opened": state in OPEN, "markable": state in OPEN and may_act and marked,
+        "created": created, "updated": _number(row.get("updated")), "readable": visitor.may(Act.CONTENT, department),
         "subject": str(row.get("subject") or "") if visitor.may(Act.CONTENT, department) else "",
-        "readable": visitor.may(Act.CONTENT, department), "to": [(one, str(tiers.get(one, ""))) for one in to[:_RECIPIENTS]],
+        "to": [(one, str(tiers.get(one, "")), _class(str(tiers.get(one, "")))) for one in to[:_RECIPIENTS]],
         "more": max(0, len(to) - _RECIPIENTS), "size": row.get("size"), "gone": _gone(created, deadline, now),
         "approvals": int(_number(row.get("approvals"))), "needed": int(_number(row.get("needed"))),
         "released": len(row.get("released") or ()), "recipients": len(to), "assigned": str(row.get("assigned") or ""),
@@ -68,6 +75,12 @@ def _gone(created: float, deadline: float, now: float) -> int:
     if deadline <= created:
         return 100
     return round(100 * min(1.0, max(0.0, (now - created) / (deadline - created))))
+
+
+def _class(text: str) -> str:
+    """*text* as a class of the stylesheet; empty where it is none."""
+    name = text.lower().replace(" ", "-")
+    return name if _CLASS.fullmatch(name) else ""
 
 
 def _number(value: object) -> float:

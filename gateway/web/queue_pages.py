@@ -149,7 +149,8 @@ async def _count(visitor: Visitor, filter: Filter | None) -> dict[str, Any]:
 async def _colleagues(visitor: Visitor, id: str) -> list[str]:
     """Names to offer for handing mail on: those of the first message. The keeper decides anew for each."""
     try:
-        return [str(row["name"]) for row in await visitor.rows(Colleagues(id)) if row["name"] != visitor.name]
+        names = [str(row["name"]) for row in await visitor.rows(Colleagues(id))]
+        return [name for name in names if name != visitor.name and name.isprintable()]
     except Refused:
         return []
 
@@ -223,10 +224,11 @@ def _options(choice: Choice, counts: dict[str, Any], titles: dict[str, str]) -> 
         return out
 
     rules = sorted(counts["rules"], key=lambda rule: titles.get(rule, rule))
+    departments = [("department", one) for one in sorted(counts["departments"])]
     return {
         "level": of(choice.levels, filters.LEVELS, {"none": "no marking"}, counts["levels"]),
-        "rule": of(choice.rules, [rule for rule in rules if rule], titles, counts["rules"]),
-        "department": of(choice.departments, sorted(one for one in counts["departments"] if one), {}, counts["departments"]),
+        "rule": of(choice.rules, filters.read([("rule", rule) for rule in rules]).rules, titles, counts["rules"]),
+        "department": of(choice.departments, filters.read(departments).departments, {}, counts["departments"]),
     }
 
 
