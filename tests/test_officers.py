@@ -343,7 +343,7 @@ async def test_release_is_asked_for_once_and_reviewers_are_told(desk: Desk) -> N
     assert sorted(to for to, _ in told) == ["asha@dept.gov.in", "binu@dept.gov.in"]
     assert all(f"{PUBLIC}/held/{hold.id}" in text and WHY not in text and "heron" not in text for _, text in told)
     last = (await desk.room.lines())[-1]
-    assert last["event"]["action"] == "held-requested"
+    assert last["event"]["action"] == "officer-requested"
     assert WHY not in json.dumps(last)
     assert "user" not in last
     row = await desk.row(token)

@@ -128,7 +128,7 @@ class Officers:
             state = HoldState.REQUESTED if hold.state is HoldState.HELD else hold.state
             change = HoldUpdate(hold.id, (hold.state,), state, remark.created, requested=remark.created)
             reports = await self._to_reviewers(case, officer_mail.requested)
-            await self._write(case, "held-requested", remark, reports, change)
+            await self._write(case, "officer-requested", remark, reports, change)
         return _said("asked for release", case)
 
     async def object(self, request: OfficerObject) -> Rows:

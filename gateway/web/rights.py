@@ -61,7 +61,7 @@ ROUTES: dict[tuple[str, str], Need] = {
     ("POST", "/held/{id}/again"): Act.DECIDE,
     ("POST", "/held/{id}/exception"): Act.EXCEPT,
     # the officer
-    ("GET", "/officer"): OFFICER,
+    ("GET", "/officer"): OPEN,
     ("POST", "/officer"): OPEN,
     ("GET", "/officer/{token}"): OFFICER,
     ("POST", "/officer/{token}/request"): OFFICER,
