@@ -22,7 +22,6 @@ from gateway.keeper.quarantine import Quarantine
 from gateway.requests import Done, Rows
 from gateway.roles import Act
 from gateway.stores.base import Store
-from gateway.vault.vault import Vault
 
 
 class Acted(Protocol):
@@ -44,11 +43,10 @@ class Desk:
     """Answers people. *queue* is the relay's, *purge* is housekeeping's."""
 
     def __init__(
-        self, store: Store, vault: Vault, register: Register, quarantine: Quarantine, accounts: Accounts, logins: Logins,
+        self, store: Store, register: Register, quarantine: Quarantine, accounts: Accounts, logins: Logins, logbook: Logbook,
         queue: Queue, health: Callable[[], Awaitable[Any]], purge: Callable[[str], Awaitable[dict[str, Any]]],
     ) -> None:  # fmt: skip
         self._store = store
-        self._vault = vault
         self._register = register
         self._quarantine = quarantine
         self._accounts = accounts
@@ -57,7 +55,7 @@ class Desk:
         self._health = health
         self._purge = purge
         self._held = quarantine.table()
-        self._logbook = Logbook(store)
+        self._logbook = logbook
         self._table: dict[type, Callable[[Any, Credentials], Awaitable[Any]]] = {
             requests.ListHeld: self._list_held, requests.ShowHeld: self._show_held, requests.ReleaseHeld: self._act_on_held,
             requests.RefuseHeld: self._act_on_held, requests.ExportHeld: self._act_on_held, requests.AskOfficer: self._act_on_held,
