@@ -257,7 +257,7 @@ async def test_O22_a_key_that_a_row_needs_is_not_retired(home: Path, capsys: pyt
     assert await asyncio.to_thread(run, home, "keys", "rotate-vault") == 0
     assert f"vault-{old}.key" in capsys.readouterr().out
     assert await asyncio.to_thread(run, home, "keys", "retire", old) == 1
-    assert f"3 bodies and 3 messages in the store need the key {old}" in capsys.readouterr().err
+    assert f"3 bodies and 3 sealed rows (subjects, remarks, secrets of codes) in the store need the key {old}" in capsys.readouterr().err
     assert (home / "state" / "keys" / f"vault-{old}.key").exists()
     both, _ = vault.load(config(home))
     assert both.ids == {old, both.current}
@@ -415,6 +415,7 @@ async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: 
     from gateway.keeper.access import Who
     from gateway.keeper.accounts import ALL, Accounts, Logins
     from gateway.keeper.desk import Desk
+    from gateway.keeper.logbook import Logbook
     from gateway.requests import ShowHeld
     from gateway.verdict import Disposition
     from tests import keeper_kit as kit
@@ -428,8 +429,7 @@ async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: 
     room.vault._ring = whole
     after = kit.transaction()
     await room.commit(after, kit.verdict(room.version, kit.recipient("desk@finance.nic.in", Disposition.HOLD)))
-    clock = lambda: room.now  # noqa: E731
-    parts = (room.store, room.vault, room.register, room.quarantine, Accounts(room.store), Logins())
+    parts = (room.store, room.register, room.quarantine, Accounts(room.store), Logins(), Logbook(room.store))
     desk = Desk(*parts, *([None] * (len(Desk.__init__.__annotations__) - 1 - len(parts))))  # type: ignore[arg-type]
     shown = {}
     for one in (tx, after):

@@ -27,7 +27,7 @@ from gateway.reply import Reply
 from gateway.requests import Commit, Committed, Counters, Deferred, Refused, Sample, Stale, Timing
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, HoldState
 from gateway.verdict import Disposition
-from gateway.web import views
+from gateway.web.application import application
 from tests import smtp_door
 from tests.faces import FakeKeeper
 from tests.keeper_kit import body, delivery, hold, message, recipient, transaction, verdict
@@ -440,7 +440,7 @@ def test_a_node_whose_disk_is_near_its_reserve_is_not_ready(tmp_path: Path) -> N
 
 
 def client(address: str, config: Config, keeper: FakeKeeper) -> httpx.AsyncClient:
-    app = views.application(config, keeper.ask)
+    app = application(config, keeper.ask)
     transport = httpx.ASGITransport(app=app, client=(address, 40000))
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 

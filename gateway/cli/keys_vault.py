@@ -150,11 +150,11 @@ def _retire(
     if not files:
         raise Stop(f"{id} is not an older vault key in {folder(loaded)}; see: gateway keys list")
     _tell(loaded, path)  # from now on nobody seals with it, whatever was said before
-    bodies, messages = _needing(loaded, id)
-    if bodies or messages:
+    bodies, fields = _needing(loaded, id)
+    if bodies or fields:
         raise Stop(
-            f"{bodies} bodies and {messages} messages in the store need the key {id}. The running keeper wraps their keys anew in the"
-            " background; ask again in a while"
+            f"{bodies} bodies and {fields} sealed rows (subjects, remarks, secrets of codes) in the store need the key {id}. The running"
+            " keeper wraps their keys anew in the background; ask again in a while"
         )
     for file in files:
         file.unlink()
@@ -173,6 +173,7 @@ def _id_of(file: FilePath) -> str:
 
 
 def _needing(config: Config, id: str) -> tuple[int, int]:
+    """How many bodies and how many sealed rows of messages, remarks and people cannot be opened without the key *id*."""
     import asyncio
 
     from gateway.stores.base import StoreError
@@ -321,8 +322,11 @@ def _recover(
         raise Stop(str(error)) from error
     _tell(loaded, path)
     custody.act(loaded, path, "key-recovered", found)
-    bodies, messages = _needing(loaded, found)
-    output.write(f"The key {found} is back as {place}; {bodies} bodies and {messages} messages in the store are sealed with it.")
+    bodies, fields = _needing(loaded, found)
+    output.write(
+        f"The key {found} is back as {place}; {bodies} bodies and {fields} sealed rows (subjects, remarks, secrets of codes)"
+        " in the store are sealed with it."
+    )
 
 
 def _typed() -> str:
