@@ -1,4 +1,5 @@
-"""The web process itself: which addresses may come by which listener, and that it serves, reloads and ends. Ids are the catalogue's."""
+"""The web process itself: what machines ask it, which addresses may come by which listener, and that it serves,
+reloads and ends. Ids are those of the catalogue."""
 
 from __future__ import annotations
 
@@ -14,11 +15,44 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import requests
+from gateway import ipc, requests, review
 from gateway.config import Config
 from gateway.web import admission
 from gateway.web.application import application
-from tests.faces import config_file, keeper_for_web
+from tests.faces import FakeKeeper, config_file, keeper_for_web, signed_in, web_client
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (requests.Rows(({"ready": True, "lacks": ""},)), 200, None),
+        (requests.Rows(({"ready": False, "lacks": "the queue is nearly full"},)), 503, "the queue is nearly full"),
+        (requests.Failed("/var/lib/gateway: disk full", 3), 503, "the store cannot be written"),
+        (requests.Rows(({},)), 503, ""),
+    ],
+)
+async def test_the_node_is_ready_when_the_keeper_says_so_and_the_process_lives_all_the_same(
+    answer: Any, code: int, reason: str | None
+) -> None:
+    web = web_client(FakeKeeper({requests.Health: answer}))
+    ready = await web.get("/readyz")
+    assert ready.status_code == code
+    assert ready.json().get("reason") == reason
+    assert (await web.get("/healthz")).status_code == 200
+
+
+async def test_without_a_keeper_the_node_is_not_ready_and_the_pages_say_so() -> None:
+    web = signed_in(keeper := keeper_for_web())
+
+    def gone(_: Any) -> Any:
+        raise ipc.ChannelError("keeper-web.sock: No such file")
+
+    keeper.answers.update(dict.fromkeys((requests.Health, review.FindHeld, review.WhoAmI, review.SignInWays), gone))
+    assert (await web.get("/readyz")).json() == {"status": "not ready", "reason": "the keeper does not answer"}
+    for path in ("/", "/login"):
+        page = await web.get(path)
+        assert page.status_code == 503
+        assert "sock" not in page.text
 
 
 def listening(*hosts: str) -> list[socket.socket]:

@@ -41,7 +41,7 @@ _SAID = {
 def picture(uri: str) -> Markup:
     """*uri* as a QR code: an SVG element without any style, black on white also where the page is dark."""
     # Made of squares by segno alone: of the address nothing but these stands in it.
-    return Markup(segno.make(uri, error="m", micro=False).svg_inline(scale=5, border=4, dark="#000", light="#fff", svgclass="qr"))  # noqa: S704
+    return Markup(segno.make(uri, error="m", micro=False).svg_inline(border=4, dark="#000", light="#fff", omitsize=True, svgclass="qr"))  # noqa: S704
 
 
 def _sentence(error: Refused) -> str:
