@@ -65,6 +65,11 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
     held = set(item["recipients"])
     item["open"] = item["state"] in OPEN
     item["waiting"] = [one for one in item["decisions"] if one["address"] in held and one["address"] not in item["released"]]
+    for one in item["decisions"]:
+        one["waives"] = [str(item["titles"].get(rule) or rule) for rule in one["hits"]]
+    item["approvals"] = [
+        {"waives": [str(item["titles"].get(rule) or rule) for rule in one.get("waived") or ()]} | dict(one) for one in item["approvals"]
+    ]
     item["tree"] = tree(item["leaves"])
     item["rests_on"] = _rests_on(item["evidence"], item["leaves"])
     item["traces"] = _traces(item["decisions"], item["titles"])

@@ -18,7 +18,7 @@
   const go = (step) => {
     const marks = document.querySelectorAll("mark[id]");
     if (!marks.length) return;
-    at = (at + step + marks.length + (at === 0 && step < 0 ? 1 : 0)) % (marks.length + 1) || (step > 0 ? 1 : marks.length);
+    at = step > 0 ? (at % marks.length) + 1 : at > 1 ? at - 1 : marks.length;
     const mark = document.getElementById("mark-" + at);
     if (!mark) return;
     for (let fold = mark.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
