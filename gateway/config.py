@@ -23,7 +23,6 @@ from gateway.options import (
     Contacts,
     Dkim,
     Folder,
-    Limits,
     Listen,
     Oidc,
     Originators,
@@ -44,6 +43,7 @@ from gateway.options import (
     parse_duration,
     parse_size,
 )
+from gateway.options_limits import Limits
 
 __all__ = [
     "Application",

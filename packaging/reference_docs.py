@@ -46,7 +46,7 @@ RENEWED = set(keeper._RENEWED)
 HEAD_OPTIONS = """\
 # Every option of gateway.toml
 
-Written by `packaging/reference_docs.py` from `gateway/options.py` and `gateway/config.py`; a test holds the two together.
+Written by `packaging/reference_docs.py` from `gateway/options.py`, `options_limits.py` and `config.py`; a test holds the two together.
 `gateway check --show` prints the same options with the values of your config.
 
 The file is TOML. An unknown key is an error: the gateway does not start, and names file, line and field. Secrets are never values: an

@@ -24,8 +24,10 @@ COMMANDS = [
     "run", "check", "explain", "reload", "status", "doctor", "send-samples", "demo", "rules list", "rules test", "quarantine list",
     "quarantine show", "quarantine release", "quarantine refuse", "quarantine export", "queue list", "queue show", "queue retry",
     "queue bounce", "queue hold", "audit search", "audit show", "audit verify", "audit export", "exceptions list", "exceptions add",
-    "exceptions expire", "users list", "users add", "users roles", "users disable", "users enable", "users login", "users invite", "keys init", "keys list", "keys dkim",
-    "keys dkim-list", "keys rotate-vault", "keys retire", "keys escrow", "keys recover", "keys security-officer", "backup", "restore",
+    "exceptions expire", "users list", "users add", "users roles", "users disable", "users enable",
+    "users login", "users invite", "quarantine ask", "quarantine level", "quarantine forward", "quarantine again", "quarantine verify",
+    "keys init", "keys list", "keys dkim", "keys dkim-list", "keys rotate-vault", "keys retire", "keys escrow", "keys recover",
+    "keys security-officer", "backup", "restore",
     "store version", "store upgrade", "store downgrade",
 ]  # fmt: skip
 

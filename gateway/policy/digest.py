@@ -41,8 +41,9 @@ class Frame:
 def daily(frame: Frame, states: Mapping[str, int], soon: int, until: float, first: Sequence[Item]) -> bytes:
     """What waits: how many by state, how many whose deadline is before *until*, and those with the *first* deadlines."""
     words = {
-        "hostname": frame.hostname, "count": str(sum(states.values())), "held": str(states.get("held", 0)), "requested": str(states.get("requested", 0)),
-        "approved": str(states.get("approved", 0)), "soon": str(soon), "time": india_time(until),
+        "hostname": frame.hostname, "count": str(sum(states.values())), "held": str(states.get("held", 0)),
+        "requested": str(states.get("requested", 0)), "approved": str(states.get("approved", 0)),
+        "soon": str(soon), "time": india_time(until),
     }  # fmt: skip
     return _message("digest", frame, words, ("digest-states", "digest-soon", "digest-first"), first)
 

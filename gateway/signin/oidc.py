@@ -30,7 +30,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from gateway import logs
-from gateway.options import Oidc, is_loopback
+from gateway.config import Oidc, is_loopback
 from gateway.signin.identity import Identity, OidcError
 
 ALGORITHMS = ("RS256", "PS256", "ES256")
