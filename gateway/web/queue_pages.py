@@ -141,7 +141,7 @@ def router(site: Site) -> APIRouter:
 
 
 async def _count(visitor: Visitor, filter: Filter | None) -> dict[str, Any]:
-    empty: dict[str, Any] = {"total": 0, "states": {}, "levels": {}, "rules": {}, "departments": {}, "due_soon": 0}
+    empty: dict[str, Any] = {"total": 0, "states": {}, "levels": {}, "rules": {}, "departments": {}, "due_soon": 0, "more": False}
     rows = () if filter is None else await visitor.rows(CountHeld(filter))
     return empty | (rows[0] if rows else {})
 
@@ -202,13 +202,14 @@ def _chips(choice: Choice, counts: dict[str, Any]) -> list[dict[str, Any]]:
     shows_open = not choice.states or set(filters.OPEN) <= set(choice.states)
     chips = [{
         "id": "open", "words": "All open", "address": _address(choice.but(states=())), "here": not choice.states,
-        "count": sum(counted.get(state, 0) for state in filters.OPEN) if shows_open else None,
+        "count": sum(counted.get(state, 0) for state in filters.OPEN) if shows_open else None, "more": counts["more"],
     }]  # fmt: skip
     for state in filters.STATES:
         known = state in choice.states or (not choice.states and state in filters.OPEN)
         chips.append({
             "id": state, "words": held_rows.STATE_WORDS[state], "address": _address(choice.but(states=(state,))),
             "here": choice.states == (state,), "count": counted.get(state, 0) if known else None,
+            "more": False,
         })  # fmt: skip
     return chips
 
