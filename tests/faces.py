@@ -126,6 +126,9 @@ def keeper_for_web() -> FakeKeeper:
         requests.GetMetrics: requests.Rows(({"text": "gateway_ready 1.0\n"},)),
         requests.Health: requests.Rows(({"state": "ok", "ready": True, "lacks": ""},)),
         review.SignInWays: requests.Rows(({"password": True, "oidc": "", "officer": True, "totp": True},)),
+        review.OfficerWords: requests.Rows((
+            {"language": "en", "languages": [{"code": "en", "name": "English"}], "phrases": {}, "contact": "postmaster@dept.gov.in"},
+        )),
         review.FindHeld: requests.Rows((HELD, SEALED)), review.CountHeld: requests.Rows((counts,)),
         review.ListViews: requests.Rows(()), review.ListTokens: requests.Rows(()), review.Redeem: redeem,
     })  # fmt: skip

@@ -30,6 +30,7 @@ _LONGEST = 1024  # characters of a login or a password that are passed on: more 
 _TEXT = 8000
 """Characters of what was written that are passed on; the keeper takes fewer."""
 _MOST = 1000  # recipients that may be chosen
+_MARKS = {"refused": "ended", "expired": "ended"}
 _TOLD = 2
 """Languages in which a link that opens nothing is told."""
 
@@ -218,7 +219,7 @@ def _groups(recipients: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _way(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps of the page: those that were made with their times, then those that are still to come."""
-    steps = [{"key": f"officer-step-{one['step']}", "at": one["at"], "mark": "done"} for one in row["way"]]
+    steps = [{"key": f"officer-step-{one['step']}", "at": one["at"], "mark": _MARKS.get(one["step"], "done")} for one in row["way"]]
     if row["state"] in ("held", "requested", "approved"):
         steps.append({"key": "officer-step-decision", "at": 0, "mark": "now"})
     return steps
