@@ -25,10 +25,12 @@ from gateway.web import (
     downloads,
     item_acts,
     item_pages,
+    log_pages,
     login_pages,
     officer_pages,
     people_pages,
     queue_pages,
+    register_pages,
     watching,
 )
 from gateway.web.admission import Admission
@@ -47,6 +49,8 @@ GROUPS = (
     item_pages.router,
     item_acts.router,
     downloads.router,
+    log_pages.router,
+    register_pages.router,
     officer_pages.router,
 )
 """The modules of pages."""
