@@ -108,7 +108,10 @@
       // What is decided can no longer be marked.
       for (const cell of document.querySelectorAll("#held td[data-closed]")) {
         const box = cell.closest("tr").querySelector("input[name=item]");
-        if (box) { box.checked = false; box.disabled = true; }
+        if (!box || box.disabled) continue;
+        if (box === document.activeElement) cell.closest("tr").querySelector("a.item").focus({ preventScroll: true });
+        box.checked = false;
+        box.disabled = true;
       }
       count();
     });
