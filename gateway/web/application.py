@@ -21,6 +21,7 @@ from gateway.config import Config
 from gateway.counting import Counts
 from gateway.web import (
     account_pages,
+    api,
     batch_pages,
     downloads,
     item_acts,
@@ -52,6 +53,7 @@ GROUPS = (
     log_pages.router,
     register_pages.router,
     officer_pages.router,
+    api.router,
 )
 """The modules of pages."""
 _HERE = FilePath(__file__).parent
@@ -62,6 +64,7 @@ _TITLES = {400: "Not understood", 403: "Not permitted", 404: "Not found", 405: "
 _TEXTS = {
     404: "There is no such page.",
     405: "This page cannot be used in that way.",
+    415: "A body has to be JSON, with the content type application/json.",
 }
 
 
@@ -83,6 +86,10 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
             return JSONResponse({"error": "a valid token is needed"}, 401, {"www-authenticate": "Bearer"})
         if request.headers.get("hx-request"):
             return Response(status_code=403, headers={"hx-redirect": "/login"})
+        if door.came_from_elsewhere(request):
+            # A link of a mail: the browser kept the strict cookie back. From a page of ours it sends it.
+            again = request.url.include_query_params(again="1")
+            return pages.page("login_again.html", None, to=f"{again.path}?{again.query}")
         if request.method in ("GET", "HEAD") or request.url.path == "/logout":
             return RedirectResponse("/officer" if request.url.path == "/officer" else "/login", 303)
         return said(request, 403, "Your session has ended. Please sign in again.", "Not signed in")
@@ -111,8 +118,9 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
         return said(request, 503, "The gateway's keeper does not answer now. Please try again in a moment.")
 
     @app.exception_handler(RequestValidationError)
-    async def not_understood(request: Request, _: Exception) -> Response:
-        return said(request, 400, "The request could not be understood.")
+    async def not_understood(request: Request, error: Exception) -> Response:
+        named = isinstance(error, RequestValidationError) and request.url.path.startswith("/api/")
+        return said(request, 400, api.misunderstood(error) if named else "The request could not be understood.")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: Exception) -> Response:

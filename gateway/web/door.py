@@ -159,6 +159,16 @@ class Door:
             raise Refused(requests.Failed("your role does not permit this", requests.FORBIDDEN))
         return visitor
 
+    def came_from_elsewhere(self, request: Request) -> bool:
+        """Whether *request* opens a page by a link of another site, for which no browser sends the cookie; once only."""
+        asked = request.headers.get("sec-fetch-site", ""), request.headers.get("sec-fetch-dest", "")
+        return (
+            request.method == "GET"
+            and asked in (("cross-site", "document"), ("same-site", "document"))
+            and self.cookie not in request.cookies
+            and "again" not in request.query_params
+        )
+
     async def known(self, visitor: Visitor) -> Visitor:
         """*visitor* with what the keeper says of him. Raises as ``Visitor.rows``."""
         rows = await visitor.rows(WhoAmI())
