@@ -10,6 +10,7 @@ Sources: contract.md, "Web"; hostile-inputs catalogue W01, W02, W05.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -147,14 +148,16 @@ def router(site: Site) -> APIRouter:
         try:
             item = await shows.item(visitor, id)
             rows = await visitor.rows(ShowContent(str(item["id"])))
-            shown = content(rows[0] if rows else {}, [leaf["path"] for leaf in item["leaves"]])
+            paths = [leaf["path"] for leaf in item["leaves"]]
+            # Two million characters take a while to be made readable: others are answered meanwhile.
+            shown = await asyncio.to_thread(content, rows[0] if rows else {}, paths)
         except (Refused, ipc.ChannelError) as error:
             if not inside:
                 raise
             text = error.failed.message if isinstance(error, Refused) and error.failed.code in SHOWN_AGAIN else "this cannot be shown now"
             return pages.part("item_failed.html", visitor, text=sentence(text))
         name = "item_content.html" if inside else "item_content_page.html"
-        return pages.page(name, visitor, here="/", item=item, shown=shown, told=told, whole=print == "1")
+        return await asyncio.to_thread(pages.page, name, visitor, here="/", item=item, shown=shown, told=told, whole=print == "1")
 
     @routes.get("/held/{id}/page")
     async def picture(id: str, visitor: Visitor = entered, part: int = 0, page: int = 1) -> Response:

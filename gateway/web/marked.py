@@ -52,7 +52,7 @@ class Counter:
 def readable(value: object) -> str:
     """*value* with its lines, every other control and direction character shown as its code point."""
     parts = _KEPT.split(_LINES.sub("\n", "" if value is None else str(value)))
-    return "".join(part if place % 2 else visible(part) for place, part in enumerate(parts))
+    return "".join(part if place % 2 or part.isprintable() else visible(part) for place, part in enumerate(parts))
 
 
 def pieces(text: str, marks: Iterable[Any], counter: Counter) -> list[Piece]:
