@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import check_inspection, logins, output
+from gateway.cli import check_inspection, check_review, logins, output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
 
 if TYPE_CHECKING:
@@ -335,6 +335,7 @@ def _check(
         yield from _store(loaded)
         yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
+        yield from check_review.findings(loaded, offline=offline)
         if not offline:
             yield from _routes(loaded)
 
