@@ -36,6 +36,10 @@ PATIENCE = 60_000
 _RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 
 
+def _matters(text: str) -> bool:
+    return not text.startswith("Failed to load resource: the server responded")  # a 404 or 409 that the page is about
+
+
 def _lacks_playwright() -> bool:
     try:
         import playwright.sync_api  # noqa: F401
@@ -105,7 +109,7 @@ def tab(
         one.dismiss()
 
     page.on("dialog", dialog)
-    page.on("console", lambda one: seen.console.append(one.text) if one.type in ("error", "warning") else None)
+    page.on("console", lambda one: seen.console.append(one.text) if one.type in ("error", "warning") and _matters(one.text) else None)
     page.on("pageerror", lambda one: seen.console.append(str(one)))
     page.on("request", lambda one: None if one.url.startswith(f"{base}/") else seen.elsewhere.append(one.url))
     page.on("popup", lambda one: seen.elsewhere.append(f"popup {one.url}"))
