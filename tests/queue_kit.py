@@ -37,6 +37,13 @@ def browser(over: FakeKeeper, session: str = SESSION) -> httpx.AsyncClient:
     return web
 
 
+def another(web: httpx.AsyncClient, session: str) -> httpx.AsyncClient:
+    """A browser of another session before the same process as *web*."""
+    made = httpx.AsyncClient(transport=web._transport, base_url=web.base_url)
+    made.cookies.set("gateway", session)
+    return made
+
+
 async def post(web: httpx.AsyncClient, path: str, data: dict[str, Any], session: str = SESSION) -> httpx.Response:
     return await web.post(path, data=data | {"form_token": form_token(session)}, headers=ORIGIN)
 

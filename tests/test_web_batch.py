@@ -15,7 +15,7 @@ from gateway.web import batch
 from gateway.web.door import Visitor, form_token
 from gateway.web.queue_pages import SAID
 from tests.faces import SESSION, person
-from tests.queue_kit import OTHER, asked, browser, keeper, post
+from tests.queue_kit import OTHER, another, asked, browser, keeper, post
 
 
 def marked(count: int) -> list[str]:
@@ -100,9 +100,10 @@ async def test_a_form_that_lacks_something_does_nothing_and_says_what(form: dict
 
 async def test_W05_a_batch_is_for_the_session_that_began_it() -> None:
     over = keeper(RefuseHeld=requests.Rows(({"id": "x", "message": "refused"},)))
-    web, other = browser(over), browser(over, OTHER)
+    web = browser(over)
+    other = another(web, OTHER)
     address = (await post(web, "/batch", {"item": marked(1), "action": "refuse", "reason": "x"})).headers["location"]
-    await ended(web, address)
+    assert "REF0" in await ended(web, address)
     strangers = await other.get(address)
     none = [await other.get(f"/batch/{id}") for id in ("A" * 22, "1", "%00", "..%2f", "x" * 5000, "१२३")]
     assert {one.status_code for one in (strangers, *none)} == {404}
@@ -111,7 +112,7 @@ async def test_W05_a_batch_is_for_the_session_that_began_it() -> None:
     assert "REF0" not in strangers.text
     # The same person in another session is another session.
     over.sessions["a-second-session-0123456789"] = person()
-    assert (await browser(over, "a-second-session-0123456789").get(address)).status_code == 404
+    assert (await another(web, "a-second-session-0123456789").get(address)).status_code == 404
 
 
 async def test_a_running_batch_shows_its_progress_with_and_without_scripts() -> None:
