@@ -73,9 +73,11 @@ def _provider(config: Config, *, offline: bool) -> Iterator[Finding]:
 
     import asyncio
 
+    from gateway import logs
     from gateway.signin.identity import OidcError
     from gateway.signin.oidc import OidcProvider
 
+    logs.configure("check")  # what it logs is none of the lines
     back = f"{config.web.public_url.rstrip('/')}/login/oidc/callback"
     provider = OidcProvider(wanted, back, "")
     try:

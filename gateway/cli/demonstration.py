@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email
 import fcntl
 import getpass
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -84,6 +86,7 @@ tls = "none"
 
 # A demonstration is looked at without a device for codes; a gateway that works asks for them.
 [web]
+public_url = "http://127.0.0.1:{web}"
 require_totp = false
 
 [limits]
@@ -188,18 +191,21 @@ class Demo:
         logged = await _logged(config, sent)
         await _settled(config)
         demo_report.write(sent, logged, policy.load(config.rules_dir, config).rules.rules)
-        login = await _ask(config, "OneTimeLogin", user="reviewer")
+        page = page_address(config)
+        logins = {name: f"{page}/login?token={(await _ask(config, 'OneTimeLogin', user=name))[0]['token']}" for name in _PEOPLE}
         gateway, given = _own_name(), f"--config {_near(path)}"
         reports = sum(1 for one in hop.received if not one["sender"])
         output.write(
             f"\nThe stand-in next hop took {len(hop.received)} messages, {reports} of them reports and notices to the originators:"
             f"\n  {_near(hop.folder)}/*.eml"
-            "\nHeld mail, in a browser (the link works once):"
-            f"\n  {page_address(config)}/login?token={login[0]['token'] if login else ''}"
+            "\nHeld mail, in a browser (each link works once, within ten minutes):"
+            f"\n  a reviewer, who says the first yes    {logins['reviewer']}"
+            f"\n  a second approver (private window)    {logins['approver']}"
+            f"{await asyncio.to_thread(_officer, hop)}"
             "\nFrom another terminal:"
             f"\n  {gateway} quarantine list {given}"
             f"\n  {gateway} audit search {given}"
-            f"\n  {gateway} users login {given}    # another link"
+            f"\n  {gateway} users login --as approver {given}    # another link"
             f"\n  {gateway} send-samples {given}   # or any SMTP client, to {host}:{port}"
             "\n\nServing; Ctrl-C stops it."
         )
@@ -238,15 +244,30 @@ async def _ask(config: Config, what: str, /, **fields: Any) -> tuple[dict[str, A
     return answer.rows if isinstance(answer, requests.Rows) else ()
 
 
+_PEOPLE = {"reviewer": ("reviewer", "auditor", "administrator"), "approver": ("second-approver",)}
+"""Two people and their roles, so that a release by two can be tried."""
+
+
 async def _people(config: Config) -> None:
-    """Two reviewers, so that a release by two people can be tried; the first is whoever runs this."""
+    """Adds them; the first is whoever runs this."""
     there = {str(row.get("name")) for row in await _ask(config, "ListUsers")}
-    both = ("reviewer", "second-approver")
-    if "reviewer" not in there:
-        roles = (*both, "auditor", "administrator")
-        await _ask(config, "AddUser", name="reviewer", system_user=getpass.getuser(), email="reviewer@dept.gov.in", grants=roles)
-    if "second.reviewer" not in there:
-        await _ask(config, "AddUser", name="second.reviewer", email="second@dept.gov.in", grants=both)
+    for name, roles in _PEOPLE.items():
+        system = getpass.getuser() if name == "reviewer" else ""
+        if name not in there:
+            await _ask(config, "AddUser", name=name, system_user=system, email=f"{name}@dept.gov.in", grants=roles)
+
+
+def _officer(hop: NextHop) -> str:
+    """A line with the link of a held message's notice, as its originator finds it in his mailbox; empty where there is none."""
+    for one in hop.received:
+        content = (hop.folder / one["file"]).read_bytes() if not one["sender"] else b""
+        if b"Action: delayed" not in content:
+            continue
+        for part in email.message_from_bytes(content).walk():
+            text = bytes(part.get_payload(decode=True) or b"") if part.get_content_type() == "text/plain" else b""
+            if found := re.search(rb"http://127\.0\.0\.1:\d+/officer/[a-z2-7]{72}", text):
+                return f"\nThe page of an officer whose mail is held, from the notice to him:\n  {found[0].decode('ascii')}"
+    return ""
 
 
 async def _settled(config: Config) -> None:
