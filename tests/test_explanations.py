@@ -202,3 +202,18 @@ def test_L08_a_bad_file_names_file_and_field(tmp_path: Path, change: Callable[[s
 def test_a_language_of_the_config_must_be_there() -> None:
     with pytest.raises(PolicyError, match=r"there is no ta\.toml"):
         explanations.load(RULES / "explanations", RULES, ("en", "ta"))
+
+
+def test_a_folder_older_than_the_program_has_the_phrases_that_came_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "explanations"
+    folder.mkdir()
+    for code in ("en", "hi"):
+        lines = (RULES / "explanations" / f"{code}.toml").read_text("utf-8").splitlines(keepends=True)
+        own = [line for line in lines if not line.startswith(("officer-", "intro-held"))]
+        (folder / f"{code}.toml").write_text("".join(own).replace('what = "What happened"', 'what = "What became of it"'), "utf-8")
+    found = explanations.load(folder, tmp_path, ("en", "hi"), RULES / "explanations")
+    shipped = explanations.load(RULES / "explanations", RULES, ("en", "hi"))
+    for code in ("en", "hi"):
+        assert found.languages[code].phrases.keys() == shipped.languages[code].phrases.keys()
+        assert found.phrase("intro-held", code, {"time": "T"}) == shipped.phrase("intro-held", code, {"time": "T"})
+    assert found.phrase("what", "en") == "What became of it", "its own phrases stay"

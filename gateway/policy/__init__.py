@@ -58,7 +58,7 @@ def load(rules_dir: Path | None, config: Config, *, messages: bool = False) -> P
     Examples that state facts are always tried; with *messages* those that name message files too, as before a reload.
     """
     root = shipped_rules() if rules_dir is None else rules_dir
-    sentences = explanations.load(root / "explanations", root, config.languages)
+    sentences = explanations.load(root / "explanations", root, config.languages, shipped_rules() / "explanations")
     scheme, lists = watching.load(root)
     version = _version(root, config)
     rules = rule_loader.load(root / "policy", root, config.packs, sentences.keys(), version)

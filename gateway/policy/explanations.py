@@ -13,7 +13,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -132,14 +132,18 @@ def to_ascii(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text.replace("…", "..."))
 
 
-def load(folder: Path, root: Path, languages: Sequence[str]) -> Explanations:
-    """Every ``<code>.toml`` of *folder*; those that are not verified only where they are among *languages*.
+def load(folder: Path, root: Path, languages: Sequence[str], shipped: Path | None = None) -> Explanations:
+    """Every ``<code>.toml`` of *folder*; those that are not verified only where they are among *languages*. A phrase that a file lacks
+    is that of the same file in *shipped*: a folder of rules that is older than the program has not yet those that it needs.
 
     Raises PolicyError: a bad file (also of a language that is not shown), English missing, a language of the config missing.
     """
     found: dict[str, Language] = {}
     for path in source.files(folder):
         language = _language(source.read(path, root), path.stem)
+        if shipped is not None and folder != shipped and (ours := shipped / path.name).is_file():
+            known = _language(source.read(ours, shipped.parent), path.stem).phrases
+            language = replace(language, phrases=MappingProxyType({**known, **language.phrases}))
         found[language.code] = language
     for wanted in ("en", *languages):
         if wanted not in found:
