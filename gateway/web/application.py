@@ -119,8 +119,9 @@ def application(config: Config, ask: Ask, counts: Counts | None = None, admissio
 
     @app.exception_handler(RequestValidationError)
     async def not_understood(request: Request, error: Exception) -> Response:
-        named = isinstance(error, RequestValidationError) and request.url.path.startswith("/api/")
-        return said(request, 400, api.misunderstood(error) if named else "The request could not be understood.")
+        if isinstance(error, RequestValidationError) and request.url.path.startswith("/api/"):
+            return said(request, 400, api.misunderstood(error))
+        return said(request, 400, "The request could not be understood.")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: Exception) -> Response:

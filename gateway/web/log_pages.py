@@ -35,7 +35,7 @@ TAKEN = 1_000
 """Rows that are asked for at once for a file."""
 _REFERENCE = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 _SAID = {"format": "Choose CSV or JSON lines."}
-_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}
+TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; charset=utf-8"}
 
 
 def router(site: Site) -> APIRouter:
@@ -77,13 +77,13 @@ def router(site: Site) -> APIRouter:
     async def export(request: Request, visitor: Visitor = entered) -> Response:
         form = await request.form()
         search, wanted = log_search.read(form), str(form.get("format", ""))
-        if wanted not in _TYPES:
+        if wanted not in TYPES:
             return RedirectResponse(search.address(said="format"), 303)
         octets, count = await taken(visitor, search, wanted)
         cut = f"-newest-{MOST}" if count >= MOST else ""
         name = f"decision-log-{datetime.fromtimestamp(time.time(), IST):%Y-%m-%d}{cut}.{wanted}"
         return Response(octets, headers={
-            "content-type": _TYPES[wanted], "content-security-policy": DOWNLOAD_CSP,
+            "content-type": TYPES[wanted], "content-security-policy": DOWNLOAD_CSP,
             "content-disposition": f'attachment; filename="{name}"',
         })  # fmt: skip
 
