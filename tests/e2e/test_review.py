@@ -7,6 +7,7 @@ arrive. A second message goes back: its officer asks for release on the page of 
 from __future__ import annotations
 
 import email
+import email.policy
 import io
 import os
 import re
@@ -69,7 +70,7 @@ class Place:
 
 
 def parsed(octets: bytes) -> EmailMessage:
-    return email.message_from_bytes(octets, policy=email.policy.default)  # type: ignore[attr-defined, no-any-return]
+    return email.message_from_bytes(octets, policy=email.policy.default)  # type: ignore[return-value]
 
 
 def readable(message: EmailMessage) -> str:
