@@ -289,6 +289,9 @@ class Web(Section):
     metrics_networks: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="Addresses that may read /metrics; others get 403, as does what came through a proxy."
     )
+    proxies: Networks = Field(
+        (), description="Web servers before the page: the last address of their X-Forwarded-For is the client; absent: nobody is believed."
+    )
     session_idle: Seconds = Field(900.0, gt=0, description="A session ends when its person has done nothing for so long.")
     session_lifetime: Seconds = Field(8 * 3600.0, gt=0, description="A session ends so long after the sign-in, whatever is done in it.")
     sessions_per_person: int = Field(5, ge=1, description="Sessions of one person at one time; one more ends the oldest.")

@@ -18,10 +18,13 @@ from gateway.stores.base import Batch, UserRow
 from gateway.stores.sqlite import SqliteStore
 
 URL = "https://gateway.dept.gov.in"
+PROXY = ("127.0.0.1/32",)
 
 
 def config(tmp_path: Path, **more: Any) -> Config:
-    return Config(**{"state_dir": tmp_path, "originators": Originators(domains=["dept.gov.in"]), "web": Web(public_url=URL)} | more)
+    return Config(
+        **{"state_dir": tmp_path, "originators": Originators(domains=["dept.gov.in"]), "web": Web(public_url=URL, proxies=PROXY)} | more
+    )
 
 
 def said(findings: Any) -> list[tuple[str, str]]:
@@ -57,8 +60,14 @@ def test_where_the_page_is(tmp_path: Path, more: dict[str, Any], state: str, wor
     assert words in text
 
 
+def test_a_page_whose_web_server_is_not_named_is_warned_of(tmp_path: Path) -> None:
+    [_, (state, text)] = page(tmp_path, web=Web(public_url=URL))
+    assert state == "warning"
+    assert "web.proxies is empty" in text
+
+
 def test_a_password_alone_is_warned_of(tmp_path: Path) -> None:
-    assert page(tmp_path, web=Web(public_url=URL, require_totp=False))[1:] == [
+    assert page(tmp_path, web=Web(public_url=URL, proxies=PROXY, require_totp=False))[1:] == [
         ("warning", "web.require_totp = false: a password alone signs in")
     ]
 

@@ -47,6 +47,9 @@ def _page(config: Config) -> Iterator[Finding]:
             yield Finding("web", "wrong", f"web.public_url is {url}: passwords and held mail would go over the network in clear; use https")
         else:
             yield Finding("web", "ok", f"the page is {url}")
+    if listens and url.startswith("https:") and not config.web.proxies:
+        text = "web.proxies is empty: all who come through the web server before the page count as one client, in limits and in the log"
+        yield Finding("web", "warning", text)
     if listens and not config.web.require_totp:
         yield Finding("web", "warning", "web.require_totp = false: a password alone signs in")
 

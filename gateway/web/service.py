@@ -26,6 +26,7 @@ from gateway.config import Config, ConfigError
 from gateway.counting import EVERY, Counts, Report
 from gateway.web.admission import Admission
 from gateway.web.application import application
+from gateway.web.forwarded import Forwarded
 
 _PATIENCE = 10.0  # seconds for one answer of the keeper
 
@@ -144,7 +145,7 @@ async def _serve(config: Config, sink: logs.Sink, path: FilePath | None) -> None
     sockets = [sock for sock, _ in listening]
     server = _Server(
         uvicorn.Config(
-            application(config, keeper.ask, counts, Admission(listening)),
+            Forwarded(application(config, keeper.ask, counts, Admission(listening)), config.web.proxies),
             log_config=None,
             access_log=False,
             lifespan="off",
