@@ -38,8 +38,10 @@ _UNITS = {"size": "octets", "time": "seconds"}
 _STEPS = ((31_536_000, "y"), (604_800, "w"), (86_400, "d"), (3600, "h"), (60, "m"))
 STOP_AND_START = {*workers._FIXED, "store"}
 """What no process takes while it runs: the doors' list, and the store, which the supervisor refuses to change."""
-READ_BY_THE_PAGE = {"web.metrics_networks"}
+READ_BY_THE_PAGE = {"web.metrics_networks", "web.proxies"}
 """What only the web process reads, at its start."""
+READ_BY_BOTH = {"web.public_url"}
+"""What keeper and web process read, each at its start; the doors take it at a reload."""
 RENEWED = set(keeper._RENEWED)
 """What the keeper takes at a reload, or does not read."""
 
@@ -189,7 +191,9 @@ def _table(fields: dict[str, FieldInfo], change: str = "", table: str = "") -> I
     for name, field in fields.items():
         kind = _kind(field)
         cells = [f"`{name}`", kind, _unit(kind, field), _default(kind, field), field.description or ""]
-        cells.append("reload, web restart" if f"{table}.{name}" in READ_BY_THE_PAGE else change or _at_a_change(name))
+        whole = f"{table}.{name}"
+        both = "reload, keeper and web restart" if whole in READ_BY_BOTH else ""
+        cells.append(both or ("reload, web restart" if whole in READ_BY_THE_PAGE else change or _at_a_change(name)))
         yield "| " + " | ".join(_cell(one) for one in cells) + " |"
 
 
