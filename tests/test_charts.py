@@ -29,7 +29,7 @@ def test_every_scale_has_room_and_four_whole_steps(most: int) -> None:
 def test_no_bar_leaves_the_chart(counts: list[tuple[int, int]]) -> None:
     layers = [Layer(name, name, f"s{place}", tuple(one[place] for one in counts)) for place, name in enumerate("ab")]
     drawn = charts.stacked([str(place) for place in range(len(counts))], layers)
-    assert all(0 <= box.x <= box.x + box.width <= WIDTH and -2 <= box.y and box.y + box.height <= HEIGHT for box in drawn.boxes)
+    assert all(0 <= box.x <= box.x + box.width <= WIDTH and box.y >= -2 and box.y + box.height <= HEIGHT for box in drawn.boxes)
     assert len(drawn.labels) <= 9
     assert len(drawn.boxes) == sum(count > 0 for one in counts for count in one)
 
