@@ -146,15 +146,19 @@ def violations(page: Page) -> list[str]:
 
 
 def sticks_out(page: Page) -> list[str]:
-    """What makes the page wider than the window: elements that do not scroll within something."""
+    """What makes the page wider than the window: elements, and texts, that do not scroll within something."""
     return list(
         page.evaluate(
             """() => {
   const wide = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= wide) return [];
-  return [...document.querySelectorAll('main *, header *')]
-    .filter(e => e.getBoundingClientRect().right > wide + 1)
-    .slice(0, 5).map(e => e.outerHTML.slice(0, 120));
+  const range = document.createRange();
+  const end = one => {
+    range.selectNodeContents(one);
+    return Math.max(one.getBoundingClientRect().right, range.getBoundingClientRect().right);
+  };
+  const found = [...document.querySelectorAll('main *, header *')].filter(one => end(one) > wide + 1).map(one => one.outerHTML.slice(0, 120));
+  return found.length ? found.slice(-5) : ['something'];
 }"""
         )
     )
