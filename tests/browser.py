@@ -157,7 +157,8 @@ def sticks_out(page: Page) -> list[str]:
     range.selectNodeContents(one);
     return Math.max(one.getBoundingClientRect().right, range.getBoundingClientRect().right);
   };
-  const found = [...document.querySelectorAll('main *, header *')].filter(one => end(one) > wide + 1).map(one => one.outerHTML.slice(0, 120));
+  const all = [...document.querySelectorAll('main *, header *')];
+  const found = all.filter(one => end(one) > wide + 1).map(one => one.outerHTML.slice(0, 120));
   return found.length ? found.slice(-5) : ['something'];
 }"""
         )

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway import requests, review
-from tests import items
+from tests import items, log_kit, looks_rows
 from tests.faces import HELD, FakeKeeper, person
+from tests.keeper_kit import shipped_policy
 
 FILE = Path(__file__).parent / "fixtures" / "markup" / "vectors.txt"
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
@@ -25,7 +26,7 @@ KEPT = frozenset({
     "id", "reference", "state", "level", "confidence", "disposition", "tier", "direction", "mode", "then", "action", "kind", "language",
     "languages", "code", "grants", "acts", "scopes", "token", "step", "states", "levels", "protection", "declared", "found", "probable",
     "level_proposed", "thread_level", "passage_level", "may", "door", "secret", "uri", "phrases",
-    "@timestamp",
+    "@timestamp", "dataset",
 })  # fmt: skip
 """What the keeper makes from tables of its own; and texts of ours."""
 
@@ -99,6 +100,10 @@ def keeper_of(given: Sequence[str], **more: Any) -> FakeKeeper:
                      disabled=False, oidc=True) for text in given]  # fmt: skip
     rules = [{"id": text, "title": text, "source": text, "then": "hold", "mode": "enforce", "pack": text, "explain": text, "owner": text,
               "what": text, "why": text, "next": [text]} for text in given]  # fmt: skip
+    log = poisoned([log_kit.decision(), log_kit.act()], given)
+    officer = poisoned(looks_rows.officer_item(shipped_policy(), "en") | {"remarks": []}, given)
+    officer["remarks"] = [{"created": 1_795_000_000.0, "kind": "request", "author": "you", "text": text} for text in given]
+    officer["way"] = [{"step": "stopped", "at": 1_795_000_000.0}]
     failed = requests.Failed(" ".join(given), 1)
     keeper = FakeKeeper({
         review.SignInWays: _rows({"password": True, "oidc": " ".join(given), "officer": True, "totp": True}),
@@ -111,6 +116,10 @@ def keeper_of(given: Sequence[str], **more: Any) -> FakeKeeper:
         review.ListTokens: _rows(*({"id": f"t{n}", "name": text, "scopes": ["list"], "created": 1_795_000_000.0, "expires": 4e9, "used": 0}
                                    for n, text in enumerate(given))),
         requests.ListUsers: _rows(*people), review.BeginTotp: _rows({"secret": "JBSWY3DPEHPK3PXP", "uri": f"otpauth://totp/{given[0]}"}),
+        requests.SearchAudit: _rows(*log), requests.ShowAudit: _rows(*log),
+        requests.ListExceptions: requests.Rows(tuple(poisoned([log_kit.ENTRY], given))),
+        review.OfficerWords: looks_rows.keeper().answers[review.OfficerWords], review.OfficerItem: _rows(officer),
+        review.MyMail: _rows(*poisoned([{"reference": "x", "created": 1.0, "subject": "x", "state": "held", "token": "t"}], given)),
         requests.RefuseHeld: failed, requests.ReleaseHeld: failed, review.SignIn: failed,
     } | more)  # fmt: skip
     keeper.sessions["session-of-the-reviewer-0123456789"] = person(

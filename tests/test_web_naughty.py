@@ -29,7 +29,9 @@ REVIEWER, OFFICER = "session-of-the-reviewer-0123456789", "session-of-an-officer
 PAGES = {
     "queue": "/", "queue-words": "/?q={words}", "item": f"/held/{items.ID}", "paper": f"/held/{items.ID}?print=1",
     "content": f"/held/{items.ID}/content", "account": "/account", "people": "/users", "people-words": "/users?words={words}",
-    "person": "/users?name={words}", "login": "/login",
+    "person": "/users?name={words}", "login": "/login", "log": "/audit", "log-words": "/audit?q={words}&sender={words}&rule={words}",
+    "story": f"/audit/{items.REFERENCE}", "rules": "/rules", "rules-words": "/rules?words={words}", "exceptions": "/exceptions?all=1",
+    "officer": f"/officer/{'t' * 60}",
 }  # fmt: skip
 FOREIGN = """() => {
   const bad = [];
@@ -107,13 +109,24 @@ def shown(tab: browser.Tab) -> str:
     return str(tab.page.evaluate("document.documentElement.textContent"))
 
 
+def test_W01_nothing_runs_on_the_list_of_an_officer(chromium: Browser) -> None:
+    for given in SHARES:
+        with (
+            browser.served(application(Config(hostname="gw.dept.gov.in"), keeper_of(given).ask)) as base,
+            browser.tab(chromium, base, width=390, session=OFFICER) as tab,
+        ):
+            tab.page.goto("/officer")
+            harmless(tab, "officer's list")
+            assert browser.sticks_out(tab.page) == []
+
+
 def test_W01_the_attack_is_shown_as_text(chromium: Browser) -> None:
     given = ["<script>alert(1)</script>", "{{7*7}}", "a\u202egpj.exe"]
     with (
         browser.served(application(Config(hostname="gw.dept.gov.in"), keeper_of(given).ask)) as base,
         browser.tab(chromium, base, session=REVIEWER) as tab,
     ):
-        for name in ("queue", "item", "content", "people"):
+        for name in ("queue", "item", "content", "people", "log", "rules", "exceptions", "officer"):
             tab.page.goto(PAGES[name])
             text = shown(tab)
             assert "<script>alert(1)</script>" in text, name
