@@ -16,7 +16,6 @@ from gateway.metrics import BOUNDS, FAMILIES, Family
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Samples = Mapping[tuple[str, ...], float]
 Timings = Mapping[tuple[str, ...], tuple[tuple[int, ...], float]]
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from gateway.keeper.recorded import Details, Kept
 from gateway.levels import Level
 from gateway.requests import ExceptionRow, ProfileRow
-from gateway.stores.base import ApprovalRow, AuditRow, DeliveryRow, HoldRow, UserRow
+from gateway.stores.base import ApprovalRow, AuditRow, DeliveryRow, HoldRow
 
 
 def level_text(level: int | None) -> str | None:
@@ -130,8 +130,3 @@ def profile(row: ProfileRow) -> dict[str, Any]:
     """One time in which a profile is, or was, on."""
     built: dict[str, Any] = msgspec.to_builtins(row)
     return built
-
-
-def user(row: UserRow) -> dict[str, Any]:
-    """One reviewer."""
-    return {"name": row.name, "system_user": row.system_user, "email": row.email, "department": row.department, "created": row.created}

@@ -19,11 +19,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from gateway.review import Dashboard, ListRules
+from gateway.review import Dashboard
 from gateway.roles import Act
 from gateway.web import charts
 from gateway.web.charts import Layer
-from gateway.web.door import Refused, Visitor
+from gateway.web.door import Visitor
+from gateway.web.rule_titles import titles
 from gateway.web.shown import IST
 from gateway.web.site import Site
 
@@ -60,12 +61,12 @@ def router(site: Site) -> APIRouter:
         series = [one for one in row.get("series") or () if isinstance(one, dict)]
         columns, layers = _over_time(series, begin, now, days == "1")
         links = _Links(visitor, begin, department)
-        titles = await _titles(visitor)
+        named = await titles(visitor)
         return pages.page(
             "dashboard.html", visitor, here="/dashboard", periods=PERIODS, days=days, department=department,
             departments=_departments(visitor, series, department), live=live, every=LIVE, columns=columns, layers=layers,
             chart=charts.stacked(columns, layers), logs={layer.name: links.log(q=DISPOSITIONS[layer.name][2]) for layer in layers},
-            hourly=days == "1", total=sum(layer.total for layer in layers), tables=_tables(series, titles, links), **standing,
+            hourly=days == "1", total=sum(layer.total for layer in layers), tables=_tables(series, named, links), **standing,
         )  # fmt: skip
 
     return routes
@@ -138,7 +139,7 @@ def _over_time(series: Iterable[Mapping[str, Any]], begin: datetime, now: dateti
     return columns, [Layer(name, words, look, tuple(counted[name])) for name, (words, look, _) in DISPOSITIONS.items()]
 
 
-def _tables(series: list[dict[str, Any]], titles: Mapping[str, str], links: _Links) -> list[dict[str, Any]]:
+def _tables(series: list[dict[str, Any]], named: Mapping[str, str], links: _Links) -> list[dict[str, Any]]:
     """The charts of one bar a row."""
     rules, levels, departments = Counter[str](), Counter[str](), Counter[str]()
     for row in series:
@@ -152,7 +153,7 @@ def _tables(series: list[dict[str, Any]], titles: Mapping[str, str], links: _Lin
     of_departments = {name: links.queue(department=name) for name in departments if name != "none"}
     nothing = "Nothing was decided."
     kinds = (
-        ("rules", "Rules that stopped mail", "Rule", "s1", "No rule stopped any mail.", charts.shares(rules, titles, of_rules)),
+        ("rules", "Rules that stopped mail", "Rule", "s1", "No rule stopped any mail.", charts.shares(rules, named, of_rules)),
         ("levels", "Decisions by level", "Level", "s5", nothing, charts.shares(levels, {"none": "no marking"}, of_levels)),
         ("departments", "Decisions by department", "Department", "s0", nothing, charts.shares(departments, {}, of_departments)),
     )
@@ -164,13 +165,6 @@ def _departments(visitor: Visitor, series: Iterable[Mapping[str, Any]], chosen: 
     mine = visitor.row.get("acts", {}).get(str(Act.FIGURES))
     known = set(mine) if mine is not None else {str(row.get("department") or "") for row in series}
     return sorted(name for name in known | {chosen} if _is_department(name))
-
-
-async def _titles(visitor: Visitor) -> dict[str, str]:
-    try:
-        return {str(row["id"]): str(row["title"]) for row in await visitor.rows(ListRules())}
-    except Refused:
-        return {}
 
 
 def _is_department(name: str) -> bool:

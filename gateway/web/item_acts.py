@@ -9,7 +9,6 @@ Sources: contract.md, "Web"; design.md section 4 ("Held mail"); hostile-inputs c
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
 from typing import Any
 
 from fastapi import APIRouter, Form
@@ -20,7 +19,7 @@ from gateway.review import AskOfficer, DecideAgain, ForwardHeld, PersonRequest, 
 from gateway.web import told
 from gateway.web.door import Refused, Visitor
 from gateway.web.item_pages import ItemPage, checked
-from gateway.web.shown import IST
+from gateway.web.shown import end_of
 from gateway.web.site import Site
 
 LONGEST = 4_000
@@ -96,7 +95,7 @@ def router(site: Site) -> APIRouter:
             "reason": reason[:LONGEST],
         }  # fmt: skip
         checked(id)
-        expires = _end_of(typed["until"])
+        expires = end_of(typed["until"])
         if not expires:
             return await lacking(visitor, id, "exception", "Say until which day the exception holds.", typed)
         request = AddException(
@@ -111,11 +110,3 @@ def _outcome(row: dict[str, Any]) -> dict[str, Any]:
     said = row.get("explanation") or {}
     texts = {name: str(row.get(name) or "") for name in ("address", "disposition", "rule")}
     return texts | {"explanation": str(said.get("en") or "") if isinstance(said, dict) else str(said)}
-
-
-def _end_of(day: str) -> float:
-    """The end of *day* (``2027-01-31``) in India; 0 where it is none."""
-    try:
-        return datetime.combine(date.fromisoformat(day), time(23, 59, 59), IST).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0

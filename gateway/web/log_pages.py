@@ -19,11 +19,11 @@ from fastapi.responses import RedirectResponse, Response
 
 from gateway import logged, requests
 from gateway.inquiries import ShowAudit
-from gateway.review import ListRules
 from gateway.roles import Act
 from gateway.web import log_rows, log_search
 from gateway.web.door import Refused, Visitor
 from gateway.web.log_search import Search
+from gateway.web.rule_titles import titles
 from gateway.web.secured import DOWNLOAD_CSP
 from gateway.web.shown import IST, visible
 from gateway.web.site import Site
@@ -41,12 +41,6 @@ TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson; chars
 def router(site: Site) -> APIRouter:
     """The routes."""
     routes, entered, pages = APIRouter(), site.entered, site.pages
-
-    async def titles(visitor: Visitor) -> dict[str, str]:
-        try:
-            return {str(row["id"]): str(row["title"]) for row in await visitor.rows(ListRules())}
-        except Refused:
-            return {}
 
     @routes.get("/audit")
     async def find(request: Request, visitor: Visitor = entered) -> Response:

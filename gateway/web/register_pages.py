@@ -9,7 +9,7 @@ Sources: contract.md, "Web"; design.md section 5; india.md R13 and R31; hostile-
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Form
@@ -20,7 +20,7 @@ from gateway.inquiries import AddException, ExpireException, ListExceptions
 from gateway.review import ListRules
 from gateway.web.door import Refused, Visitor
 from gateway.web.role_words import LANGUAGES
-from gateway.web.shown import IST
+from gateway.web.shown import IST, end_of
 from gateway.web.site import Site
 
 PAGE = 100
@@ -96,14 +96,6 @@ def router(site: Site) -> APIRouter:
         return RedirectResponse("/exceptions?said=ended", 303)
 
     return routes
-
-
-def end_of(day: str) -> float:
-    """The end of *day* (``2027-01-31``) in India, in seconds since the epoch; 0 where it is none."""
-    try:
-        return datetime.combine(date.fromisoformat(day), time(23, 59, 59), IST).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _status(error: Refused) -> int:

@@ -1,6 +1,6 @@
 """How values are written on the pages: filters of the templates.
 
-What it is: pure functions: ``visible``, ``day``, ``left``, ``ago`` and ``size``.
+What it is: pure functions: ``visible``, ``day``, ``left``, ``ago`` and ``size``; and ``end_of``, the way back from a day that was typed.
 Who calls it: the templates, through ``pages``.
 Must never: return markup; let a control or direction character through (W01).
 Sources: hostile-inputs catalogue W01; Unicode technical report 36 section 2.10.
@@ -9,7 +9,7 @@ Sources: hostile-inputs catalogue W01; Unicode technical report 36 section 2.10.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 IST = timezone(timedelta(hours=5, minutes=30))
 _RISKY = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
@@ -66,3 +66,11 @@ def size(value: object) -> str:
     if not isinstance(value, (int, float)):
         return ""
     return f"{value:.0f} B" if value < 1000 else f"{value / 1000:.1f} kB" if value < 1e6 else f"{value / 1e6:.1f} MB"
+
+
+def end_of(typed: str) -> float:
+    """The end of the day *typed* (``2027-01-31``) in India, in seconds since the epoch; 0 where it is none."""
+    try:
+        return datetime.combine(date.fromisoformat(typed), time(23, 59, 59), IST).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
