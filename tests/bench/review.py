@@ -2,7 +2,8 @@
 
     .venv/bin/python -P -m tests.bench.review [RECORDS] [FOLDER]
 
-The store is filled by inserts, with the terms that a commit gives. FOLDER keeps it for the next run.
+The store is filled by inserts, with the terms that a commit gives. FOLDER keeps it for the next run. ``review_http`` asks the same of a
+whole gateway over HTTP.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gateway.roles import Grant
 from gateway.stores import rows
 from gateway.stores.base import HoldState
 from gateway.stores.sqlite import SqliteStore
+from gateway.vault.vault import Vault
 from tests.keeper_kit import NOW, PlainChain, hold, make_vault, message, shipped_policy
 
 WORDS = (
@@ -42,15 +44,14 @@ RULES = [f"rule-{kind}-{n}" for kind in ("classified", "unencrypted", "private",
 class Known:
     """Remembers hashes: the words here are few."""
 
-    def __init__(self) -> None:
-        self._vault = make_vault()
-        self.term_hash = functools.lru_cache(maxsize=500_000)(self._vault.term_hash)
+    def __init__(self, vault: Vault) -> None:
+        self.term_hash = functools.lru_cache(maxsize=500_000)(vault.term_hash)
 
 
-def fill(file: Path, count: int) -> None:
-    """*count* records, of which one in ten is no longer open: past the writer, in the order of the tables."""
-    chance, vault = random.Random(1), make_vault()
-    terms = Terms(Known())
+def fill(file: Path, count: int, vault: Vault | None = None, begin: float = NOW) -> None:
+    """*count* records from the time *begin* on, of which one in ten is no longer open: past the writer, in the order of the tables."""
+    chance, vault = random.Random(1), vault or make_vault()
+    terms = Terms(Known(vault))
     states = [HoldState.HELD] * 7 + [HoldState.REQUESTED, HoldState.APPROVED, HoldState.RELEASED]
     db = sqlite3.connect(file, isolation_level=None)
     db.executescript(
@@ -62,10 +63,10 @@ def fill(file: Path, count: int) -> None:
         subject = " ".join([*chance.sample(WORDS, 5), f"{n}/2026", *(["heron"] if n % 1000 == 0 else [])])
         sender = f"officer{chance.randrange(3000)}@{department}"
         id = new_id()
-        row = message(id, sender=sender, department=department, created=NOW + n, subject=vault.seal_field(id, subject))
+        row = message(id, sender=sender, department=department, created=begin + n, subject=vault.seal_field(id, subject))
         one = hold(
-            row, f"desk{chance.randrange(5000)}@ministry{n % 50}.nic.in", created=NOW + n, deadline=NOW + n + 1_296_000,
-            updated=NOW + n, state=chance.choice(states), level=chance.choice((None, 1, 2, 3)), rule=chance.choice(RULES),
+            row, f"desk{chance.randrange(5000)}@ministry{n % 50}.nic.in", created=begin + n, deadline=begin + n + 1_296_000,
+            updated=begin + n, state=chance.choice(states), level=chance.choice((None, 1, 2, 3)), rule=chance.choice(RULES),
         )  # fmt: skip
         db.execute(rows.INSERT_MESSAGE, rows.message_values(row))
         db.execute(rows.INSERT_HOLD, rows.hold_values(one))
