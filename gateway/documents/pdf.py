@@ -127,7 +127,10 @@ def _open_pdfium(data: bytes) -> pdfium.PdfDocument | None:
 
 def _without_encryption(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
     out = io.BytesIO()
-    pdf.save(out, encryption=False)
+    try:
+        pdf.save(out, encryption=False, fix_metadata_version=False)  # metadata that are broken stay so: they are read as they are
+    except (pikepdf.PdfError, NotImplementedError) as error:
+        raise Unreadable("a PDF that is broken") from error
     budget.spend_bytes(out.tell())
     return out.getvalue()
 

@@ -300,7 +300,7 @@ def apart(pdf: pikepdf.Pdf, contents: Contents, budget: Budget) -> tuple[bytes, 
 def _saved(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
     out = io.BytesIO()
     try:
-        pdf.save(out, encryption=False)
+        pdf.save(out, encryption=False, fix_metadata_version=False)
     except (pikepdf.PdfError, pikepdf.DataDecodingError) as error:
         raise Unreadable("a PDF with a damaged part") from error
     budget.spend_bytes(out.tell())

@@ -84,7 +84,10 @@ class Closed:
             raise Unreadable("a PDF that is broken") from error
         with pdf:
             out = io.BytesIO()
-            pdf.save(out, encryption=False)
+            try:
+                pdf.save(out, encryption=False, fix_metadata_version=False)
+            except (pikepdf.PdfError, NotImplementedError) as error:
+                raise Unreadable("a PDF that is broken") from error
         budget.spend_bytes(out.tell())
         return out.getvalue()
 
