@@ -246,3 +246,10 @@ def test_E05_broken_metadata_of_a_closed_pdf_are_no_fault() -> None:
     out = io.BytesIO()
     pdf.save(out, encryption=pikepdf.Encryption(user="Sesame", owner="Other"), fix_metadata_version=False)
     assert pdf_protection.lock(out.getvalue()).open("Sesame", Budget(Limits())) is not None
+
+
+def test_Z12_a_pages_tree_that_counts_wrong_is_a_broken_pdf() -> None:
+    data = b"\n6 0 obj<<///Pages 3 0 R/Type/Catalog>>\n8 0 obj<<<<[]>><>/Type/Page>>\n3 0 obj<</Kids[8 0 R 1]>>j<"
+    with pytest.raises(pikepdf.QpdfRuntimeError):  # the library has a second kind of error for it
+        pikepdf.open(io.BytesIO(data), suppress_warnings=True)
+    assert isinstance(read("pdf", data), Unreadable)
