@@ -16,7 +16,7 @@ import pytest
 from gateway.archives import decoders
 from gateway.config import Limits
 from gateway.content import TABLE
-from gateway.documents import html, odf_manifest, odf_text, ooxml_text, pdf_strings
+from gateway.documents import html, odf_manifest, odf_text, ooxml_text, pdf_protection, pdf_strings
 from gateway.extraction.base import Budget, Found, OverLimit, Piece, Unreadable
 from gateway.office import compound, officeart, property_set, tnef_properties, vba
 
@@ -237,3 +237,19 @@ def test_D13_a_sector_of_two_to_the_65535_octets_is_not_computed_with(kind: str)
     data = bytearray(compound.build({("EncryptedPackage",): b"x" * 5000, ("EncryptionInfo",): b"y" * 100}))
     data[30:32] = b"\xff\xff"
     assert isinstance(read(kind, bytes(data)), Unreadable)
+
+
+def test_E05_broken_metadata_of_a_closed_pdf_are_no_fault() -> None:
+    pdf = pikepdf.new()
+    pdf.add_blank_page()
+    pdf.Root.Metadata = pdf.make_stream(b"<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?><x:xmpmeta xmlns:x='adobe:ns:meta/'>\xff<")
+    out = io.BytesIO()
+    pdf.save(out, encryption=pikepdf.Encryption(user="Sesame", owner="Other"), fix_metadata_version=False)
+    assert pdf_protection.lock(out.getvalue()).open("Sesame", Budget(Limits())) is not None
+
+
+def test_Z12_a_pages_tree_that_counts_wrong_is_a_broken_pdf() -> None:
+    data = b"\n6 0 obj<<///Pages 3 0 R/Type/Catalog>>\n8 0 obj<<<<[]>><>/Type/Page>>\n3 0 obj<</Kids[8 0 R 1]>>j<"
+    with pytest.raises(pikepdf.QpdfRuntimeError):  # the library has a second kind of error for it
+        pikepdf.open(io.BytesIO(data), suppress_warnings=True)
+    assert isinstance(read("pdf", data), Unreadable)

@@ -42,7 +42,7 @@ def extract(piece: Piece, budget: Budget) -> Found:
     except pikepdf.PasswordError:
         document = _open_pdfium(data)
         return _half_open(data, document, budget) if document else _closed(data, budget)
-    except (pikepdf.PdfError, NotImplementedError) as error:
+    except (pikepdf.PikepdfError, NotImplementedError) as error:
         if _claims_encryption(data):
             return _unproved(data, budget)
         raise Unreadable("a PDF that is broken") from error
@@ -127,7 +127,10 @@ def _open_pdfium(data: bytes) -> pdfium.PdfDocument | None:
 
 def _without_encryption(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
     out = io.BytesIO()
-    pdf.save(out, encryption=False)
+    try:
+        pdf.save(out, encryption=False, fix_metadata_version=False)  # metadata that are broken stay so: they are read as they are
+    except (pikepdf.PikepdfError, NotImplementedError) as error:
+        raise Unreadable("a PDF that is broken") from error
     budget.spend_bytes(out.tell())
     return out.getvalue()
 
@@ -190,7 +193,7 @@ def _older_revisions(data: bytes, budget: Budget) -> tuple[Segment, ...]:
         try:
             with pikepdf.open(io.BytesIO(octets), suppress_warnings=True) as pdf:
                 objects = pdf_objects.read(pdf, budget)
-        except pikepdf.PdfError:
+        except pikepdf.PikepdfError:
             continue  # no file by itself: its objects stand in the whole file too
         segments += objects.segments
         older = _open_pdfium(octets)

@@ -117,7 +117,7 @@ class Contents:
             return data
         try:
             return item.read_bytes()  # a predictor does not add to it
-        except (pikepdf.PdfError, pikepdf.DataDecodingError):
+        except pikepdf.PikepdfError:
             return None
 
     def page(self, item: pikepdf.Object) -> None:
@@ -291,7 +291,7 @@ def apart(pdf: pikepdf.Pdf, contents: Contents, budget: Budget) -> tuple[bytes, 
                 page = out.add_blank_page(page_size=(1000, 1000))
                 page.Resources = Dictionary(XObject=Dictionary(X=form))
                 page.Contents = out.make_stream(b"/X Do")
-            except (pikepdf.PdfError, pikepdf.ForeignObjectError, ValueError, TypeError) as error:
+            except (pikepdf.PikepdfError, pikepdf.ForeignObjectError, ValueError, TypeError) as error:
                 raise Unreadable("a PDF with a damaged annotation") from error
             zones.append(zone)
         return _saved(out, budget), tuple(zones)
@@ -300,8 +300,8 @@ def apart(pdf: pikepdf.Pdf, contents: Contents, budget: Budget) -> tuple[bytes, 
 def _saved(pdf: pikepdf.Pdf, budget: Budget) -> bytes:
     out = io.BytesIO()
     try:
-        pdf.save(out, encryption=False)
-    except (pikepdf.PdfError, pikepdf.DataDecodingError) as error:
+        pdf.save(out, encryption=False, fix_metadata_version=False)
+    except pikepdf.PikepdfError as error:
         raise Unreadable("a PDF with a damaged part") from error
     budget.spend_bytes(out.tell())
     return out.getvalue()

@@ -57,7 +57,7 @@ def _ascii85(data: bytes, most: int) -> bytes:
         stream.write(data.strip(_WHITE).removeprefix(b"<~"), filter=pikepdf.Name.ASCII85Decode)
         try:
             return _within(stream.read_bytes(), most)
-        except (pikepdf.PdfError, pikepdf.DataDecodingError) as error:
+        except pikepdf.PikepdfError as error:
             raise ValueError("no such data") from error
 
 

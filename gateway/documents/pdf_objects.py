@@ -225,7 +225,7 @@ def _octets(stream: pikepdf.Object, budget: Budget) -> bytes:
     try:
         packed = len(stream.read_raw_bytes())
         data = stream.read_bytes()
-    except (pikepdf.PdfError, pikepdf.DataDecodingError) as error:
+    except pikepdf.PikepdfError as error:
         raise Unreadable("a PDF with a damaged part") from error
     if len(data) > budget.room(packed):
         raise OverLimit("an embedded stream unpacks to more than the limit")

@@ -80,11 +80,14 @@ class Closed:
             pdf = pikepdf.open(io.BytesIO(self.data), password=password, suppress_warnings=True)
         except pikepdf.PasswordError:
             return None
-        except pikepdf.PdfError as error:
+        except pikepdf.PikepdfError as error:
             raise Unreadable("a PDF that is broken") from error
         with pdf:
             out = io.BytesIO()
-            pdf.save(out, encryption=False)
+            try:
+                pdf.save(out, encryption=False, fix_metadata_version=False)
+            except (pikepdf.PikepdfError, NotImplementedError) as error:
+                raise Unreadable("a PDF that is broken") from error
         budget.spend_bytes(out.tell())
         return out.getvalue()
 

@@ -18,9 +18,9 @@ from gateway import content
 from gateway.archives import decoders, libarchive, member_names, rar4, rar5, rar_crypto, sevenzip_header, zip_directory, zip_methods
 from gateway.config import Limits
 from gateway.content import TABLE, libmagic, names, sniff
-from gateway.documents import odf_binary, odf_manifest, odf_text, ooxml_fonts, ooxml_text, pdf_filters, strings, text_plain
+from gateway.documents import odf_binary, odf_manifest, odf_text, ooxml_fonts, ooxml_text, pdf_filters, text_plain
 from gateway.encryption import age, cms_lock, cms_protection, der, openssl_salted, pgp_armour, pgp_packets
-from gateway.extraction import randomness
+from gateway.extraction import randomness, strings
 from gateway.extraction.base import Budget, Found, Piece, Unreadable
 from gateway.inspector import rar_listing
 from gateway.office import legacy_crypto, mapi, officeart, ole_objects, property_set, rtf_compressed, tnef_properties, vba
