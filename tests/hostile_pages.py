@@ -116,6 +116,7 @@ def keeper_of(given: Sequence[str], **more: Any) -> FakeKeeper:
         review.ListTokens: _rows(*({"id": f"t{n}", "name": text, "scopes": ["list"], "created": 1_795_000_000.0, "expires": 4e9, "used": 0}
                                    for n, text in enumerate(given))),
         requests.ListUsers: _rows(*people), review.BeginTotp: _rows({"secret": "JBSWY3DPEHPK3PXP", "uri": f"otpauth://totp/{given[0]}"}),
+        review.Dashboard: _rows(poisoned(looks_rows.figures(), given) | {"held": {"held": 1}, "queue": {"scheduled": 1}}),
         requests.SearchAudit: _rows(*log), requests.ShowAudit: _rows(*log),
         requests.ListExceptions: requests.Rows(tuple(poisoned([log_kit.ENTRY], given))),
         review.OfficerWords: looks_rows.keeper().answers[review.OfficerWords], review.OfficerItem: _rows(officer),

@@ -78,6 +78,33 @@ USERS = tuple(
 )  # fmt: skip
 
 
+def figures() -> dict[str, Any]:
+    """What ``Dashboard`` says of a week: busy by day, quiet by night, on five departments."""
+    series = [
+        {
+            "hour": int((NOW - hour * 3600) // 3600),
+            "at": NOW - hour * 3600,
+            "department": DEPARTMENTS[hour % 5],
+            "rule": RULES[hour % 3][0] if disposition != "deliver" else "deliver",
+            "disposition": disposition,
+            "level": ("", "RESTRICTED", "CONFIDENTIAL")[hour % 3],
+            "count": share * (40 if 4 < hour % 24 < 14 else 5) + hour % 7,
+        }
+        for hour in range(7 * 24)
+        for disposition, share in (("deliver", 30), ("hold", 3), ("refuse", 2), ("defer", 1))
+    ]
+    return {
+        "series": series, "step": 1, "oldest": NOW - 14 * DAY, "next_deadline": NOW + DAY, "due_soon": 214, "now": NOW,
+        "held": {"held": 9_020, "requested": 2_410, "approved": 1_050},
+        "queue": {"scheduled": 12, "leased": 3, "deferred": 41, "on-hold": 1},
+        "hops": [
+            {"route": "*", "state": "well", "since": NOW - 12, "last_reply": "250 2.0.0 accepted", "waiting": 15},
+            {"route": "ruraldevelopment.maharashtra.gov.in", "state": "away", "since": NOW - 7200, "waiting": 41,
+             "last_reply": "451 4.4.1 could not connect to mail.ruraldevelopment.maharashtra.gov.in: timed out"},
+        ],
+    }  # fmt: skip
+
+
 def officer_item(policy: Policy, language: str) -> dict[str, Any]:
     """What an officer sees of his message."""
     said = policy.explanations.sentence("attachment-unencrypted", language, {"level": "CONFIDENTIAL", "name": "orders.pdf"})
@@ -120,6 +147,7 @@ def keeper() -> FakeKeeper:
 
     made = keeper_with_log()
     made.answers |= items.keeper_of().answers | {
+        review.Dashboard: _rows(figures()),
         review.SignInWays: _rows({"password": True, "oidc": "Jan Parichay", "officer": True, "totp": True}),
         review.FindHeld: requests.Rows(HELD), review.CountHeld: _rows(FOUND), requests.ShowHeld: item,
         review.ListViews: _rows({"id": "v1", "name": "Mine, due this week", "filter": {"assigned": "me"}},

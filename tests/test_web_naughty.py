@@ -31,7 +31,7 @@ PAGES = {
     "content": f"/held/{items.ID}/content", "account": "/account", "people": "/users", "people-words": "/users?words={words}",
     "person": "/users?name={words}", "login": "/login", "log": "/audit", "log-words": "/audit?q={words}&sender={words}&rule={words}",
     "story": f"/audit/{items.REFERENCE}", "rules": "/rules", "rules-words": "/rules?words={words}", "exceptions": "/exceptions?all=1",
-    "officer": f"/officer/{'t' * 60}",
+    "officer": f"/officer/{'t' * 60}", "dashboard": "/dashboard?department={words}",
 }  # fmt: skip
 FOREIGN = """() => {
   const bad = [];
