@@ -115,11 +115,12 @@ async def test_W14_what_the_log_says_is_text() -> None:
 
 
 def test_a_row_of_no_known_form_is_shown_and_breaks_nothing() -> None:
-    for row in (
+    rows: tuple[dict[str, Any], ...] = (
         {},
         {"event": None, "gateway": []},
         {"gateway": {"smtp": {"rcpt_to": []}, "act": {"rows": 5}}, "event": {"action": "new-act"}},
-    ):
+    )
+    for row in rows:
         told = log_rows.told_row(row, {})
         assert told["what"]
         assert isinstance(log_rows.chained(row), list)
