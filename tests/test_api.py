@@ -222,6 +222,7 @@ async def test_W16_without_a_token_there_is_nothing() -> None:
         {"authorization": "Basic YTpi"},
         {"authorization": f"Bearer x{TOKEN}"},
         {"authorization": "Bearer "},
+        {"authorization": f"Bearer {TOKEN.removeprefix('gwt_')}"},  # as the session of a browser looks
         {"cookie": f"gateway={TOKEN}"},
     ):
         web = browser(keeper := keeper_with_api())

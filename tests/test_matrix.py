@@ -34,6 +34,8 @@ from gateway.web.rights import OFFICER, OPEN, ROUTES, SIGNED_IN
 from gateway.web.shown import IST
 from tests.keeper_kit import CONTENT, inspection, shipped_policy, transaction
 
+pytestmark = pytest.mark.slow
+"""Every route has its row: that is tested in ``test_web_door`` each time."""
 OWN, OTHER = "dept.gov.in", "home.gov.in"
 WHERE = ("own", "other", "none")
 UNTIL = (datetime.now(IST) + timedelta(days=3)).date().isoformat()

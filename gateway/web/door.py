@@ -29,6 +29,7 @@ from gateway.web.rights import OFFICER, OPEN, ROUTES, SIGNED_IN
 
 Ask = Callable[[Any], Awaitable[tuple[Any, bytes]]]
 """Brings a request to the keeper: its answer and the frame's body. Raises ipc.ChannelError."""
+_TOKEN = "gwt_"  # noqa: S105 - what every token of the API begins with
 _SAFE = frozenset({"GET", "HEAD"})
 _HOMES = ((Act.LIST, "/"), (Act.USERS, "/users"), (Act.AUDIT, "/audit"), (Act.FIGURES, "/dashboard"))
 
@@ -194,5 +195,7 @@ class Door:
 
 
 def _bearer(request: Request) -> str:
+    """The token of the API that *request* brings; the session of a browser is none."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip()[:200] if kind.lower() == "bearer" else ""
+    token = token.strip()[:200]
+    return token if kind.lower() == "bearer" and token.startswith(_TOKEN) else ""

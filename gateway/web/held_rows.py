@@ -18,7 +18,7 @@ from gateway.web.filters import CLOSED, OPEN
 
 SOON = 2 * 86400.0
 """Seconds before a deadline from which it is marked."""
-_RECIPIENTS = 4  # of one row
+_RECIPIENTS = 3
 STATE_WORDS = {
     "held": "Held", "requested": "Requested", "approved": "Approved", "released": "Released", "refused": "Refused", "expired": "Expired",
 }  # fmt: skip
