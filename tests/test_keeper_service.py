@@ -19,8 +19,8 @@ import pytest
 from gateway import requests
 from gateway.audit import audit
 from gateway.ipc import Channel, ChannelError
-from gateway.keeper import accounts
-from gateway.keeper.accounts import Logins
+from gateway.keeper import one_time
+from gateway.keeper.one_time import Logins
 from gateway.levels import Level
 from gateway.policy import decide
 from gateway.reply import Reply
@@ -473,7 +473,7 @@ def test_O15_logins_end_by_a_clock_that_never_steps() -> None:
     token, late = logins.make("asha"), logins.make("bina")
     assert logins.redeem(token) == "asha"
     assert logins.redeem(token) == ""
-    now[0] += accounts.TOKEN_SECONDS
+    now[0] += one_time.TOKEN_SECONDS
     assert logins.redeem(late) == ""
 
 

@@ -413,9 +413,10 @@ async def test_O22_held_mail_whose_key_is_lost_says_so_and_still_ends(tmp_path: 
     """Shown with the reason, not released, refused with a report; what came after the loss opens as ever."""
     from gateway.ipc import Credentials
     from gateway.keeper.access import Who
-    from gateway.keeper.accounts import ALL, Accounts, Logins
+    from gateway.keeper.accounts import ALL, Accounts
     from gateway.keeper.desk import Desk
     from gateway.keeper.logbook import Logbook
+    from gateway.keeper.one_time import Logins
     from gateway.requests import ShowHeld
     from gateway.verdict import Disposition
     from tests import keeper_kit as kit

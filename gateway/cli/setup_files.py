@@ -75,6 +75,7 @@ def config(answers: Mapping[str, str], *, units: bool = False) -> str:
         lines += [f"key_file = {_text(state + '/keys/dkim-' + answers['dkim'] + '.pem')}"]
     if answers.get("public_url"):
         lines += ["", "[web]", f"public_url = {_text(answers['public_url'])}"]
+        lines += ['# proxies = ["127.0.0.1/32"]        # the web server before the page, once it writes X-Forwarded-For']
     return "\n".join(lines) + "\n"
 
 

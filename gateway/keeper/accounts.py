@@ -1,19 +1,15 @@
-"""Who is asking on the command line, and one-time logins for the web page.
+"""Who is asking on the command line: the answer to "as whom may this system user act?".
 
-What it is: the answer to "as whom may this system user act?", and tokens that are good once and for ten minutes.
-Who calls it: ``service``, ``desk``, ``custody``; ``entry`` and ``people`` for one-time logins.
-Must never: let one system user act as another's reviewer (root and the gateway's own user apart); take a token twice.
-Sources: unix(7) SO_PEERCRED; hostile-inputs catalogue O15 (no token revival), P20.
+What it is: ``Accounts``, and ``system_name``.
+Who calls it: ``desk``, ``custody``, ``entrance``.
+Must never: let one system user act as another's reviewer (root and the gateway's own user apart).
+Sources: unix(7) SO_PEERCRED; hostile-inputs catalogue P20.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
 import pwd
-import secrets
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.ipc import Credentials
@@ -22,10 +18,8 @@ from gateway.keeper.exceptions import Wrong
 from gateway.roles import Grant, Role
 from gateway.stores.base import Store, UserRow
 
-TOKEN_SECONDS = 600.0
 ALL = tuple(Grant(role) for role in Role)
 """What root and the gateway's own user may do: everything, everywhere."""
-_TOKENS = 100
 
 
 def system_name(uid: int) -> str:
@@ -86,40 +80,3 @@ class Accounts:
         if len(mapped) != 1:
             return Who(system, system_user=system, grants=ALL, via="cli", by=system, trusted=True)
         return replace(Who.of(mapped[0], via="cli", by=system, trusted=True), grants=ALL)
-
-
-class Logins:
-    """One-time logins, in memory: a restart ends them all. Ages are measured by a clock that never steps."""
-
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._open: dict[str, tuple[str, float]] = {}
-
-    def make(self, user: str) -> str:
-        """A token for *user*, good once within ten minutes; the one before it ends."""
-        self._forget()
-        self.forget(user)
-        while len(self._open) >= _TOKENS:
-            self._open.pop(next(iter(self._open)))
-        token = secrets.token_urlsafe(24)
-        self._open[token] = (user, self._monotonic() + TOKEN_SECONDS)
-        return token
-
-    def redeem(self, token: str) -> str:
-        """The user of *token*; empty when it is none, was used, or is too old."""
-        self._forget()
-        for known, (user, _) in list(self._open.items()):
-            if hmac.compare_digest(known.encode(), token.encode("utf-8", "replace")):
-                del self._open[known]
-                return user
-        return ""
-
-    def forget(self, user: str) -> None:
-        """Ends those of *user*."""
-        for token in [token for token, (name, _) in self._open.items() if name == user]:
-            del self._open[token]
-
-    def _forget(self) -> None:
-        now = self._monotonic()
-        for token in [token for token, (_, end) in self._open.items() if end <= now]:
-            del self._open[token]

@@ -15,9 +15,10 @@ from gateway import requests
 from gateway.ipc import Credentials
 from gateway.keeper import records
 from gateway.keeper.access import Absent
-from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.accounts import Accounts
 from gateway.keeper.exceptions import Register, Wrong
 from gateway.keeper.logbook import Logbook, limited
+from gateway.keeper.one_time import Logins
 from gateway.keeper.quarantine import Quarantine
 from gateway.requests import Done, Rows
 from gateway.roles import Act

@@ -17,9 +17,10 @@ from gateway.config import Config
 from gateway.ipc import Credentials
 from gateway.keeper.access import Absent, Access
 from gateway.keeper.account import Account, Secrets
-from gateway.keeper.accounts import Accounts, Logins
+from gateway.keeper.accounts import Accounts
 from gateway.keeper.directory import Directory
 from gateway.keeper.entry import Entry, MailboxLogins
+from gateway.keeper.one_time import Logins
 from gateway.keeper.people import PeopleDesk
 from gateway.keeper.reception import Reception, Table
 from gateway.keeper.sessions import Sessions

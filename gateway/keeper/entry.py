@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from gateway import logs
 from gateway.config import Config
 from gateway.keeper.account import Secrets
-from gateway.keeper.accounts import Logins
 from gateway.keeper.directory import Directory
 from gateway.keeper.exceptions import Wrong
+from gateway.keeper.one_time import Logins
 from gateway.keeper.sessions import Sessions
 from gateway.requests import Authenticate, Authenticated, Rows
 from gateway.review import BeginOidc, EndOidc, Redeem, SignIn, SignInWays

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from gateway.audit import events
 from gateway.keeper.access import Absent, Forbidden, Who, grants_of
-from gateway.keeper.accounts import Logins
 from gateway.keeper.directory import Directory, People
 from gateway.keeper.exceptions import Wrong
+from gateway.keeper.one_time import Logins
 from gateway.keeper.reception import Table
 from gateway.keeper.sessions import Sessions
 from gateway.requests import AddUser, ListUsers, Rows
