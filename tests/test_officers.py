@@ -195,7 +195,9 @@ def test_a_link_outlives_the_rotation_of_the_vault_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "sender"), [("", SENDER), ("REF", SENDER), (REFERENCE.lower(), SENDER), ("Z" * 26, SENDER), (REFERENCE, "")]
+    ("reference", "sender"),
+    [("", SENDER), ("REF", SENDER), (REFERENCE.lower(), SENDER), ("Z" * 26, SENDER), (REFERENCE, "")],
+    ids=["none", "short", "small-letters", "no-reference", "no-sender"],
 )
 def test_nobody_else_gets_a_link(reference: str, sender: str) -> None:
     assert links().url(reference, sender, NOW) == ""

@@ -31,6 +31,7 @@ def finds(text: str, *, row: HoldRow = HELD, subject: str = "", opened: bool = T
         "unencrypted attachment", "classified-att", "a@xn--11b7cb3a6a.xn--h2brj9c",
         "xn--11b7cb3a6a.xn--h2brj9c",
     ],
+    ids=lambda text: "reference" if text.upper() in HELD.reference else text,
 )  # fmt: skip
 def test_the_envelope_finds(text: str) -> None:
     assert finds(text)
