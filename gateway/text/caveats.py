@@ -21,7 +21,8 @@ _MOST = 200  # places of one text that are looked at for one caveat
 _LONGEST_LINE = 200
 _PAGE_ZONES = frozenset((Zone.PAGE_HEADER, Zone.PAGE_FOOTER, Zone.WATERMARK))
 _FIELD = re.compile(r"\s*(?:[|()\[\]{}<>\t]+|//+|:(?=\s|\Z))\s*|\s+[-\u2010-\u2015*]+\s+|\s*[\u2013-\u2015]+\s*|\A\W+|\W+\Z")
-_NAME_FIELD = re.compile(r"[()\[\]{}#~,.+]+|[-_ ]+[-\u2013\u2014][-_ ]+|__+")
+# A dash between blanks, with the whole run around it; two runs side by side would look back over each other on a name of blanks.
+_NAME_FIELD = re.compile(r"[()\[\]{}#~,.+]+|[-_ ][-\u2013\u2014][-_ \u2013\u2014]*[-_ ]|__+")
 _NAME_JOIN = re.compile(r"[-_ ]+")
 
 
