@@ -23,6 +23,7 @@ from gateway.options import (
     Contacts,
     Dkim,
     Folder,
+    Imap,
     Listen,
     Oidc,
     Originators,
@@ -53,6 +54,7 @@ __all__ = [
     "ConfigError",
     "Contacts",
     "Dkim",
+    "Imap",
     "Limits",
     "Listen",
     "Oidc",
@@ -111,6 +113,7 @@ class Config(BaseModel):
     tls: Tls = Tls()
     originators: Originators = Originators()
     submission: Submission = Submission()
+    imap: Imap = Imap()
     application: tuple[Application, ...] = ()
     route: tuple[Route, ...] = ()
     relay: Relay = Relay()
@@ -128,6 +131,15 @@ class Config(BaseModel):
         web = info.data.get("web")
         if value.issuer and isinstance(web, Web) and not web.public_url:
             raise ValueError("issuer needs web.public_url: the provider sends people back to it")
+        return value
+
+    @field_validator("archive")
+    @classmethod
+    def _named_once(cls, value: tuple[Archive, ...]) -> tuple[Archive, ...]:
+        names = [one.name for one in value]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        if twice:
+            raise ValueError(f"two archives are called {twice}; give one of them another name")
         return value
 
 

@@ -200,6 +200,36 @@ class Purge(Inquiry, frozen=True):
     user: str = ""
 
 
+class NoteMta(Inquiry, frozen=True):
+    """What ``gateway doctor`` read in the settings of the MTA before the milter door: whether it sends under TLS with AES-256 only."""
+
+    protected: bool
+    settings: str
+    """sha256 over the settings that were read."""
+    said: str
+    """One plain sentence: why, or why not."""
+    user: str = ""
+
+
+class VerifyArchive(Inquiry, frozen=True):
+    """Compare the next *limit* journal copies after *after* with what is there. A row a copy that is missing or different, and at the
+    end one with ``next`` (empty: there are no more), ``copies`` and ``good``."""
+
+    name: str = ""
+    """Of which archive; empty: of all."""
+    after: str = ""
+    limit: int = 500
+
+
+class ListArchived(Inquiry, frozen=True):
+    """The journal copies, newest first."""
+
+    name: str = ""
+    reference: str = ""
+    limit: int = 100
+    after: str = ""
+
+
 class GetMetrics(Inquiry, frozen=True):
     """All counters of this node in the Prometheus text format, in one row's ``text``."""
 

@@ -170,6 +170,7 @@ class Listen(Section):
     proxy_protocol: bool = Field(False, description="Expect a PROXY protocol header (v1 or v2) on each connection.")
     proxies: Networks = Field((), description="The load balancers whose PROXY header is believed; all other addresses are turned away.")
     networks: Networks = Field((), description="Only these addresses may connect here; others get 554 5.7.1 (web: 403). Absent: any.")
+    starttls: bool = Field(False, description="imap: TLS begins with STARTTLS (port 143); absent: with the first octet (port 993).")
 
     @model_validator(mode="after")
     def _proxies_are_named(self) -> Listen:
@@ -177,6 +178,8 @@ class Listen(Section):
             raise ValueError('proxy_protocol needs proxies, the addresses of the load balancers: proxies = ["10.0.0.2/32"]')
         if self.proxies and not self.proxy_protocol:
             raise ValueError("proxies needs proxy_protocol = true")
+        if self.starttls and self.door != "imap":
+            raise ValueError('starttls is for door = "imap"; the SMTP doors offer it by themselves')
         return self
 
 
@@ -223,6 +226,24 @@ class Submission(Section):
     tls_name: str = Field("", description="Name the certificate of next_hop must carry; absent: its host.")
     vpn: Networks = Field((), description="Addresses of the government VPN; sign-in from others gets 530 5.7.0. Absent: from anywhere.")
     cache: Seconds = Field(300.0, description="How long the next hop's yes is remembered (as a keyed hash in memory); 0 asks each time.")
+
+
+class Imap(Section):
+    """The IMAP server behind the IMAP door."""
+
+    server: Server = Field("", description="host:port of the IMAP server; needed where a listener has door = imap.")
+    tls: Literal["implicit", "starttls", "none"] = Field(
+        "implicit", description="implicit: TLS from the first octet (993); starttls: port 143; none: only for loopback."
+    )
+    tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for the server; absent: the system's.")
+    tls_name: str = Field("", description="Name the server's certificate must carry; absent: the host of server.")
+    domain: str = Field("", description="Domain of the mailboxes of logins without one; absent: the first of originators.domains.")
+
+    @model_validator(mode="after")
+    def _clear_only_on_loopback(self) -> Imap:
+        if self.tls == "none" and self.server and not is_loopback(self.server):
+            raise ValueError('tls = "none" is for a server on this machine only; take it out: "implicit" is the default')
+        return self
 
 
 class Application(Section):
@@ -277,6 +298,9 @@ class Relay(Section):
     subject_marking: bool = Field(False, description="Put [LEVEL] before the subject of marked outbound mail of ours.")
     connections: int = Field(8, ge=1, description="Connections to one next hop at most.")
     verify_recipients: bool = Field(True, description="Ask the next hop whether a local recipient exists before 250.")
+    milter_hold: Literal["store", "mta"] = Field(
+        "store", description="Where mail is held that came by a milter: here, for the review page, or in the MTA's own hold queue."
+    )
 
 
 class Web(Section):
@@ -338,11 +362,36 @@ class Review(Section):
 
 
 class Archive(Section):
-    """One journal copy."""
+    """One place for journal copies."""
 
-    kind: Literal["imap", "store"] = Field(description="Where the copy goes.")
-    url: str = Field("", description="imaps:// address for kind = imap.")
-    retain: Seconds = Field(365 * 86400.0, description="How long a copy is kept.")
+    name: str = Field("journal", pattern=r"^[a-z][a-z0-9-]{0,31}$", description='What rules call it, as in archive = "journal".')
+    kind: Literal["imap", "store"] = Field(description="Where the copy goes: into a mailbox, or into the store of the gateway.")
+    url: str = Field("", description="imaps://host[:port]/Mailbox for kind = imap; imap:// on this machine only.")
+    which: Literal["official", "rules"] = Field(
+        "official", description="official: every accepted message of a verified originator; rules: what a rule with archive asks for."
+    )
+    login: str = Field("", description="Login at the archive's server.")
+    password_file: FilePath | None = Field(None, description="File with its password; absent: credential.")
+    credential: str = Field("", description="Name of the systemd credential with its password.")
+    tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for the server; absent: the system's.")
+    tls_name: str = Field("", description="Name the server's certificate must carry; absent: the host of url.")
+    retain: Seconds = Field(365 * 86400.0, description="How long a copy is to be kept: kind = store destroys it then.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Archive:
+        if self.kind == "store":
+            if self.url:
+                raise ValueError('url is for kind = "imap"')
+            return self
+        scheme, _, rest = self.url.partition("://")
+        host, slash, mailbox = rest.partition("/")
+        if scheme not in ("imaps", "imap") or not host or not slash or not mailbox or set(host) & set("@ "):
+            raise ValueError('kind = "imap" needs url, such as imaps://archive.example.gov.in/Journal (the login stands in login)')
+        if scheme == "imap" and not is_loopback(host if host.rpartition(":")[2].isdigit() else f"{host}:143"):
+            raise ValueError("imap:// is for a server on this machine only; write imaps://")
+        if not self.login or not (self.password_file or self.credential):
+            raise ValueError('kind = "imap" needs login, and password_file or credential')
+        return self
 
 
 class Retention(Section):

@@ -10,6 +10,7 @@ Source: design.md section 4; RFC 5321 sections 6.1 and 6.3.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
@@ -32,6 +33,19 @@ _log = logs.get("gateway.pipeline")
 
 
 Keys = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message: durable, and to be answered."""
+
+    reply: Reply
+    verdict: Verdict
+    """What was committed; the keeper may have refused more than it says (``reply``)."""
+    passed: tuple[str, ...] = ()
+    """Milter and IMAP: the recipients whose mail goes on where it was."""
+    hold_there: bool = False
+    """Milter: the MTA is to hold it."""
 
 
 class InspectorAway(Exception):
@@ -99,6 +113,10 @@ class Pipeline:
 
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         """The reply to *content*, after the commit. Raises ReplyError: 4xx for our faults, 5xx for a loop."""
+        return (await self.outcome(tx, content)).reply
+
+    async def outcome(self, tx: Transaction, content: bytes) -> Outcome:
+        """What became of *content*, after the commit, for doors that have more to say than a reply. Raises ReplyError like ``handle``."""
         try:
             inspection = await self._inspect(tx, content)
         except TimeoutError:
@@ -123,7 +141,7 @@ class Pipeline:
             answer = await self._memory.commit(tx, verdict, content)
             self._commit.observe(perf_counter() - decided)
             if isinstance(answer, Committed):
-                return answer.reply
+                return Outcome(answer.reply, verdict, answer.passed, answer.hold_there)
             await self._memory.refresh_exceptions()
         await self._memory.deferred(tx, OUR_FAULT, "the exception register kept changing")
         raise ReplyError(OUR_FAULT, "the exception register kept changing")

@@ -24,12 +24,14 @@ from gateway.inquiries import (
     ExportHeld,
     GetMetrics,
     KeyEvent,
+    ListArchived,
     ListExceptions,
     ListHeld,
     ListProfiles,
     ListQueue,
     ListUsers,
     MakeBackup,
+    NoteMta,
     OneTimeLogin,
     Purge,
     RefuseHeld,
@@ -40,6 +42,7 @@ from gateway.inquiries import (
     ShowDelivery,
     ShowHeld,
     StartProfile,
+    VerifyArchive,
     VerifyHeld,
 )
 from gateway.reply import Reply
@@ -60,12 +63,14 @@ __all__ = [
     "GetMetrics",
     "InviteUser",
     "KeyEvent",
+    "ListArchived",
     "ListExceptions",
     "ListHeld",
     "ListProfiles",
     "ListQueue",
     "ListUsers",
     "MakeBackup",
+    "NoteMta",
     "OneTimeLogin",
     "Purge",
     "ReclassifyHeld",
@@ -77,6 +82,7 @@ __all__ = [
     "ShowDelivery",
     "ShowHeld",
     "StartProfile",
+    "VerifyArchive",
     "VerifyHeld",
 ]
 """Those of ``inquiries``; they are requests like the rest."""
@@ -140,6 +146,21 @@ class Authenticate(Message, frozen=True):
 
     def __repr__(self) -> str:
         return f"Authenticate(login={self.login!r}, client_ip={self.client_ip!r})"
+
+
+class MayLogIn(Message, frozen=True):
+    """May *login* sign in to the IMAP server from *client_ip*, as far as our lists and counts say? The server checks the password."""
+
+    login: str
+    client_ip: str
+
+
+class LoggedIn(Message, frozen=True):
+    """What the IMAP server said to a login: counted and recorded like a sign-in of ours."""
+
+    login: str
+    client_ip: str
+    accepted: bool
 
 
 class FirstTimes(Message, frozen=True):
@@ -207,6 +228,10 @@ class Committed(Message, frozen=True):
 
     reply: Reply
     reference: str
+    passed: tuple[str, ...] = ()
+    """Milter and IMAP: the recipients whose mail goes on where it was; no delivery of ours."""
+    hold_there: bool = False
+    """Milter: what is held stays in the MTA's own hold queue (relay.milter_hold), and is nothing of ours."""
 
 
 class Stale(Message, frozen=True):
@@ -258,6 +283,16 @@ class Authenticated(Message, frozen=True):
     """In the form in which it is logged and compared."""
     senders: tuple[str, ...] = ()
     """Patterns of the envelope senders that it may use: ``a@b``, ``@b``."""
+
+
+class Permitted(Message, frozen=True):
+    """*reply* 2xx: the login may be shown to the server; any other code: why not, in words for its owner."""
+
+    reply: Reply
+    login: str = ""
+    """In the form in which it is logged and compared."""
+    mailbox: str = ""
+    """Address of its mailbox: what it stores there is mail to itself."""
 
 
 class FirstTime(Message, frozen=True):
@@ -340,15 +375,17 @@ class Status(Message, frozen=True):
 
 
 DoorRequest = (
-    Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | FirstTimes | ThreadLevels | Counters | DoorHello | Health
-)
+    Commit | Deferred | Refused | GetExceptions | VerifyRecipient | Authenticate | MayLogIn | LoggedIn | FirstTimes | ThreadLevels
+    | Counters | DoorHello | Health
+)  # fmt: skip
 WebRequest = As | Unsigned | Counters | GetMetrics | Health
 AdminRequest = (
     ListHeld | ShowHeld | ReleaseHeld | RefuseHeld | ExportHeld | ListQueue | ShowDelivery | ActOnQueue | SearchAudit
     | ShowAudit | ListExceptions | AddException | ExpireException | ListUsers | AddUser | Health | OneTimeLogin
     | ListProfiles | StartProfile | EndProfile | RotateVault | KeyEvent | MakeBackup | Purge | GetMetrics | Authenticate
-    | ChangeUser | InviteUser | VerifyHeld | AskOfficer | ReclassifyHeld | ForwardHeld | DecideAgain
+    | ChangeUser | InviteUser | VerifyHeld | AskOfficer | ReclassifyHeld | ForwardHeld | DecideAgain | NoteMta | ListArchived
+    | VerifyArchive
 )  # fmt: skip
 SupervisorRequest = Reload | Status
-KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | FirstTime | ThreadLevel | Done | Failed | Rows
+KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | Permitted | FirstTime | ThreadLevel | Done | Failed | Rows
 InspectorAnswer = Inspected | Failed

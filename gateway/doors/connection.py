@@ -97,6 +97,10 @@ class Connection(asyncio.Protocol):
     def _is_expected(self) -> bool:
         return self._listener.networks is not None and self._ip in self._listener.networks
 
+    def refusal(self, reply: Reply) -> bytes:
+        """*reply* as a client without a session gets it."""
+        return reply.encode()
+
     def leave(self) -> None:
         """Takes back ``enter``: there was no session."""
         self._door.leave(self, self._ip, self._known)

@@ -22,12 +22,17 @@ from gateway.doors.limits import Budget, Callers, Networks
 from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, Transaction
+from gateway.pipeline import Outcome
 from gateway.reply import SHUTTING_DOWN, Reply
-from gateway.requests import Authenticated
+from gateway.requests import Authenticated, LoggedIn, Permitted
 from gateway.requests import Refused as RefusedRecord
 from gateway.wire.smtp_events import Offer
 
 _STRESS = 0.9  # of the sessions
+_NAMES = {
+    "smtp": DoorName.SMTP, "submission": DoorName.SUBMISSION, "smtps": DoorName.SUBMISSION, "milter": DoorName.MILTER,
+    "imap": DoorName.IMAP,
+}  # fmt: skip
 _TOO_MANY = Reply(421, "4.7.0", "Too many sessions at present. Please try again later.")
 _log = logs.get("gateway.doors")
 
@@ -38,6 +43,9 @@ class Handler(Protocol):
     async def handle(self, tx: Transaction, content: bytes) -> Reply:
         """The reply to a message, after its commit. Raises ReplyError."""
 
+    async def outcome(self, tx: Transaction, content: bytes) -> Outcome:
+        """The same with all that the doors before an MTA or a mailbox need. Raises ReplyError."""
+
 
 class Keeper(Protocol):
     """The keeper, as a session sees it."""
@@ -47,6 +55,12 @@ class Keeper(Protocol):
 
     async def authenticate(self, login: str, password: str, client_ip: str, door: str) -> Authenticated:
         """Whether *password* is that of *login*; never raises: 454 when nobody could be asked."""
+
+    async def may_log_in(self, login: str, client_ip: str) -> Permitted:
+        """Whether *login* may be shown to the IMAP server; never raises: 4xx when nobody could be asked."""
+
+    def logged_in(self, said: LoggedIn) -> None:
+        """Tells what the IMAP server said, in the background."""
 
     def refused(self, refusal: RefusedRecord) -> None:
         """Records a refusal, in the background."""
@@ -79,9 +93,9 @@ class Listener:
     @classmethod
     def make(cls, listen: Listen) -> Listener:
         """The listener that the config describes."""
-        name = DoorName.SMTP if listen.door == "smtp" else DoorName.SUBMISSION
         networks = Networks(listen.networks) if listen.networks else None
-        return cls(name, listen.door == "smtps", networks, Networks(listen.proxies) if listen.proxy_protocol else None)
+        implicit = listen.door == "smtps" or (listen.door == "imap" and not listen.starttls)
+        return cls(_NAMES[listen.door], implicit, networks, Networks(listen.proxies) if listen.proxy_protocol else None)
 
 
 PLAIN = Listener()
@@ -120,7 +134,7 @@ class Settings:
         )  # fmt: skip
         networks, relaying = Networks(config.originators.networks), Relaying(config, envelope_policy)
         vpn = Networks(config.submission.vpn) if config.submission.vpn else None
-        listeners = {one.address: Listener.make(one) for one in config.listen}
+        listeners = {one.address: Listener.make(one) for one in config.listen if one.door in _NAMES}
         submission = replace(offer, auth=True)
         return cls(config, offer, offer.ehlo(tls=False), offer.ehlo(tls=True), networks, relaying, tls, submission, vpn, listeners)
 

@@ -46,6 +46,11 @@ def lacking(config: Config) -> list[str]:
     """What keeps the listeners of *config* from being what they claim to be: one plain sentence each, with what to write."""
     found: list[str] = []
     for one in config.listen:
+        if one.door == "imap":
+            if config.tls.certificate is None:
+                found.append(f"listen: imap on {one.address} needs [tls] with certificate and key: passwords are taken under TLS only")
+            if not config.imap.server:
+                found.append(f'listen: imap on {one.address} needs the server behind it: [imap] server = "imap.example.gov.in:993"')
         if one.door not in ("submission", "smtps"):
             continue
         if config.tls.certificate is None:

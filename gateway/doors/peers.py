@@ -38,6 +38,9 @@ from gateway.requests import (
     Inspected,
     InspectorAnswer,
     KeeperAnswer,
+    LoggedIn,
+    MayLogIn,
+    Permitted,
     Refused,
     Stale,
     ThreadLevel,
@@ -185,6 +188,19 @@ class KeeperLink:
         reply = answer.reply
         yes = reply.code == 235 and bool(answer.login)
         return answer if yes or (400 <= reply.code < 600) else Authenticated(_NO_LOGIN)
+
+    async def may_log_in(self, login: str, client_ip: str) -> Permitted:
+        """Whether *login* may be shown to the IMAP server. Never raises: whatever keeps the keeper from saying so is a 454."""
+        try:
+            answer = await self._ask(MayLogIn(login, client_ip), within=_ANSWER)
+        except ReplyError as error:
+            _log.warning("a login could not be asked about", **{"client.ip": client_ip, "error.message": error.private})
+            return Permitted(_NO_LOGIN)
+        return answer if isinstance(answer, Permitted) else Permitted(_NO_LOGIN)
+
+    def logged_in(self, said: LoggedIn) -> None:
+        """Tells what the IMAP server said to a login, in the background."""
+        self._record(said)
 
     async def deferred(self, tx: Transaction, reply: Reply, cause: str) -> None:
         """Records that a message was answered 4xx after DATA; never raises."""

@@ -73,17 +73,10 @@ def run(
 
 
 def served(config: Config) -> tuple[Listen, ...]:
-    """What a door process of *config* listens for; what this version has not is said in the log. Raises ConfigError for a door
-    that lacks what it needs."""
+    """What a door process of *config* listens for. Raises ConfigError for a door that lacks what it needs."""
     for lack in listen.lacking(config):
         raise ConfigError(lack)
-    found: list[Listen] = []
-    for one in config.listen:
-        if one.door in ("smtp", "submission", "smtps"):
-            found.append(one)
-        elif one.door != "web":
-            _log.error("doors.not_there", door=one.door, address=one.address, reason="this version has no such door")
-    return tuple(found)
+    return tuple(one for one in config.listen if one.door != "web")
 
 
 def _officers_page(config: Config, sender: Path, peer: Peer) -> str:

@@ -100,6 +100,7 @@ DECLARED: Mapping[str, Fact] = _table(
     ("exception.id", "string", "", "Its id."),
     ("profile.disaster", "bool", False, "The disaster profile is on."),
     ("profile.id", "string", "", "The id of that profile."),
+    ("mta.protected", "bool", True, "Not by a milter; or the settings of that MTA, as gateway doctor read them, send under AES-256 only."),
     ("door", "string", "smtp", "smtp, submission, milter or imap."),
     ("config.protection_required", "string", "both", "transport, object or both."),
     ("config.sealed", "bool", True, "There is a security officer's certificate to seal to."),
@@ -162,6 +163,8 @@ LATER: Mapping[str, object] = {
         "message.thread_level", "message.passage_level", "message.thread_conflict",
         # Told anew from the two addresses, and from the profiles that are on at release; these are for where neither is given.
         "recipient.resembles_sender", "profile.disaster", "profile.id",
+        # There was no milter door.
+        "mta.protected",
     )
 }  # fmt: skip
 """What a snapshot is taken to say of a fact that was declared after it was made. A fact that is missing and not in this table is
