@@ -159,8 +159,11 @@ class LoggedIn(Message, frozen=True):
     """What the IMAP server said to a login: counted and recorded like a sign-in of ours."""
 
     login: str
+    """As ``Permitted`` gave it."""
     client_ip: str
     accepted: bool
+    refused: bool = False
+    """The login or its password is wrong. Neither: the server could not say, or was never asked."""
 
 
 class FirstTimes(Message, frozen=True):

@@ -248,7 +248,7 @@ def sign_in(
     action: str, now: float, name: str, ip: str, door: str, cause: str, department: str, hostname: str, *, count: int = 1, since: float = 0,
     **more: Any,
 ) -> AuditEvent:  # fmt: skip
-    """A sign-in on a submission door or on the review page: ``login-accepted``, ``login-refused``, ``login-deferred``.
+    """A sign-in on a submission door, the IMAP door or the review page: ``login-accepted``, ``login-refused``, ``login-deferred``.
 
     *name* is the canonical login, empty where it is none of ours (a password may have been typed in its place; ``name_hash`` in *more*
     then); *count* sums up the same since *since*.
@@ -266,5 +266,5 @@ def sign_in(
     }  # fmt: skip
     if name:
         document["user"] = {"name": name}
-    rule = "web-login" if door == "web" else "submission-login"
+    rule = {"web": "web-login", "imap": "imap-login"}.get(door, "submission-login")
     return AuditEvent(now, "", department, "", "", rule, action, document)

@@ -189,6 +189,10 @@ class Keeper:
                 return requests.Verified(await self._parts.callout.verify(request.address)), b""
             case requests.Authenticate():
                 return await self._parts.sign_ins.authenticate(request), b""
+            case requests.MayLogIn():
+                return await self._parts.sign_ins.may_log_in(request), b""
+            case requests.LoggedIn():
+                await self._parts.sign_ins.logged_in(request)
             case requests.Deferred():
                 self._parts.metrics.deferred(request)
                 await self._parts.actor.deferred(request)

@@ -22,6 +22,7 @@ from gateway.config import Limits
 
 HOUR = 3600.0
 _AT_HOME = 30 * 86400.0  # seconds that a sign-in makes a login known where it came from
+_ANSWER = 60.0  # seconds after which an answer will not come any more
 _NAMED = 10
 """How much oftener an address that the config names may fail."""
 _KEYS = 20_000
@@ -110,6 +111,8 @@ class Failures:
         self._of_login = Window(limits.auth_failures_per_login, HOUR, now)
         self._of_address = Window(limits.auth_failures_per_ip, HOUR, now)
         self._of_named = Window(limits.auth_failures_per_ip * _NAMED, HOUR, now)
+        self._most = limits.auth_failures_per_login
+        self._asked = Window(self._most, _ANSWER, now)
         self._seen = Window(1, HOUR, now)
         self._at_home = Window(1, _AT_HOME, now)
         self._named = named
@@ -120,6 +123,24 @@ class Failures:
         if self._window(ip).full(network) and not self._at_home.count((login, neighbourhood_of(ip))):
             return "address"
         return "login" if self._of_login.full((login, network)) else ""
+
+    def crowded(self, login: str, ip: str) -> bool:
+        """Whether so many sign-ins of *login* from *ip* wait for somebody else's answer that all of them together could pass the limit.
+
+        A login that is at home there may open as many at once as it likes: mail programs do.
+        """
+        if self._at_home.count((login, neighbourhood_of(ip))):
+            return False
+        key = (login, network_of(ip))
+        return self._asked.count(key) + self._of_login.count(key) >= self._most
+
+    def asked(self, login: str, ip: str) -> None:
+        """Counts a sign-in that somebody else is being asked about."""
+        self._asked.note((login, network_of(ip)))
+
+    def answered(self, login: str, ip: str) -> None:
+        """The answer has come."""
+        self._asked.take_back((login, network_of(ip)))
 
     def failed(self, login: str, ip: str, fingerprint: bytes) -> None:
         """Counts a wrong password; *fingerprint* is a keyed hash of login and password."""

@@ -1,8 +1,9 @@
 """Who may sign in: the one place where a login and its password are decided about, for all door workers.
 
 What it is: ``SignIns``, which answers ``Authenticate``: limits first, then the file or the next hop, then where the login may be
-used from, then the senders it owns; every decision is recorded.
-Who calls it: ``service``, for a door's Authenticate and for ``gateway logins test``.
+used from, then the senders it owns; every decision is recorded. For the IMAP door it answers ``MayLogIn`` with the same limits and
+lists, and is told by ``LoggedIn`` what the server behind that door said.
+Who calls it: ``service``, for a door's requests and for ``gateway logins test``.
 Must never: say yes because something failed; keep or log a password; let the answer or its time tell whether a login exists; show
 the next hop a password twice that it has refused.
 
@@ -31,7 +32,7 @@ from gateway.relay.hop_tls import Contexts
 from gateway.relay.routes import Resolver, RouteError, Routes
 from gateway.relay.schedule import Clock
 from gateway.reply import Reply
-from gateway.requests import Authenticate, Authenticated
+from gateway.requests import Authenticate, Authenticated, LoggedIn, MayLogIn, Permitted
 from gateway.signin import login_file, login_names, passwords
 from gateway.signin.hop_auth import HopAuth
 from gateway.signin.login_asking import Asking
@@ -45,8 +46,10 @@ _log = logs.get("logins")
 
 WELCOME = Reply(235, "2.7.0", "Signed in")
 WRONG = "The login or the password is wrong"
+PERMITTED = Reply(250, "2.0.0", "The server may be asked")
 NOT_VPN = Reply(530, "5.7.0", "Connect through the government VPN and sign in before sending.")
 OUR_FAULT = Reply(454, "4.7.0", "Sign-in is not possible at present. Please try again later.")
+IMAP_VPN = Reply(530, "5.7.0", "Connect through the government VPN before you sign in.")
 BUSY = Reply(454, "4.7.0", "Too many sign-ins at once. Please try again in a moment.")
 LOGIN_BLOCKED = Reply(
     454, "4.7.0", "Too many wrong passwords for this login from your address. Correct it in your mail program and try again in an hour."
@@ -147,7 +150,7 @@ class SignIns:
         if decided.guess:
             self._failures.failed(name, request.client_ip, fingerprint)
         action = ACCEPTED if decided.reply.code == 235 else DEFERRED if decided.reply.temporary else REFUSED
-        attempt = self._attempt(request, name, login, action, decided.cause)
+        attempt = self._attempt(request.login, name, login, request.client_ip, request.door, action, decided.cause)
         if action != ACCEPTED:
             self.counters[action] += 1
             self._record.failed(attempt)
@@ -232,6 +235,68 @@ class SignIns:
             text = f"{WRONG}, or the login may not be used from your address {ip}. Ask your IT cell."
         return Decided(Reply(535, "5.7.8", text), cause, guess=True)
 
+    # --- the IMAP door: its server checks the password -----------------------------------------------------------------
+
+    async def may_log_in(self, request: MayLogIn) -> Permitted:
+        """Whether the server may be asked about the login. Never raises but for cancellation."""
+        ip = request.client_ip
+        try:
+            name = login_names.prepare(request.login)
+        except LoginNameError:
+            name = ""
+        login = self._table.logins.get(name)
+        mailbox = self._mailbox_of(name)
+        decided: Decided | None = None
+        if self._vpn and not login_file.contains(self._vpn, ip):
+            decided = Decided(IMAP_VPN, "not-vpn")
+        elif blocked := self._blocked(name, ip):
+            decided = blocked
+        elif not name or (login is not None and not login.may_come_from(ip)):
+            decided = self._wrong(ip, "network" if name else "unknown-login")
+        elif not mailbox:
+            decided = self._wrong(ip, "no-mailbox")
+        elif self._failures.crowded(name, ip):
+            decided = Decided(BUSY, "busy")
+        if decided is None:
+            self._failures.asked(name, ip)
+            return Permitted(PERMITTED, name, mailbox)
+        if decided.guess:
+            self._failures.failed(name, ip, self._fingerprint(name or request.login, ""))
+        self._not_accepted(request.login, name, login, ip, decided)
+        return Permitted(decided.reply)
+
+    async def logged_in(self, said: LoggedIn) -> None:
+        """Counts and records what the IMAP server said to a login that it was shown."""
+        name, ip = said.login, said.client_ip
+        login = self._table.logins.get(name)
+        self._failures.answered(name, ip)
+        if said.accepted:
+            self._failures.succeeded(name, ip)
+            self.counters[ACCEPTED] += 1
+            try:
+                await self._record.accepted(self._attempt(name, name, login, ip, "imap", ACCEPTED, "password"))
+            except StoreError as error:
+                _log.error("a sign-in could not be recorded", **{"error.message": str(error)})
+        elif said.refused:
+            # We never see the password, so all wrong ones of a login are one guess of its address: a phone with an old password in it
+            # must not shut out its neighbours. What the login itself may fail is counted each time.
+            self._failures.failed(name, ip, self._fingerprint(name, ""))
+            self._not_accepted(name, name, login, ip, Decided(Reply(535, "5.7.8", f"{WRONG}."), "wrong-password"))
+        else:
+            self._not_accepted(name, name, login, ip, Decided(HOP_AWAY, "imap-server-away"))
+
+    def _not_accepted(self, typed: str, name: str, login: Login | None, ip: str, decided: Decided) -> None:
+        action = DEFERRED if decided.reply.temporary else REFUSED
+        self.counters[action] += 1
+        self._record.failed(self._attempt(typed, name, login, ip, "imap", action, decided.cause))
+
+    def _mailbox_of(self, name: str) -> str:
+        """The address of the mailbox of the canonical login *name*; empty where none can be made of it."""
+        if not name or "@" in name:
+            return login_names.address_of(name)
+        domain = self._config.imap.domain or next(iter(self._config.originators.domains), "")
+        return login_names.address_of(f"{name}@{domain}") if domain else ""
+
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _is_ours(self, name: str) -> bool:
@@ -239,10 +304,10 @@ class SignIns:
         domain = login_names.address_of(name).rpartition("@")[2]
         return any(matches(domain, own) for own in self._config.originators.domains)
 
-    def _attempt(self, request: Authenticate, name: str, login: Login | None, action: str, cause: str) -> Attempt:
+    def _attempt(self, typed: str, name: str, login: Login | None, ip: str, door: str, action: str, cause: str) -> Attempt:
         known = name if login is not None or self._is_ours(name) or action == ACCEPTED else ""
-        hidden = "" if known else self._words_hash(name or request.login)
-        return Attempt(action, known, hidden, request.client_ip, request.door, cause, login.department if login is not None else "")
+        hidden = "" if known else self._words_hash(name or typed)
+        return Attempt(action, known, hidden, ip, door, cause, login.department if login is not None else "")
 
     def _fingerprint(self, login: str, password: str) -> bytes:
         """What stands for the credentials in memory: nothing without the key, which ends with this process."""
