@@ -232,9 +232,10 @@ class Committed(Message, frozen=True):
     reply: Reply
     reference: str
     passed: tuple[str, ...] = ()
-    """Milter and IMAP: the recipients whose mail goes on where it was; no delivery of ours."""
+    """Milter and IMAP: the recipients whose mail goes on where it was; no delivery of ours. All others are to be taken off there."""
     hold_there: bool = False
-    """Milter: what is held stays in the MTA's own hold queue (relay.milter_hold), and is nothing of ours."""
+    """Milter: the MTA is to put the message into its own hold queue (relay.milter_hold), with those of ``passed``, which are then the
+    recipients who wait together with those who would have got it; what is held there is nothing of ours."""
 
 
 class Stale(Message, frozen=True):
