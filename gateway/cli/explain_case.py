@@ -113,6 +113,16 @@ class Case:
 
     def record(self, file: FilePath, killed: str = "") -> dict[str, Any]:
         """The record of one file. *killed*: reading it ended a process in this way, so that it counts as suspect."""
+        try:
+            octets = _read(file, self.config.max_message_size)
+        except OSError as error:
+            return {"file": str(file), "error": error.strerror or str(error)}
+        if octets is None:
+            return {"file": str(file), "error": f"is larger than max_message_size ({self.config.max_message_size} octets): it is refused"}
+        return self.judged(str(file), octets, killed)
+
+    def judged(self, name: str, octets: bytes, killed: str = "") -> dict[str, Any]:
+        """The record of the message *octets*, which people know as *name*. *killed*: see ``record``."""
         import hashlib
 
         from gateway import content as inspection_of
@@ -121,12 +131,6 @@ class Case:
         from gateway.policy import decide
         from gateway.verdict import Remembered
 
-        try:
-            octets = _read(file, self.config.max_message_size)
-        except OSError as error:
-            return {"file": str(file), "error": error.strerror or str(error)}
-        if octets is None:
-            return {"file": str(file), "error": f"is larger than max_message_size ({self.config.max_message_size} octets): it is refused"}
         content = prescan.canonical(octets)
         sha256 = hashlib.sha256(content).hexdigest()
         tx = self.transaction(content, sha256)
@@ -143,9 +147,9 @@ class Case:
                     tools=self._tools,
                 )
             except ToolFault as fault:
-                return {"file": str(file), "error": f"not decided, the gateway would defer it: {fault}"}
+                return {"file": name, "error": f"not decided, the gateway would defer it: {fault}"}
         verdict = decide.decide(tx, inspection, self.policy, self.exceptions, self.config, remembered=Remembered(thread=self._thread))
-        return record(file, content, inspection, verdict, self.policy, self.config.languages, self.want_text)
+        return record(name, content, inspection, verdict, self.policy, self.config.languages, self.want_text)
 
     def _unread(self, content: bytes, sha256: str, how: str) -> Inspection:
         from gateway.message import plain, prescan, views
@@ -170,7 +174,7 @@ def _read(file: FilePath, most: int) -> bytes | None:
 
 
 def record(
-    file: FilePath, content: bytes, inspection: Inspection, verdict: Verdict, policy: Policy, languages: tuple[str, ...], want_text: bool
+    name: str, content: bytes, inspection: Inspection, verdict: Verdict, policy: Policy, languages: tuple[str, ...], want_text: bool
 ) -> dict[str, Any]:
     """The contract's JSON object for one message."""
     from gateway.verdict import Disposition
@@ -194,7 +198,7 @@ def record(
         return {lang: " ".join((one.what, one.why[:1].upper() + one.why[1:], *one.next)) for lang, one in said.items()}
 
     return {
-        "file": str(file),
+        "file": name,
         "message": {
             "sha256": inspection.sha256, "size": len(content), "subject": inspection.headers.subject,
             "ambiguous": bool(inspection.ambiguity), "ambiguity": list(inspection.ambiguity),
