@@ -1,7 +1,7 @@
 """The changes we make to a header section, octet for octet.
 
 What it is: ``apply``, the one function that turns what was inspected into what leaves.
-Who calls it: the relay before it signs; ``gateway explain`` and the tests.
+Who calls it: the relay before it signs; ``gateway explain`` and the tests. ``milter_edits`` takes its words from here.
 Must never: touch an octet that no edit names; write a line end, a NUL or an 8-bit octet that came in a value.
 Sources: RFC 5322 sections 2.1.1, 2.2.3 and 3.6; design.md section 4, "Bytes"; hostile-inputs catalogue T08.
 """
@@ -37,13 +37,13 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
     header_end, _ = sections(content, 0, len(content))
     fields = _split(content[:header_end])
     for edit in edits:
-        wanted = _checked_name(edit.header).lower().encode()
+        wanted = checked_name(edit.header).lower().encode()
         if edit.action == "add":
-            fields.insert(_top(fields), (wanted, _written(edit)))
+            fields.insert(_top(fields), (wanted, written(edit)))
         elif edit.action == "remove":
-            fields = [field for field in fields if field[0] != wanted or not _speaks_as(field[1], edit.value)]
+            fields = [field for field in fields if field[0] != wanted or not speaks_as(field[1], edit.value)]
         elif edit.action == "replace":
-            fields = _replaced(fields, wanted, _written(edit))
+            fields = _replaced(fields, wanted, written(edit))
         else:
             raise ValueError(f"not an edit: {edit.action!r}")
     section = b"".join(octets for _, octets in fields)
@@ -73,7 +73,7 @@ def _split(section: bytes) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def _speaks_as(octets: bytes, word: str) -> bool:
+def speaks_as(octets: bytes, word: str) -> bool:
     """Whether the field *octets* begins its value with *word*, comments and case aside; any does for the empty word."""
     if not word:
         return True
@@ -101,13 +101,14 @@ def _top(fields: Sequence[tuple[bytes, bytes]]) -> int:
     return 1 if fields and fields[0][1][:1] in (b" ", b"\t") else 0
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """*name*, if it is one of a header field. Raises ValueError."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a header field name: {name[:40]!r}")
     return name
 
 
-def _written(edit: Edit) -> bytes:
+def written(edit: Edit) -> bytes:
     """The field of *edit* with CRLF, folded where it can be."""
     if not _VALUE.fullmatch(edit.value):
         raise ValueError(f"the value of {edit.header} holds more than printable ASCII")

@@ -1,0 +1,113 @@
+"""Edits of a header section in the words of the milter protocol.
+
+What it is: ``operations``, which says what an MTA is to do with the header fields that it has, so that what it then holds is what
+``edits.apply`` makes of the same octets.
+Who calls it: the milter door, with the verdict's edits, once a message.
+Must never: count a field that we add among those that the MTA counts: all changes come before the first insertion, so that an index
+means the same whether an MTA counts inserted fields (Sendmail) or not; write a line end that came in a value.
+Sources: libmilter's smfi_chgheader (index from 1 among the fields of that name, an empty value deletes) and smfi_insheader; RFC 5322
+section 2.2.3 (folding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.message import edits
+from gateway.verdict import Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The field number *index* (from 1) of those called *name* gets *value*; it goes away when that is empty."""
+
+    name: str
+    index: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A field above all that the MTA has shown us, and above those inserted before."""
+
+    name: str
+    value: str
+    """Folded lines are joined by LF and white space, as the protocol has it; no blank before the first word."""
+
+
+Operation = Change | Insert
+
+
+@dataclass(slots=True)
+class _Field:
+    """A field on its way from what it was to what it will be."""
+
+    name: bytes
+    """In small letters."""
+    octets: bytes
+    index: int = 0
+    """Among those of its name, from 1; 0: it is new."""
+    written: Edit | None = None
+    """What it is to be; None: what it was."""
+
+
+def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) -> tuple[Operation, ...]:
+    """What an MTA that holds *fields* (name and value, top first) has to do for *wanted*, in this order.
+
+    Raises ValueError like ``edits.apply``, and for a field that is there and is to be empty: the protocol has no word for it.
+    """
+    counts: dict[bytes, int] = {}
+    before: list[_Field] = []
+    for name, value in fields:
+        small = name.rstrip(b" \t").lower()
+        counts[small] = counts.get(small, 0) + 1
+        before.append(_Field(small, name + b":" + value, counts[small]))
+    after = list(before)
+    for edit in wanted:
+        name = edits.checked_name(edit.header).lower().encode()
+        if edit.action == "add":
+            after.insert(0, _new(edit, name))
+        elif edit.action == "remove":
+            after = [one for one in after if one.name != name or not edits.speaks_as(one.octets, edit.value)]
+        elif edit.action == "replace":
+            after = _replaced(after, edit, name)
+        else:
+            raise ValueError(f"not an edit: {edit.action!r}")
+    return (*_changes(before, after), *(Insert(*_words(one)) for one in reversed(after) if not one.index))
+
+
+def _new(edit: Edit, name: bytes) -> _Field:
+    return _Field(name, edits.written(edit).removesuffix(b"\r\n"), written=edit)
+
+
+def _replaced(fields: Sequence[_Field], edit: Edit, name: bytes) -> list[_Field]:
+    """*fields* with the first of that name as *edit* has it, and without the others."""
+    new = _new(edit, name)
+    first = next((one for one in fields if one.name == name), None)
+    if first is None:
+        return [new, *fields]
+    new.index = first.index
+    return [new if one is first else one for one in fields if one is first or one.name != name]
+
+
+def _changes(before: Sequence[_Field], after: Sequence[_Field]) -> list[Change]:
+    """What becomes of the fields that are there, from the last to the first: a field that goes away moves those below it only."""
+    kept = {(one.name, one.index): one for one in after if one.index}
+    changes: list[Change] = []
+    for one in reversed(before):
+        now = kept.get((one.name, one.index))
+        if now is None:
+            changes.append(Change(one.name.decode("ascii"), one.index, ""))
+        elif now.written is not None:
+            name, value = _words(now)
+            if not value:
+                raise ValueError(f"an MTA takes an empty {name} for its removal")
+            changes.append(Change(name, one.index, value))
+    return changes
+
+
+def _words(field: _Field) -> tuple[str, str]:
+    """Name and value of a field that we write."""
+    name, _, value = field.octets.decode("ascii").partition(":")
+    return name, value.removeprefix(" ").replace("\r\n", "\n")
