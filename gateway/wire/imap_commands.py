@@ -1,0 +1,54 @@
+"""IMAP commands that we write ourselves, the verbs that pass, and the words of our refusals.
+
+What it is: tables and pure functions.
+Who calls it: ``wire.imap``, ``doors.imap``.
+Must never: let a verb pass that brings content in unseen, or changes who the session is; write a token that is not well formed.
+Sources: RFC 9051 section 6, 3502, 6855; verbs: 2087, 2177, 2342, 2971, 3691, 4314, 4315, 4731, 5161, 5255, 5256, 5258, 5267, 5464,
+5465, 6851, 7377, 9208, 9394; hidden: 3516, 4467, 4469, 4978, 8437, 8508.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.wire.imap_events import Append, Step
+
+PASSED = frozenset(
+    b"NOOP CAPABILITY ID LOGOUT ENABLE SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB XLIST RLIST RLSUB STATUS "
+    b"CHECK CLOSE EXPUNGE UNSELECT SEARCH ESEARCH FETCH STORE COPY MOVE SORT THREAD NAMESPACE GETQUOTA GETQUOTAROOT SETQUOTA SETACL "
+    b"DELETEACL GETACL LISTRIGHTS MYRIGHTS GETMETADATA SETMETADATA NOTIFY IDLE CANCELUPDATE LANGUAGE COMPARATOR".split()
+) | frozenset(b"UID " + verb for verb in b"FETCH STORE COPY MOVE SEARCH SORT THREAD EXPUNGE".split())
+"""Commands that go to the server as they are. All others are refused: what we do not know we cannot police."""
+
+JUDGED = frozenset((b"LOGIN", b"AUTHENTICATE", b"APPEND", b"STARTTLS"))
+
+
+def append(messages: Sequence[Append]) -> list[Step]:
+    """The command that files *messages* (all of one command)."""
+    first = messages[0]
+    if first.mailbox.token:
+        steps, chunks = [], (first.tag + b" APPEND " + first.mailbox.token,)
+    else:
+        steps, chunks = [(first.tag + b" APPEND {%d}\r\n" % len(first.mailbox.name),)], (first.mailbox.name,)
+    for one in messages:
+        line = b"".join(b" " + word for word in (one.flags, one.date) if word)
+        line += b" UTF8 (" if one.utf8 else b" "
+        line += b"%s{%d}\r\n" % (b"~" if one.literal8 else b"", len(one.message))
+        steps.append((*chunks, line))
+        chunks = (one.message, b")") if one.utf8 else (one.message,)
+    return [*steps, (*chunks, b"\r\n")]
+
+
+def no(tag: bytes, code: str, text: str) -> bytes:
+    """``tag NO [code] text``."""
+    return tag + f" NO [{code}] {text}\r\n".encode("ascii")
+
+
+def bad(tag: bytes, text: str) -> bytes:
+    """``tag BAD text``; untagged where there is no tag."""
+    return (tag or b"*") + f" BAD {text}\r\n".encode("ascii")
+
+
+def bye(text: str) -> bytes:
+    """``* BYE text``."""
+    return f"* BYE {text}\r\n".encode("ascii")
