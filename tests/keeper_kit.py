@@ -39,6 +39,7 @@ from gateway.stores.base import (
     HoldState,
     MessageRow,
 )
+from gateway.stores.journal import CopyState, JournalRow
 from gateway.stores.sqlite import SqliteStore
 from gateway.vault.sealing import Seal
 from gateway.vault.vault import Vault
@@ -119,6 +120,15 @@ def hold(of: MessageRow, *recipients: str, **changes: Any) -> HoldRow:
         id=new_id(), message_id=of.id, reference=of.reference, body_id=of.body_id, created=NOW, deadline=NOW + 100,
         department=of.department, state=HoldState.HELD, sender=of.sender, recipients=recipients or ("desk@finance.nic.in",),
         level=of.level, rule="r1", sealed=False, size=of.size, sha256=of.sha256, reason="x", verified_originator=True, updated=NOW,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def journal_copy(of: MessageRow, **changes: Any) -> JournalRow:
+    row = JournalRow(
+        id=new_id(), message_id=of.id, reference=of.reference, body_id=of.body_id, name="journal", state=CopyState.WAITING, created=NOW,
+        department=of.department, level=of.level, sha256=of.sha256, size=of.size, edits=(Edit("add", "X-Gateway-Journal", of.reference),),
+        retain_until=NOW + 1000, next_attempt=NOW,
     )  # fmt: skip
     return replace(row, **changes)
 

@@ -29,6 +29,8 @@ from gateway.stores.base import (
     register_version,
 )
 from gateway.stores.figures import Figures, Held
+from gateway.stores.journal import CopyState
+from tests.memory_journal import UNFILED, MemoryJournal
 from tests.memory_reviewing import MemoryReviewing
 
 _DUE = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
@@ -55,6 +57,7 @@ class MemoryStore:
         self.head_rows: list[HeadRow] = []
         self.closing_rows: dict[str, HeadRow] = {}
         self.reviewing = MemoryReviewing(self)
+        self.journal = MemoryJournal()
         self.fail_writes = 0
         self.writes = 0
         self._chain: Chain | None = None
@@ -106,6 +109,7 @@ class MemoryStore:
             level, day = self.thread_rows.get(mark.mark, (0, 0))
             self.thread_rows[mark.mark] = max(level, mark.level), max(day, mark.day)
         self.user_rows.update((row.name, row) for row in batch.users)
+        ended |= self.journal.take(batch.journal, batch.journal_updates)
         if batch.review is not None:
             self.reviewing.take(batch.review)
         for body_id in batch.drop_bodies:
@@ -137,6 +141,7 @@ class MemoryStore:
         needed = any(r.message_id == message_id and r.state in _OPEN for r in self.delivery_rows.values()) or any(
             h.message_id == message_id and h.state in _OPEN_HOLD for h in self.hold_rows.values()
         )
+        needed = needed or any(c.message_id == message_id and c.state is not CopyState.FILED for c in self.journal.rows.values())
         if not needed and message_id in self.messages:
             self.bodies.pop(self.messages[message_id].body_id, None)
 
@@ -213,6 +218,7 @@ class MemoryStore:
             sum(row.require_aes256 for row in due if row.state is DeliveryState.DEFERRED),
             tuple(Held(state, level, count) for (state, level), count in levels.items()),
             min((row.created for row in held), default=0.0), min((row.deadline for row in held), default=0.0), 0,
+            tuple(await self.journal.waiting()),
         )  # fmt: skip
 
     async def users(self) -> list[UserRow]:
@@ -260,12 +266,16 @@ class MemoryStore:
         self.delivery_rows = {d.id: d for d in self.delivery_rows.values() if d.message_id not in gone}
         self.reviewing.forget(holds, {self.messages[id].reference for id in gone})
         for id in gone:
-            self.bodies.pop(self.messages.pop(id).body_id, None)
+            row = self.messages.pop(id)
+            if not any(c.message_id == id and c.state is CopyState.KEPT for c in self.journal.rows.values()):
+                self.bodies.pop(row.body_id, None)
         return len(gone), old[-1] if len(old) == len(seen) == limit else ""
 
     def _is_needed(self, message_id: str, before: float) -> bool:
-        return any(r.message_id == message_id and (r.state in _OPEN or r.created >= before) for r in self.delivery_rows.values()) or any(
-            h.message_id == message_id and (h.state in _OPEN_HOLD or h.updated >= before) for h in self.hold_rows.values()
+        return (
+            any(r.message_id == message_id and (r.state in _OPEN or r.created >= before) for r in self.delivery_rows.values())
+            or any(h.message_id == message_id and (h.state in _OPEN_HOLD or h.updated >= before) for h in self.hold_rows.values())
+            or any(c.message_id == message_id and c.state in UNFILED for c in self.journal.rows.values())
         )
 
     async def drop_correspondents(self, before: int, limit: int) -> int:
@@ -291,6 +301,17 @@ class MemoryStore:
 
     async def drop_reviewed(self, before: float, limit: int) -> int:
         return self.reviewing.drop(before, limit)
+
+    async def drop_journal(self, now: float, limit: int) -> int:
+        gone = self.journal.ended(now)[:limit]
+        for copy in gone:
+            del self.journal.rows[copy.id]
+            held = any(r.message_id == copy.message_id and r.state in _OPEN for r in self.delivery_rows.values()) or any(
+                h.message_id == copy.message_id and h.state in _OPEN_HOLD for h in self.hold_rows.values()
+            )
+            if not held and not any(c.message_id == copy.message_id and c.state is not CopyState.FILED for c in self.journal.rows.values()):
+                self.bodies.pop(copy.body_id, None)
+        return len(gone)
 
     async def compact(self) -> int:
         return 0

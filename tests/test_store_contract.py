@@ -27,6 +27,7 @@ from gateway.stores.base import (
     UserRow,
     register_version,
 )
+from gateway.stores.journal import CopyState, JournalUpdate, Waiting
 from gateway.stores.reviewed import (
     INDIA,
     Brief,
@@ -43,7 +44,7 @@ from gateway.stores.reviewed import (
     Word,
 )
 from gateway.stores.sqlite import SqliteStore
-from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message, whole
+from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, journal_copy, message, whole
 from tests.memory_store import MemoryStore
 
 S, L, D = DeliveryState.SCHEDULED, DeliveryState.LEASED, DeliveryState.DELIVERED
@@ -592,3 +593,88 @@ async def test_what_is_removed_takes_its_terms_and_remarks_along(store: SqliteSt
     assert [row.id for row in await store.reviewing.found(Sought(Filter(states=("released",)), words=(A,)))] == []
     await store.write(Batch(holds=[gone]))
     assert await store.reviewing.unindexed(holds[1].id, 1) == ([gone], gone.id)
+
+
+async def test_journal_copies_come_back_as_they_went_in_and_one_a_message_and_archive(store: SqliteStore) -> None:
+    row = message()
+    first, other = journal_copy(row), journal_copy(row, name="registry", state=CopyState.KEPT)
+    await store.write(Batch(bodies=[body(row.id)], messages=[row], journal=[first, other], audit=[event()]))
+    await store.write(Batch(journal=[journal_copy(row, level=4)], audit=[event()]))
+    assert await store.journal.page("", "", 10) == [first, other]
+    assert await store.journal.page("registry", "", 10) == [other]
+    assert await store.journal.page("", first.id, 10) == [other]
+    assert await store.journal.newest("", row.reference, "", 10) == [other, first]
+    assert await store.journal.newest("journal", "", "", 10) == [first]
+    assert await store.journal.newest("", "", other.id, 10) == [first]
+    assert await store.journal.among("journal", [row.reference, "nothing"]) == {row.reference: first}
+    assert (await store.journal.count(""), await store.journal.count("journal"), await store.journal.count("x")) == (2, 1, 0)
+    assert await store.journal.waiting() == [Waiting("journal", 1, NOW)]
+    assert (await store.figures()).unfiled == (Waiting("journal", 1, NOW),)
+
+
+async def test_journal_copies_are_due_by_archive_and_time_until_they_are_filed(store: SqliteStore) -> None:
+    rows = [message() for _ in range(3)]
+    copies = [journal_copy(row, next_attempt=NOW + place) for place, row in enumerate(rows)]
+    await store.write(Batch(messages=rows, journal=copies, audit=[event()]))
+    assert await store.journal.due("journal", NOW + 1, 10) == copies[:2]
+    assert await store.journal.due("other", NOW + 1, 10) == []
+    assert await store.journal.next_due("journal") == NOW
+    changes = [
+        JournalUpdate(copies[0].id, CopyState.FILED, attempts=1, filed=NOW + 5, filed_sha256="f", filed_size=7, uidvalidity=3, uid=4),
+        JournalUpdate(copies[1].id, CopyState.FILING, attempts=2, next_attempt=NOW + 9, last_reply="NO"),
+        JournalUpdate("gone", CopyState.FILED),
+    ]  # fmt: skip
+    await store.write(Batch(journal_updates=changes, audit=[event()]))
+    filed = replace(copies[0], state=CopyState.FILED, attempts=1, filed=NOW + 5, filed_sha256="f", filed_size=7, uidvalidity=3, uid=4)
+    again = replace(copies[1], state=CopyState.FILING, attempts=2, next_attempt=NOW + 9, last_reply="NO")
+    assert await store.journal.due("journal", NOW + 99, 10) == [copies[2], again]
+    await store.write(Batch(journal_updates=[JournalUpdate(filed.id, CopyState.WAITING)], audit=[event()]))
+    assert await store.journal.page("", "", 1) == [filed], "what is filed stays so"
+
+
+async def test_a_copy_that_waits_keeps_its_body_and_its_message(store: SqliteStore) -> None:
+    batch, row, one = whole()
+    copy = journal_copy(row)
+    await store.write(replace(batch, journal=[copy]))
+    await store.write(Batch(delivery_updates=[DeliveryUpdate(one.id, (S,), D)], audit=[event()]))
+    assert await store.body(row.body_id) is not None
+    assert await store.drop_messages(NOW + 99, "", 10) == (0, "")
+    assert await store.drop_journal(NOW * 2, 10) == 0, "it was never filed"
+    await store.write(Batch(journal_updates=[JournalUpdate(copy.id, CopyState.FILED, filed=NOW)], audit=[event()]))
+    assert await store.body(row.body_id) is None
+    assert (await store.drop_messages(NOW + 99, "", 10))[0] == 1
+    assert await store.journal.count("") == 1, "the row outlives the message"
+    assert await store.drop_journal(copy.retain_until, 10) == 0
+    assert await store.drop_journal(copy.retain_until + 1, 10) == 1
+    assert await store.journal.count("") == 0
+
+
+async def test_a_delivery_keeps_the_body_when_the_copy_is_filed_first(store: SqliteStore) -> None:
+    batch, row, one = whole()
+    copy = journal_copy(row)
+    await store.write(replace(batch, journal=[copy]))
+    await store.write(Batch(journal_updates=[JournalUpdate(copy.id, CopyState.FILED, filed=NOW)], audit=[event()]))
+    assert await store.body(row.body_id) is not None
+    await store.write(Batch(delivery_updates=[DeliveryUpdate(one.id, (S,), D)], audit=[event()]))
+    assert await store.body(row.body_id) is None
+
+
+async def test_a_kept_copy_lives_until_its_retention_ends_and_no_longer(store: SqliteStore) -> None:
+    batch, row, one = whole()
+    kept = journal_copy(row, state=CopyState.KEPT, retain_until=NOW + 1000)
+    await store.write(replace(batch, journal=[kept]))
+    await store.write(Batch(delivery_updates=[DeliveryUpdate(one.id, (S,), D)], audit=[event()]))
+    assert (await store.drop_messages(NOW + 99, "", 10))[0] == 1
+    assert await store.message(row.id) is None
+    assert await store.body(row.body_id) is not None, "the journal copy outlives its message"
+    assert await store.drop_journal(NOW + 999, 10) == 0
+    assert await store.drop_journal(NOW + 1001, 10) == 1
+    assert await store.body(row.body_id) is None
+
+
+async def test_a_body_that_is_still_held_stays_when_its_kept_copy_ends(store: SqliteStore) -> None:
+    row = message()
+    kept = journal_copy(row, state=CopyState.KEPT, retain_until=NOW)
+    await store.write(Batch(bodies=[body(row.id)], messages=[row], holds=[hold(row)], journal=[kept], audit=[event()]))
+    assert await store.drop_journal(NOW + 1, 10) == 1
+    assert await store.body(row.body_id) is not None

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gateway.stores import review_rows, rows
+from gateway.stores import journal_rows, review_rows, rows
 from gateway.stores.base import (
     FORMAT,
     Batch,
@@ -26,8 +26,9 @@ from gateway.stores.base import (
     StoreError,
     register_version,
 )
+from gateway.stores.journal import CopyState
 from gateway.stores.reviewed import ReviewBatch
-from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
+from gateway.stores.schema import NEEDED_COPY_SQL, OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
 
 _FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
 _FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
@@ -51,7 +52,8 @@ _UPDATE_HOLD = (
 _DROP_FINISHED = (
     "DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id IN ({marks})"  # noqa: S608 - constants of ours
     f" AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = m.id AND {OPEN_DELIVERY_SQL})"
-    f" AND NOT EXISTS (SELECT 1 FROM holds WHERE message_id = m.id AND {OPEN_HOLD_SQL}))"
+    f" AND NOT EXISTS (SELECT 1 FROM holds WHERE message_id = m.id AND {OPEN_HOLD_SQL})"
+    f" AND NOT EXISTS (SELECT 1 FROM journal WHERE message_id = m.id AND {NEEDED_COPY_SQL}))"
 )
 _DROP_BODY = "DELETE FROM bodies WHERE id = ?"
 
@@ -99,6 +101,12 @@ class Applier:
                 self._apply_rare(db, batch)
         many(db, rows.REPLACE_CORRESPONDENT, [rows.correspondent_values(row) for b in batches for row in b.correspondents])
         self._statements(db, rows.RAISE_THREAD, "(?, ?, ?, ?, ?)", [rows.thread_values(row) for b in batches for row in b.threads])
+        copies = [journal_rows.copy_values(row) for b in batches for row in b.journal]
+        self._statements(db, journal_rows.ADD_COPY, journal_rows.COPY_MARKS, copies)
+        changes = [journal_rows.update_values(change) for b in batches for change in b.journal_updates]
+        for message_id, state in self._statements(db, journal_rows.UPDATE_COPY, journal_rows.UPDATE_MARKS, changes):
+            if state == CopyState.FILED:
+                ended[message_id] = None
         if ended:
             self._statements(db, _DROP_FINISHED, "?", [(message_id,) for message_id in ended])
         audit = [rows.audit_values(chain.append(event), event) for b in batches for event in b.audit]

@@ -21,6 +21,7 @@ from gateway.stores.chained import AuditRow as AuditRow
 from gateway.stores.chained import Chain as Chain
 from gateway.stores.chained import HeadRow as HeadRow
 from gateway.stores.figures import Figures
+from gateway.stores.journal import JournalReading, JournalRow, JournalUpdate
 from gateway.stores.remembered import CorrespondentRow as CorrespondentRow
 from gateway.stores.remembered import ThreadRow as ThreadRow
 from gateway.stores.reviewed import ReviewBatch, Reviewing
@@ -254,6 +255,9 @@ class Batch(msgspec.Struct, frozen=True):
     """Inserted; where the mark is there, the higher level and the later day stay."""
     users: Sequence[UserRow] = ()
     """Inserted, or replaced where the name is there."""
+    journal: Sequence[JournalRow] = ()
+    """Inserted; where the message has a copy in that archive, that one stays."""
+    journal_updates: Sequence[JournalUpdate] = ()
     review: ReviewBatch | None = None
     drop_bodies: Sequence[str] = ()
     """Ids of bodies whose data key is destroyed."""
@@ -278,6 +282,10 @@ class Store(Protocol):
     def reviewing(self) -> Reviewing:
         """What it reads for the review pages."""
 
+    @property
+    def journal(self) -> JournalReading:
+        """What it reads of journal copies."""
+
     async def open(self, chain: Chain) -> None:
         """Opens, checks and migrates; takes the lock (StoreError when another keeper has it)."""
 
@@ -287,7 +295,7 @@ class Store(Protocol):
     async def write(self, batch: Batch) -> None:
         """Returns when *batch* is on stable storage. Batches that wait together share one fsync; a Conflict ends its own only.
 
-        Bodies whose deliveries and holds became final with *batch* are destroyed in the same transaction.
+        Bodies whose deliveries, holds and journal copies became final with *batch* are destroyed in the same transaction.
         """
 
     async def body(self, body_id: str) -> BodyRow | None: ...
@@ -349,6 +357,10 @@ class Store(Protocol):
 
     async def drop_reviewed(self, before: float, limit: int) -> int:
         """Removes at most *limit* counts of hours, and as many notes of mail to reviewers, of before *before*. Returns how many."""
+
+    async def drop_journal(self, now: float, limit: int) -> int:
+        """Removes at most *limit* journal copies whose retention has ended, with the bodies of those that were kept here. Returns how
+        many."""
 
     async def compact(self) -> int:
         """Gives freed room back to the system, a bounded step at a time. Returns how many octets."""

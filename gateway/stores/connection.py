@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 
@@ -26,6 +27,8 @@ CHECK_UP_TO = 4 << 30
 """Octets of a file up to which its whole structure is checked at start."""
 COPY_KEPT = 7 * 86400.0
 """Seconds that the copy made before a change of format is kept."""
+_VACUUM_PAGES = 500
+_VACUUM_LEAST = 25
 _ALWAYS = frozenset({"audit", "bodies", "deliveries", "holds", "messages"})
 
 Connect = Callable[..., sqlite3.Connection]
@@ -72,6 +75,8 @@ def connect_writer(path: FilePath, connect: Connect) -> sqlite3.Connection:
             raise
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StoreError(_corrupt(path, "its tables cannot be read")) from error  # the text of SQLite's own error holds octets of it
     if new:
         sync_folder(path.parent)
     return db
@@ -87,6 +92,8 @@ def connect_reader(path: FilePath, connect: Connect) -> sqlite3.Connection:
         db.execute("SELECT 1 FROM messages LIMIT 1").fetchone()
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StoreError(_corrupt(path, "its tables cannot be read")) from error
     return db
 
 
@@ -223,3 +230,16 @@ def breaks_trust(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     harmless = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT)
     return code not in harmless
+
+
+def give_back(db: sqlite3.Connection, path: FilePath) -> int:
+    """Gives free pages of the file *path* back to the system, at most 500; octets. Old safety copies go with them."""
+    before = db.execute("PRAGMA freelist_count").fetchone()[0]
+    # Room that the next messages will take anyway stays; a shrinking and growing file costs more than it gives.
+    spare = max(0, before - _VACUUM_PAGES)
+    if spare >= _VACUUM_LEAST:
+        # executescript steps to the end; execute would stop after the first page, since the pragma has no columns.
+        db.executescript(f"PRAGMA incremental_vacuum({min(spare, _VACUUM_PAGES)})")
+    after = db.execute("PRAGMA freelist_count").fetchone()[0]
+    forget_copies(path, time.time())
+    return int((before - after) * db.execute("PRAGMA page_size").fetchone()[0])

@@ -13,7 +13,8 @@ from pathlib import Path as FilePath
 
 import msgspec
 
-from gateway.stores.schema import OPEN_HOLD_SQL
+from gateway.stores.journal import Waiting
+from gateway.stores.schema import OPEN_HOLD_SQL, UNFILED_COPY_SQL
 
 # Each through its partial index: the tables may hold millions of rows that are no longer open.
 _DUE = (
@@ -22,6 +23,8 @@ _DUE = (
 )
 _PARKED = "SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'on-hold') GROUP BY state"
 _HELD = f"SELECT state, level, count(*), min(created), min(deadline) FROM holds WHERE {OPEN_HOLD_SQL} GROUP BY state, level"  # noqa: S608
+
+_UNFILED = f"SELECT name, count(*), min(created) FROM journal WHERE {UNFILED_COPY_SQL} GROUP BY name ORDER BY name"  # noqa: S608
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -46,6 +49,8 @@ class Figures(msgspec.Struct, frozen=True):
     next_deadline: float
     octets: int
     """Size of the file and of its write-ahead log."""
+    unfiled: tuple[Waiting, ...] = ()
+    """Journal copies that are not filed yet, by archive."""
 
 
 def read(db: sqlite3.Connection, path: FilePath) -> Figures:
@@ -64,6 +69,7 @@ def read(db: sqlite3.Connection, path: FilePath) -> Figures:
         min((row[3] for row in held), default=0.0),
         min((row[4] for row in held), default=0.0),
         sum(_size(file) for file in (path, path.with_name(path.name + "-wal"))),
+        tuple(Waiting(str(name), int(count), float(oldest)) for name, count, oldest in db.execute(_UNFILED)),
     )
 
 

@@ -13,15 +13,17 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from gateway.stores import rows
+from gateway.stores import journal_rows, rows
 from gateway.stores.base import Conflict, HeadRow
 from gateway.stores.reviewed import INDIA
-from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
+from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL, UNFILED_COPY_SQL
 
 _CLOSED = (
     f" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND (d.{OPEN_DELIVERY_SQL} OR d.created >= ?2))"  # noqa: S608
     f" AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.message_id = m.id AND (h.{OPEN_HOLD_SQL} OR h.updated >= ?2))"
+    f" AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.{UNFILED_COPY_SQL})"
 )
+_KEPT = "EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.state = 'kept')"
 
 
 @contextlib.contextmanager
@@ -65,7 +67,8 @@ def messages(db: sqlite3.Connection, before: float, after: str, limit: int) -> t
     gone = 0
     with _transaction(db):
         found = db.execute(
-            f"SELECT m.id, m.body_id FROM messages m WHERE m.id IN (SELECT value FROM json_each(?1)){_CLOSED}",  # noqa: S608
+            f"SELECT m.id, CASE WHEN {_KEPT} THEN '' ELSE m.body_id END FROM messages m"  # noqa: S608 - constants of ours
+            f" WHERE m.id IN (SELECT value FROM json_each(?1)){_CLOSED}",
             (rows.dump(old), before),
         ).fetchall()
         if found:
@@ -76,7 +79,7 @@ def messages(db: sqlite3.Connection, before: float, after: str, limit: int) -> t
             db.execute(f"DELETE FROM remarks WHERE reference IN (SELECT reference FROM messages WHERE id IN {listed})", (ids,))  # noqa: S608
             db.execute(f"DELETE FROM holds WHERE message_id IN {listed}", (ids,))  # noqa: S608
             db.execute(f"DELETE FROM deliveries WHERE message_id IN {listed}", (ids,))  # noqa: S608
-            # Content goes when the last delivery ends; what a fault left behind goes now.
+            # Content goes when the last delivery ends; what a fault left behind goes now. A journal copy outlives its message.
             db.execute(f"DELETE FROM bodies WHERE id IN {listed}", (rows.dump([row[1] for row in found]),))  # noqa: S608
             gone = db.execute(f"DELETE FROM messages WHERE id IN {listed}", (ids,)).rowcount  # noqa: S608
     return gone, str(old[-1]) if len(seen) == limit and len(old) == len(seen) else ""
@@ -110,6 +113,12 @@ def reviewed(db: sqlite3.Connection, before: float, limit: int) -> int:
     sql = f"DELETE FROM tallies WHERE {one} IN (SELECT {one[1:-1]} FROM tallies WHERE hour < ? LIMIT ?)"  # noqa: S608
     gone = db.execute(sql, (hour, limit)).rowcount
     return gone + db.execute("DELETE FROM told WHERE key IN (SELECT key FROM told WHERE created < ? LIMIT ?)", (before, limit)).rowcount
+
+
+def journal(db: sqlite3.Connection, now: float, limit: int) -> int:
+    """See ``Store.drop_journal``."""
+    with _transaction(db):
+        return journal_rows.removed(db, now, limit)
 
 
 def known_pairs(db: sqlite3.Connection, pairs: Sequence[bytes]) -> set[bytes]:

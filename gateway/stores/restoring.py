@@ -46,6 +46,8 @@ def prepare(path: FilePath, taken: float, now: float, *, resume: bool) -> dict[s
             late = max(0.0, now - taken)
             sql = f"UPDATE holds SET deadline = deadline + ? WHERE {schema.OPEN_HOLD_SQL}"  # noqa: S608 - ours
             held = db.execute(sql, (late,)).rowcount
+            # The archive may have them since the backup: each is looked for before it is filed.
+            db.execute("UPDATE journal SET state = 'filing', next_attempt = ? WHERE state = 'waiting'", (now,))
             db.execute("COMMIT")
         finally:
             db.close()

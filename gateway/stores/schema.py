@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-VERSION = 4
+VERSION = 5
 """The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``migrations``."""
 
 METADATA = MetaData(
@@ -43,6 +43,7 @@ METADATA = MetaData(
 
 _OPEN_DELIVERY = "state IN ('scheduled', 'leased', 'deferred', 'on-hold')"
 _OPEN_HOLD = "state IN ('held', 'requested', 'approved')"
+_UNFILED_COPY = "state IN ('waiting', 'filing')"
 
 
 def _text(name: str) -> Column[str]:
@@ -207,8 +208,21 @@ TOLD = Table(
     "told", METADATA, Column("key", Text, primary_key=True), _number("created"), *_common(), sqlite_with_rowid=False,
 )  # fmt: skip
 
+# Journal copies: one message in one archive, once.
+JOURNAL = Table(
+    "journal", METADATA, Column("id", Text, primary_key=True), _text("message_id"), _text("reference"), _text("body_id"), _text("name"),
+    _text("state"), _number("created"), Column("level", Integer), _text("sha256"), _whole("size"), _text("edits"),
+    _number("retain_until"), _whole("attempts"), _number("next_attempt"), _text("last_reply"), _number("filed"), _text("filed_sha256"),
+    _whole("filed_size"), _whole("uidvalidity"), _whole("uid"), *_common(), UniqueConstraint("message_id", "name"),
+    Index(None, "reference"), Index("ix_journal_due", "name", "next_attempt", "created", sqlite_where=text(_UNFILED_COPY)),
+    Index("ix_journal_ended", "retain_until", sqlite_where=text("state IN ('filed', 'kept')")),
+)  # fmt: skip
+
 OPEN_DELIVERY_SQL = _OPEN_DELIVERY
 OPEN_HOLD_SQL = _OPEN_HOLD
+UNFILED_COPY_SQL = _UNFILED_COPY
+NEEDED_COPY_SQL = "state IN ('waiting', 'filing', 'kept')"
+"""Journal copies whose message's body has to stay."""
 
 _SQLITE = sqlite.dialect(paramstyle="qmark")
 

@@ -13,7 +13,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
@@ -35,13 +34,12 @@ from gateway.stores.base import (
     StoreError,
     UserRow,
 )
+from gateway.stores.journal_rows import SqliteJournal
 from gateway.stores.reviewing import SqliteReviewing
 from gateway.stores.schema import OPEN_HOLD_SQL
 from gateway.stores.writer import Job, Writer
 
 _T = TypeVar("_T")
-_VACUUM_PAGES = 500
-_VACUUM_LEAST = 25
 _LIST_OPEN = (
     " WHERE d.id IN (SELECT id FROM deliveries WHERE state IN ('scheduled', 'deferred')"
     " UNION ALL SELECT id FROM deliveries WHERE state IN ('leased', 'on-hold')) AND d.id > ? ORDER BY d.id LIMIT ?"
@@ -108,6 +106,11 @@ class SqliteStore:
         return SqliteReviewing(self._read)
 
     @property
+    def journal(self) -> SqliteJournal:
+        """See ``Store.journal``."""
+        return SqliteJournal(self._read)
+
+    @property
     def degraded(self) -> str:
         """Why nothing can be written now; empty when all is well."""
         return self._writer.degraded
@@ -143,19 +146,7 @@ class SqliteStore:
 
     async def compact(self) -> int:
         """See ``Store.compact``: at most 500 pages a call."""
-
-        def work(db: sqlite3.Connection) -> int:
-            before = db.execute("PRAGMA freelist_count").fetchone()[0]
-            # Room that the next messages will take anyway stays; a shrinking and growing file costs more than it gives.
-            spare = max(0, before - _VACUUM_PAGES)
-            if spare >= _VACUUM_LEAST:
-                # executescript steps to the end; execute would stop after the first page, since the pragma has no columns.
-                db.executescript(f"PRAGMA incremental_vacuum({min(spare, _VACUUM_PAGES)})")
-            after = db.execute("PRAGMA freelist_count").fetchone()[0]
-            connection.forget_copies(self._path, time.time())
-            return int((before - after) * db.execute("PRAGMA page_size").fetchone()[0])
-
-        return int(await self._submit(work=work))
+        return int(await self._submit(work=lambda db: connection.give_back(db, self._path)))
 
     # --- removing what is past its retention ----------------------------------------------------------------------------
 
@@ -183,6 +174,10 @@ class SqliteStore:
     async def drop_reviewed(self, before: float, limit: int) -> int:
         """See ``Store.drop_reviewed``."""
         return int(await self._submit(work=lambda db: removal.reviewed(db, before, limit)))
+
+    async def drop_journal(self, now: float, limit: int) -> int:
+        """See ``Store.drop_journal``."""
+        return int(await self._submit(work=lambda db: removal.journal(db, now, limit)))
 
     # --- under which vault key -----------------------------------------------------------------------------------------
 
