@@ -66,16 +66,22 @@ class Case:
         self, sender: Path, recipients: tuple[Path, ...], config: Config, policy: Policy, exceptions: Exceptions,
         *, client_ip: str, user: str, want_text: bool, senders: tuple[str, ...] | None = None, thread: Level | None = None,
     ) -> None:  # fmt: skip
-        import ipaddress
-
-        from gateway.envelope import Door, Peer
         from gateway.inspector import tools
-        from gateway.policy import decide
 
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
         self._tools = tools.direct(config.limits)
-        self._sender, self._recipients = sender, recipients
         self._thread = thread
+        self._come(sender, recipients, client_ip, user, senders)
+
+    def _come(self, sender: Path, recipients: tuple[Path, ...], client_ip: str, user: str, senders: tuple[str, ...] | None) -> None:
+        """Who sends to whom, and by which door."""
+        import ipaddress
+
+        from gateway.envelope import Door, Peer
+        from gateway.policy import decide
+
+        config = self.config
+        self._sender, self._recipients = sender, recipients
         self._door = Door.SUBMISSION if user else Door.SMTP
         networks = [ipaddress.ip_network(network) for network in config.originators.networks]
         if client_ip or user:
@@ -86,6 +92,16 @@ class Case:
         else:
             self._verified = _official(sender, config)
             self._peer = Peer(str(networks[0][0]) if networks and self._verified else "192.0.2.1", listed=self._verified, tls_version=TLS)
+
+    def of(
+        self, sender: Path, recipients: tuple[Path, ...], *, client_ip: str = "", user: str = "", senders: tuple[str, ...] | None = None
+    ) -> Case:
+        """The same case for another envelope."""
+        import copy
+
+        other = copy.copy(self)
+        other._come(sender, recipients, client_ip, user, senders)
+        return other
 
     def transaction(self, content: bytes, sha256: str) -> Transaction:
         """The transaction that would have brought *content* here."""
