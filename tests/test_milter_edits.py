@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.message import edits
-from gateway.message.milter_edits import Change, Insert, Operation, operations
+from gateway.message.milter_edits import Operation, operations
 from gateway.verdict import Edit
+from gateway.wire.milter_events import ChangeHeader, InsertHeader
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -19,7 +20,7 @@ def held(fields: Sequence[tuple[bytes, bytes]], wanted: Sequence[Operation], *, 
     """The header section of an MTA after *wanted*; *counts_new*: fields that were inserted count for the index (Sendmail), or not."""
     now = [(name, value, False) for name, value in fields]
     for operation in wanted:
-        if isinstance(operation, Insert):
+        if isinstance(operation, InsertHeader):
             now.insert(0, (operation.name.encode(), b" " + operation.value.encode(), True))
             continue
         name = operation.name.lower().encode()
@@ -78,11 +79,11 @@ def test_labels_as_the_policy_writes_them() -> None:
         Edit("replace", "Subject", "[R] s"),
     ]
     assert operations(wanted, fields) == (
-        Change("sio-label", 2, ""),
-        Change("Subject", 1, "[R] s"),
-        Change("sio-label", 1, ""),
-        Insert("SIO-Label-History", "h"),
-        Insert("SIO-Label", "l"),
+        ChangeHeader(2, "sio-label", ""),
+        ChangeHeader(1, "Subject", "[R] s"),
+        ChangeHeader(1, "sio-label", ""),
+        InsertHeader(0, "SIO-Label-History", "h"),
+        InsertHeader(0, "SIO-Label", "l"),
     )
 
 
@@ -94,7 +95,8 @@ def test_nothing_wanted_is_nothing_done() -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        Edit("add", "X", "a\nBcc: x@y.in"), Edit("add", "X", "a\r\n b"), Edit("add", "X", "a\0b"), Edit("add", "X\nY", "a"), Edit("add", "", "a"),
+        Edit("add", "X", "a\nBcc: x@y.in"), Edit("add", "X", "a\r\n b"),
+        Edit("add", "X", "a\0b"), Edit("add", "X\nY", "a"), Edit("add", "", "a"),
         Edit("replace", "X", "é"), Edit("add", "X", "y" * 999), Edit("replace", "X", ""), Edit("change", "X", "y"), Edit("remove", "X:"),
     ],
 )  # fmt: skip
@@ -105,7 +107,7 @@ def test_T08_what_could_break_a_header_section_is_refused(edit: Edit) -> None:
 
 def test_T08_long_values_are_folded_and_no_line_is_long() -> None:
     (made,) = operations((Edit("add", "X-Long", "word " * 300),), [])
-    assert isinstance(made, Insert)
+    assert isinstance(made, InsertHeader)
     assert all(line.startswith(" ") for line in made.value.split("\n")[1:])
     assert all(len(line) <= edits.FOLD_AT for line in made.value.split("\n"))
 
@@ -113,4 +115,4 @@ def test_T08_long_values_are_folded_and_no_line_is_long() -> None:
 def test_a_thousand_fields_of_one_name_go_quickly() -> None:
     fields = [(b"SIO-Label", b" x")] * 1000
     made = operations((Edit("remove", "SIO-Label"), Edit("add", "SIO-Label", "y")), fields)
-    assert [one.index for one in made if isinstance(one, Change)] == list(range(1000, 0, -1))
+    assert [one.index for one in made if isinstance(one, ChangeHeader)] == list(range(1000, 0, -1))

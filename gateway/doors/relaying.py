@@ -1,7 +1,7 @@
 """Who may send to whom, as far as a session may know before DATA.
 
 What it is: ``Relaying``: the order of checks at RCPT, and the memory of recipients that the next hop was asked about.
-Who calls it: ``doors.smtp``, once a recipient.
+Who calls it: ``doors.smtp`` and ``doors.milter``, once a recipient.
 Must never: accept a recipient for a client that may not relay; take "could not ask" for yes.
 Sources: design.md section 4 ("Who may relay", "Answering"); RFC 5321 section 4.5.1 (postmaster) and RFC 2142 (abuse);
 hostile-inputs catalogue A16, A23, A31, P9; india.md R14 and R28.
@@ -10,13 +10,13 @@ hostile-inputs catalogue A16, A23, A31, P9; india.md R14 and R28.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway import address
 from gateway.address import AddressError, Path
 from gateway.config import Config
-from gateway.envelope import Peer
+from gateway.envelope import Door, Peer
 from gateway.reply import Reply
 
 RELAY_DENIED = Reply(550, "5.7.1", "Relaying is not permitted.")
@@ -39,8 +39,11 @@ class Refused:
     """The reference that stands in the reply, if there is one."""
 
 
-EnvelopePolicy = Callable[[Path, Path, Peer], Refused | None]
-"""What the rules say of sender, recipient and peer alone: a final refusal, or nothing. Raises ReplyError (4xx) when it cannot say."""
+class EnvelopePolicy(Protocol):
+    """What the rules say of an envelope alone."""
+
+    def __call__(self, sender: Path, recipient: Path, peer: Peer, /, *, door: Door | None = None) -> Refused | None:
+        """A final refusal, or nothing; *door* None: one of those that speak SMTP. Raises ReplyError (4xx) when it cannot say."""
 
 
 def official_only(sender: Path) -> Reply:
@@ -111,6 +114,24 @@ class Relaying:
         if peer.listed and not sender.is_null and sender.domain not in self._domains:
             return Refused(official_only(sender), "sender-not-official")
         return self._policy(sender, recipient, peer)
+
+    def check_behind(self, sender: Path, recipient: Path, peer: Peer, *, local: bool) -> Refused | None:
+        """The same where an MTA stands before us, which has decided who may relay and which recipients there are.
+
+        *local*: the mail began on the MTA's own machine (sendmail(1), cron, the MTA's own reports), with no client and no sign-in:
+        a sender that is not ours is then taken for our own people only, a null sender for all, and the rules wait for the content.
+        """
+        official = peer.listed or bool(peer.user)
+        if not official and sender.domain in self._domains:
+            return Refused(FORGED, "own-domain-from-outside")
+        if self.always_reachable(recipient) or (local and sender.is_null):
+            return None
+        if peer.listed and not peer.user and self._require_auth:
+            return Refused(AUTH_NEEDED, "sign-in-required")
+        inside = recipient.domain in self._domains or self.is_local(recipient.domain)
+        if (official or local) and not sender.is_null and sender.domain not in self._domains and not (local and inside):
+            return Refused(official_only(sender), "sender-not-official")
+        return None if local else self._policy(sender, recipient, peer, door=Door.MILTER)
 
     def always_reachable(self, recipient: Path) -> bool:
         """Whether *recipient* is the postmaster or the abuse desk of a domain of ours."""

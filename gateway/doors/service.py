@@ -90,10 +90,10 @@ def envelope_policy(rules: Policy, config: Config, keeper: KeeperLink) -> Envelo
     """What the rules say at RCPT, under one policy and one config."""
     silent = config.relay.refuse_with == "bounce"
 
-    def judge(sender: Path, recipient: Path, peer: Peer) -> Refused | None:
+    def judge(sender: Path, recipient: Path, peer: Peer, /, *, door: DoorName | None = None) -> Refused | None:
         if silent and not sender.is_null and decide.verified(sender, peer, config):
             return None  # gets one report after DATA instead
-        door = DoorName.SUBMISSION if peer.user else DoorName.SMTP  # nobody signs in on port 25, nobody sends on 587 who has not
+        door = door or (DoorName.SUBMISSION if peer.user else DoorName.SMTP)  # nobody signs in on port 25, nobody sends on 587 who has not
         verdict = decide.rcpt(sender, recipient, peer, rules, keeper.exceptions, config, door=door, now=time.time())
         if verdict.disposition is not Disposition.REFUSE:
             return None

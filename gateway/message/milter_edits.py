@@ -16,27 +16,13 @@ from dataclasses import dataclass
 
 from gateway.message import edits
 from gateway.verdict import Edit
+from gateway.wire.milter_events import ChangeHeader, InsertHeader
+
+_TOP = 0
+"""Where our fields go: above all that the MTA has shown us, and the last one inserted is the topmost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The field number *index* (from 1) of those called *name* gets *value*; it goes away when that is empty."""
-
-    name: str
-    index: int
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """A field above all that the MTA has shown us, and above those inserted before."""
-
-    name: str
-    value: str
-    """Folded lines are joined by LF and white space, as the protocol has it; no blank before the first word."""
-
-
-Operation = Change | Insert
+Operation = ChangeHeader | InsertHeader
 
 
 @dataclass(slots=True)
@@ -74,7 +60,7 @@ def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) ->
             after = _replaced(after, edit, name)
         else:
             raise ValueError(f"not an edit: {edit.action!r}")
-    return (*_changes(before, after), *(Insert(*_words(one)) for one in reversed(after) if not one.index))
+    return (*_changes(before, after), *(InsertHeader(_TOP, *_words(one)) for one in reversed(after) if not one.index))
 
 
 def _new(edit: Edit, name: bytes) -> _Field:
@@ -91,19 +77,19 @@ def _replaced(fields: Sequence[_Field], edit: Edit, name: bytes) -> list[_Field]
     return [new if one is first else one for one in fields if one is first or one.name != name]
 
 
-def _changes(before: Sequence[_Field], after: Sequence[_Field]) -> list[Change]:
+def _changes(before: Sequence[_Field], after: Sequence[_Field]) -> list[ChangeHeader]:
     """What becomes of the fields that are there, from the last to the first: a field that goes away moves those below it only."""
     kept = {(one.name, one.index): one for one in after if one.index}
-    changes: list[Change] = []
+    changes: list[ChangeHeader] = []
     for one in reversed(before):
         now = kept.get((one.name, one.index))
         if now is None:
-            changes.append(Change(one.name.decode("ascii"), one.index, ""))
+            changes.append(ChangeHeader(one.index, one.name.decode("ascii"), ""))
         elif now.written is not None:
             name, value = _words(now)
             if not value:
                 raise ValueError(f"an MTA takes an empty {name} for its removal")
-            changes.append(Change(name, one.index, value))
+            changes.append(ChangeHeader(one.index, name, value))
     return changes
 
 

@@ -2,7 +2,7 @@
 
 What it is: ``Scanner``, which finds the end, takes the stuffed dots away, hashes, and refuses what servers read differently:
 a bare CR, a bare LF, NUL. It works on whole chunks with the search functions of bytes, never octet by octet.
-Who calls it: ``wire.smtp``, one scanner a message.
+Who calls it: ``wire.smtp``, one scanner a message; the milter door takes ``fault``.
 Must never: end a message by anything but CRLF.CRLF; let an octet through that was not checked; keep octets of a message that
 is refused already.
 Sources: RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2 and 4.5.3.1.6; CVE-2023-51764, CVE-2023-51765, CVE-2023-51766 (smuggling).
@@ -19,6 +19,7 @@ _ALL_BUT_TELLING = bytes(octet for octet in range(256) if octet not in b"\r\n\0.
 _OFFENCE = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
 _NAMES = {b"\0": "NUL", b"\r": "bare CR", b"\n": "bare LF"}
 _WORTH = 16  # octets of a line from which looking at line ends is quicker than counting them
+LONG_LINE = "a long line"
 _DRAIN = 4  # times the size limit that is read and thrown away before the session is closed
 
 
@@ -141,6 +142,23 @@ class Scanner:
             start = newline + 1
         last = piece.rfind(b"\n", max(start, 0))
         self._column = length - max(start, last + 1) if last >= 0 else length - start
+
+
+def fault(content: bytes, line: int) -> str:
+    """What a ``Scanner`` would have refused *content* for: ``bare CR``, ``bare LF``, ``NUL``, ``LONG_LINE`` for one of more than *line*
+    octets with CRLF; empty for none. For content that came by another way than DATA."""
+    ends = content.count(b"\r\n")
+    if b"\0" in content or content.count(b"\n") != ends or content.count(b"\r") != ends:
+        offence = _OFFENCE.search(content)
+        assert offence is not None
+        return _NAMES[offence[0]]
+    start = 0
+    while len(content) - start >= line:
+        newline = content.rfind(b"\n", start, start + line)
+        if newline < 0:
+            return LONG_LINE
+        start = newline + 1
+    return ""
 
 
 def _equal_lines(piece: bytes) -> tuple[int, int, int]:
