@@ -4,15 +4,76 @@ What it is: ``Milter``, one object a connection of an MTA, which carries many me
 Who calls it: ``doors.milter``.
 Must never: do I/O or know a clock; take memory because of a length that is only claimed; let anything of a message, a macro or a
 client outlive it; put out half of an answer.
-Sources: libmilter/engine.c of Sendmail 8.17; Postfix src/milter/milter8.c; hostile-inputs catalogue T01-T04, T08.
+Sources: libmilter/engine.c of Sendmail 8.17, whose order of commands this is, with two differences: what it passes over without a
+reply (the MTA waits in vain) ends the connection here, and a new client is taken at any time; Postfix src/milter/milter8.c;
+hostile-inputs catalogue T01-T04, T08.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 
 from gateway.reply import Reply
-from gateway.wire.milter_events import Change, Event, Final, Negotiated
+from gateway.wire import milter_codec as codec
+from gateway.wire import milter_macros
+from gateway.wire.milter_events import (
+    Abort,
+    Change,
+    Data,
+    Event,
+    Final,
+    Helo,
+    Mail,
+    Message,
+    MilterError,
+    Negotiated,
+    NewConnection,
+    Quit,
+    Rcpt,
+    Unknown,
+)
+from gateway.wire.milter_macros import Macros
+from gateway.wire.milter_text import Text
+
+_LONGEST_PACKET = 1 << 20
+
+
+class _Phase(enum.IntEnum):
+    """Where the connection stands; what follows MAIL up to ASKED is within a message."""
+
+    START = 0
+    CLIENT = 1
+    """The options are agreed, or a client has left: CONNECT is due."""
+    IDLE = 2
+    MAIL = 3
+    RCPT = 4
+    DATA = 5
+    HEADER = 6
+    EOH = 7
+    BODY = 8
+    ASKED = 9
+    """An event is with the door."""
+    CLOSED = 10
+
+
+_P = _Phase
+# After which phases a command of a message may come. All others end the message, and the command is tried without it.
+_AFTER: dict[bytes, frozenset[_Phase]] = {
+    b"H": frozenset({_P.IDLE}),
+    b"M": frozenset({_P.IDLE}),
+    b"R": frozenset({_P.MAIL, _P.RCPT}),
+    b"T": frozenset({_P.RCPT}),
+    b"L": frozenset({_P.RCPT, _P.DATA, _P.HEADER}),
+    b"N": frozenset({_P.RCPT, _P.DATA, _P.HEADER}),
+    b"B": frozenset({_P.RCPT, _P.EOH, _P.BODY}),
+    b"E": frozenset({_P.RCPT, _P.EOH, _P.BODY}),
+    b"C": frozenset({_P.CLIENT, _P.IDLE}),
+    b"K": frozenset({_P.CLIENT, _P.IDLE}),
+    b"Q": frozenset({_P.CLIENT, _P.IDLE}),
+    b"A": frozenset({_P.CLIENT, _P.IDLE}),
+}
+_COMMANDS = frozenset(_AFTER) | {b"D", b"U", b"O"}
 
 
 class Milter:
@@ -22,8 +83,19 @@ class Milter:
     out any more (the codec was closed) does nothing.
     """
 
+    __slots__ = ("_buffer", "_macros", "_out", "_phase", "_position", "_size", "_text", "_waiting", "negotiated")
+
     def __init__(self, size: int) -> None:
         """*size*: octets of a message that are kept at most (limits.message_size)."""
+        self._size = size
+        self._phase = _Phase.START
+        self._buffer = bytearray()
+        self._position = 0
+        self._out: list[bytes] = []
+        self._macros = Macros()
+        self._text = Text(size)
+        self._waiting = b""
+        """The command that the door has to answer. Not its event: a message is kept once, by who works on it."""
         self.negotiated: Negotiated | None = None
         """What was agreed; None before."""
 
@@ -31,41 +103,47 @@ class Milter:
 
     def feed(self, data: bytes) -> None:
         """Takes octets off the wire; then ask for events."""
-        raise NotImplementedError
+        if self._phase is not _Phase.CLOSED:
+            if self._position:
+                del self._buffer[: self._position]
+                self._position = 0
+            self._buffer += data
 
     def output(self) -> bytes:
         """What is to be sent and was not taken yet."""
-        raise NotImplementedError
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
 
     @property
     def pending(self) -> int:
         """Octets received and not understood yet: part of a packet, or what follows an event that is with the door."""
-        raise NotImplementedError
+        return len(self._buffer) - self._position
 
     @property
     def memory(self) -> int:
         """Octets of memory that the message under way holds (header fields with what they cost apart from their text)."""
-        raise NotImplementedError
+        return self._text.memory
 
     @property
     def text_octets(self) -> int:
         """Octets of content of the message under way that have come, kept or not."""
-        raise NotImplementedError
+        return self._text.octets
 
     @property
     def lost(self) -> str:
         """Why nothing of the message under way is kept any more; empty while it is. See ``Message.lost``."""
-        raise NotImplementedError
+        return self._text.lost
 
     @property
     def in_message(self) -> bool:
         """Whether a message is under way: from the event Mail to its end. Between messages silence is in order."""
-        raise NotImplementedError
+        return _Phase.MAIL <= self._phase <= _Phase.ASKED
 
     @property
     def asked(self) -> bool:
         """Whether an event waits for the door's answer."""
-        raise NotImplementedError
+        return self._phase is _Phase.ASKED
 
     @property
     def macros(self) -> Mapping[str, str]:
@@ -75,19 +153,26 @@ class Milter:
         forgotten at its end, Abort or refusal; those of a client at NewConnection and Connect; those of a stage that comes again
         (RCPT) with that stage.
         """
-        raise NotImplementedError
+        return self._macros.known
 
     def proceed(self) -> None:
         """Answers Mail or Rcpt: go on."""
-        raise NotImplementedError
+        if self._waiting in (b"M", b"R"):
+            self._out.append(codec.packet(b"c"))
+            self._answered(_Phase.MAIL if self._waiting == b"M" else _Phase.RCPT)
 
     def refuse(self, reply: Reply) -> None:
         """Answers Mail (the message is over) or Rcpt (this recipient) with a 4xx or 5xx *reply*. Raises MilterError for another."""
-        raise NotImplementedError
+        if self._waiting == b"R":
+            self._out.append(codec.reply_code(reply))
+            self._answered(_Phase.RCPT)
+        elif self._waiting == b"M":
+            self.end_message(reply)
 
     def progress(self) -> None:
         """While Message waits: the MTA is told to wait on."""
-        raise NotImplementedError
+        if self._waiting == b"E":
+            self._out.append(codec.packet(b"p"))
 
     def end_message(self, final: Final | Reply, changes: Sequence[Change] = ()) -> None:
         """Answers Message (or Mail, without *changes*): all *changes* in order, then *final*; the message is over.
@@ -95,18 +180,161 @@ class Milter:
         A Reply of 4xx or 5xx goes to the client in these words; it takes no *changes*. Raises MilterError for what may not be
         sent (line ends, NUL, lines over 998 octets, what was not negotiated): then nothing was put out and an answer is due yet.
         """
-        raise NotImplementedError
+        agreed = self.negotiated
+        if agreed is None or self._waiting not in (b"M", b"E"):
+            return
+        if changes and (self._waiting == b"M" or final not in (Final.CONTINUE, Final.ACCEPT)):
+            raise MilterError("changes to a message that does not go on")
+        if final is Final.CONTINUE and self._waiting == b"M":
+            raise MilterError("a message that is to go on and to end")
+        packets = [codec.change(wanted, agreed) for wanted in changes]
+        packets.append(codec.packet(final.value) if isinstance(final, Final) else codec.reply_code(final))
+        self._out += packets
+        self._forget_message()
+        self._macros.forget(milter_macros.MESSAGE)
 
     def discard(self) -> None:
         """Keeps nothing more of the message under way (no memory for it); its end brings a Message that is ``lost``."""
-        raise NotImplementedError
+        if self.in_message and self._waiting != b"E":
+            self._text.lose("discarded")
 
     def close(self) -> None:
         """Ends the session from our side: nothing further is parsed, nothing is kept."""
-        raise NotImplementedError
+        self._phase = _Phase.CLOSED
+        self._buffer, self._position = bytearray(), 0
+        self._text = Text(self._size)
+        self._waiting = b""
+        self._macros = Macros()
 
     # --- events -----------------------------------------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
         """What the door has to know or to answer next; None: more octets, or an answer, are needed first. Raises MilterError."""
-        raise NotImplementedError
+        try:
+            while self._phase < _Phase.ASKED:
+                start = self._position + 4
+                if len(self._buffer) < start:
+                    return None
+                length = int.from_bytes(self._buffer[start - 4 : start], "big")
+                if not 1 <= length <= _LONGEST_PACKET:
+                    raise MilterError("a packet of no length, or too long")
+                if len(self._buffer) > start:
+                    command = bytes(self._buffer[start : start + 1])
+                    if command not in _COMMANDS or (command != b"O" and command != b"Q" and self._phase is _Phase.START):
+                        raise MilterError("a command that is none, or before the options")
+                if len(self._buffer) < start + length:
+                    return None
+                after = _AFTER.get(command)
+                if after is not None and self._phase not in after and self.in_message:
+                    # The packet stays: it is looked at again once the door has forgotten the message.
+                    self._forget_message()
+                    self._macros.forget_message()
+                    if command == b"A":
+                        self._position = start + length
+                        self._macros.forget(milter_macros.MESSAGE)
+                    return Abort()
+                self._position = start + length
+                event = self._run(command, bytes(self._buffer[start + 1 : start + length]))
+                if event is not None:
+                    return event
+        except MilterError:
+            self.close()
+            raise
+        return None
+
+    def _run(self, command: bytes, data: bytes) -> Event | None:
+        """Runs one command; None: it was answered here, or needs nothing."""
+        if command == b"D":
+            self._macros.take(data)
+            return None
+        after = _AFTER.get(command)
+        if after is not None and self._phase not in after and command not in (b"Q", b"A"):
+            raise MilterError("a command out of order")
+        self._macros.command(command)
+        match command:
+            case b"L" | b"N" | b"B":
+                self._content(command, data)
+                return None
+            case b"E":
+                if data:
+                    self._text.add(data)
+                return self._ask(command, self._text.message(leading_space=self._agreed.leading_space))
+            case b"M":
+                return self._ask(command, Mail(codec.arguments(data)))
+            case b"R":
+                return self._ask(command, Rcpt(codec.arguments(data)))
+            case b"A":
+                self._macros.forget(milter_macros.MESSAGE)
+                return None
+            case b"O":
+                return self._negotiate(data)
+        return self._of_the_client(command, data)
+
+    def _of_the_client(self, command: bytes, data: bytes) -> Event:
+        """Commands that say something of the client; the MTA waits for none of what we think of it."""
+        match command:
+            case b"Q":
+                self.close()
+                return Quit()
+            case b"K":
+                self._phase = _Phase.CLIENT
+                self._macros.forget(milter_macros.CLIENT)
+                return NewConnection()
+            case b"C":
+                event: Event = codec.connect(data)
+                self._phase = _Phase.IDLE
+            case b"H":
+                event = Helo(codec.one(data))
+            case b"T":
+                event = Data()
+                self._phase = _Phase.DATA
+            case _:
+                event = Unknown()
+        self._go_on(command)
+        return event
+
+    def _content(self, command: bytes, data: bytes) -> None:
+        if command == b"L":
+            self._phase = _Phase.HEADER
+            self._text.add_field(*codec.field(data), leading_space=self._agreed.leading_space)
+        elif command == b"N":
+            self._phase = _Phase.EOH
+        else:
+            self._phase = _Phase.BODY
+            self._text.add(data)
+            if self._text.lost and self._agreed.protocol & codec.SKIP:
+                self._out.append(codec.packet(b"s"))
+                return
+        self._go_on(command)
+
+    def _negotiate(self, data: bytes) -> Event:
+        if self._phase is not _Phase.START:
+            raise MilterError("options a second time")
+        self.negotiated, answer = codec.negotiation(data)
+        self._out.append(answer)
+        self._phase = _Phase.CLIENT
+        return self.negotiated
+
+    @property
+    def _agreed(self) -> Negotiated:
+        assert self.negotiated is not None
+        return self.negotiated
+
+    def _go_on(self, command: bytes) -> None:
+        """Says SMFIR_CONTINUE where the MTA waits for it."""
+        if not self._agreed.protocol & codec.NO_REPLY[command]:
+            self._out.append(codec.packet(b"c"))
+
+    def _ask(self, command: bytes, event: Mail | Rcpt | Message) -> Event:
+        self._phase = _Phase.ASKED
+        self._waiting = command
+        return event
+
+    def _answered(self, phase: _Phase) -> None:
+        self._phase = phase
+        self._waiting = b""
+
+    def _forget_message(self) -> None:
+        """No message is under way any more; what the MTA just said of the next one stays."""
+        self._answered(_Phase.IDLE)
+        self._text = Text(self._size)
