@@ -23,6 +23,7 @@ from gateway.audit import events
 from gateway.config import Config
 from gateway.envelope import Peer, Transaction, new_id
 from gateway.keeper import recorded
+from gateway.keeper.archive import Journal
 from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
@@ -89,7 +90,7 @@ class Actor:
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
         policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, threads: Threads,
         notifier: Notifier, seal: Seal | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, journal: Journal | None = None,
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -105,6 +106,7 @@ class Actor:
         self._links = OfficerLinks(config, vault)
         self._notifier = notifier
         self._seal = seal
+        self._journal = journal or Journal()
         self._clock = clock
         self._disk_looked = -_DISK_EVERY
         self._disk_full = False
@@ -242,6 +244,7 @@ class Actor:
         level = events.level_of(verdict)
         rows = {one.address: self._row(request, one, now) for one in verdict.recipients}
         body_id = next(iter(rows.values())).body_id
+        filed = self._journal.make(tx, verdict, plan.deliver, now)
         needed = bool(plan.deliver or plan.hold or plan.silent)
         bodies = [self._body(body_id, content, tx.sha256, now, sealed=verdict.sealed)] if needed else []
         message = MessageRow(
@@ -277,8 +280,9 @@ class Actor:
             holds=holds,
             correspondents=pairs,
             threads=self._threads.rows(tx, verdict),
+            journal=filed.rows,
             review=ReviewBatch(terms=self._terms.of(holds, verdict.headers.subject)) if holds else None,
-            audit=[*self._log(request, {}), *copied.audit, *told.audit],
+            audit=[*self._log(request, {}), *copied.audit, *filed.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )
         try:
@@ -293,6 +297,7 @@ class Actor:
                 return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
             return Stale(self._register.current.version)
         self._correspondents.written(pairs)
+        self._journal.written(filed)
         if deliveries:
             self._relay.offer(deliveries, content)
         self._send(reports)
