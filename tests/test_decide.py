@@ -18,7 +18,7 @@ from gateway.levels import Level
 from gateway.message import edits as message_edits
 from gateway.policy import decide, facts, header_edits, register
 from gateway.protection import Protection, ProtectionState
-from gateway.requests import ExceptionRow, Exceptions
+from gateway.requests import ExceptionRow, Exceptions, ProfileRow
 from gateway.verdict import (
     Authentication,
     Confidence,
@@ -341,7 +341,6 @@ def test_probable_secret_is_sealed_and_without_an_officer_refused() -> None:
 
 def test_refused_by_a_verified_originator_is_bounced_by_default() -> None:
     assert not decided("a@gmail.com").session_refusal
-    assert decided("a@gmail.com", door=Door.IMAP).session_refusal  # nobody is there to be sent a report: APPEND answers NO
     assert decided("a@gmail.com").recipients[0].disposition is Disposition.REFUSE
 
 
@@ -680,3 +679,55 @@ def test_the_words_name_the_marked_document_and_not_a_picture_in_it() -> None:
     member = replace(DOCX, path="2:a.zip/plan.docx", name="plan.docx")
     said = one("x@ministry.gov.in", seen=inspection(BODY, zipped, member, found=(finding(Level.CONFIDENTIAL, member.path),)))
     assert dict(said.facts)["file"] == "plan.docx"
+
+
+# --- what an MTA sends on by itself ---------------------------------------------------------------------------------------
+
+
+def noted(expires: float = NOW + 10) -> Exceptions:
+    return Exceptions("v2", (), (ProfileRow("p1", register.MTA_PATH, "r", "gateway doctor", "", NOW - 10, expires),))
+
+
+IN_FILE = inspection(BODY, LOCKED, found=CONFIDENTIAL)
+
+
+@pytest.mark.parametrize(
+    ("door", "exceptions", "seen", "required", "rule"),
+    [
+        (Door.MILTER, NONE, inspection(found=CONFIDENTIAL), "both", "classified-by-milter-unproved"),
+        (Door.MILTER, NONE, inspection(found=CONFIDENTIAL), "transport", "classified-by-milter-unproved"),
+        (Door.MILTER, NONE, inspection(found=CONFIDENTIAL), "object", ""),
+        (Door.MILTER, noted(), inspection(found=CONFIDENTIAL), "both", ""),
+        (Door.MILTER, noted(NOW), inspection(found=CONFIDENTIAL), "both", "classified-by-milter-unproved"),  # its time is over
+        (Door.SMTP, NONE, inspection(found=CONFIDENTIAL), "both", ""),
+        (Door.MILTER, NONE, IN_FILE, "both", ""),
+        (Door.MILTER, NONE, inspection(BODY, LOCKED, DOCX, found=CONFIDENTIAL), "transport", "classified-by-milter-unproved"),
+        (Door.MILTER, NONE, inspection(), "both", ""),
+    ],
+)
+def test_classified_mail_by_a_milter_needs_a_proved_path_or_encrypted_files(
+    door: Door, exceptions: Exceptions, seen: Inspection, required: str, rule: str
+) -> None:
+    config = CONFIG.model_copy(update={"protection_required": required})
+    answer = one("x@ministry.gov.in", door=door, exceptions=exceptions, seen=seen, config=config)
+    assert (answer.disposition, answer.rule) == ((Disposition.HOLD, rule) if rule else (Disposition.DELIVER, "ordinary-mail"))
+
+
+def test_inbound_classified_mail_by_a_milter_goes_on() -> None:
+    seen = inspection(found=CONFIDENTIAL, from_addresses=("a@example.net",))
+    answer = one("x@dept.gov.in", door=Door.MILTER, peer=STRANGER, sender="a@example.net", seen=seen)
+    assert answer.disposition is Disposition.DELIVER
+
+
+def test_what_came_by_a_milter_is_released_by_our_own_relay_which_proves_its_hop() -> None:
+    verdict = decided("x@ministry.gov.in", door=Door.MILTER, seen=inspection(found=CONFIDENTIAL))
+    (about,) = verdict.recipient_facts
+    assert verdict.message_facts["mta.protected"] is False
+    again = decide.again(verdict.message_facts, about, POLICY, exceptions=NONE, now=NOW)
+    assert (again.disposition, again.require_aes256) == (Disposition.DELIVER, True)
+    assert decide.again(verdict.message_facts, about, POLICY).disposition is Disposition.HOLD, "without the register: as it was"
+
+
+def test_at_RCPT_a_milter_is_answered_by_the_same_rules() -> None:
+    answer = decide.rcpt(path("a@gmail.com"), path("x@dept.gov.in"), LISTED, POLICY, NONE, CONFIG, door=Door.MILTER)
+    assert answer.disposition is Disposition.REFUSE

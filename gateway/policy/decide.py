@@ -17,7 +17,7 @@ from gateway.address import Path
 from gateway.config import Config
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level, highest
-from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, threads, words
+from gateway.policy import Policy, classify, facts, header_edits, register, snapshots, storing, threads, words
 from gateway.policy.header_edits import received_edit
 from gateway.policy.rules import Decision
 from gateway.requests import Exceptions
@@ -31,7 +31,7 @@ _ADDRESSES = ("recipient.address", "originator.address")
 
 def asks_first_times(tx: Transaction, inspection: Inspection, policy: Policy) -> bool:
     """Whether the rules in force need to know which recipients the sender never wrote to before: for classified mail of ours only."""
-    if not tx.verified_originator or tx.envelope.sender.is_null or _FIRST_TIMES.isdisjoint(policy.rules.reads):
+    if tx.door is Door.IMAP or not tx.verified_originator or tx.envelope.sender.is_null or _FIRST_TIMES.isdisjoint(policy.rules.reads):
         return False
     found, _ = classify.classify(inspection)
     top = highest((found.level, found.probable))
@@ -54,7 +54,7 @@ def decide(
     about = snapshots.message_facts(
         tx, classification, leaves, headers, config, domains=policy.domains, ambiguous=bool(inspection.ambiguity),
         observations=inspection.observations, authentication=inspection.authentication, first_times=len(first_times), remembered=remembered,
-    ) | snapshots.profile_facts(exceptions, tx.received_at)  # fmt: skip
+    ) | snapshots.profile_facts(exceptions, tx.received_at, tx.door)  # fmt: skip
     spoken = words.of_message(
         tx,
         classification,
@@ -63,7 +63,8 @@ def decide(
         names=words.names(headers, about, config, policy.domains),
         remembered=remembered.level,
     )
-    protect = _protect(about)
+    stored = tx.door is Door.IMAP
+    protect = not stored and _protect(about)
     edits: dict[Direction, tuple[Edit, ...]] = {}
     groups: dict[tuple[object, ...], Decision] = {}
     verdicts: list[RecipientVerdict] = []
@@ -80,10 +81,12 @@ def decide(
         key = tuple(value for name, value in one.items() if name not in _ADDRESSES)
         decision = groups.get(key)
         if decision is None:
-            decision = groups[key] = policy.rules.evaluate({**about, **one})
+            decision = policy.rules.evaluate({**about, **one})
+            groups[key] = decision = storing.stored(decision, policy.rules, classification.level) if stored else decision
         direction = Direction(str(one["recipient.direction"]))
         if direction not in edits:
-            edits[direction] = header_edits.of(tx, inspection, classification.level, direction, config, policy)
+            # What a mail program files is found again octet for octet.
+            edits[direction] = () if stored else header_edits.of(tx, inspection, classification.level, direction, config, policy)
         said = spoken.for_recipient(path, info, covered, decision.explain)
         verdicts.append(_verdict(path.text, info.tier, direction, decision, said, covered, protect, edits[direction]))
         about_each.append(one)
@@ -93,7 +96,8 @@ def decide(
         classification, tuple(answered), leaves, inspection.ambiguity, headers, policy.version, exceptions.version,
         sealed=any(d.sealed and v.disposition is Disposition.HOLD for d, v in zip(decisions, answered, strict=True)),
         session_refusal=in_session, message_facts=about, recipient_facts=tuple(about_each),
-        memo=threads.memo(tx, inspection, classification.level, remembered, config, policy.domains),
+        # A draft is no mail of a thread yet, and what strangers wrote may be filed too.
+        memo=None if stored else threads.memo(tx, inspection, classification.level, remembered, config, policy.domains),
     )  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def rcpt(
     info = policy.domains.tier(recipient.domain)
     covered = register.covers(exceptions, sender, recipient, now)
     found = snapshots.envelope_facts(sender, policy.domains.tier(sender.domain), peer, door, checked, config)
-    found |= snapshots.recipient_facts(recipient, info, checked, covered, sender, config) | snapshots.profile_facts(exceptions, now)
+    found |= snapshots.recipient_facts(recipient, info, checked, covered, sender, config) | snapshots.profile_facts(exceptions, now, door)
     if not found["recipient.resembles_sender"]:
         del found["recipient.resembles_sender"]  # display names are not known yet
     del found["recipient.first_time"]
@@ -140,7 +144,7 @@ def again(
         found["recipient.resembles_sender"] = snapshots.resembles(sender, recipient, info)
     if exceptions is not None:
         covered = register.covers(exceptions, sender, recipient, now)
-        found |= {"exception.active": bool(covered), "exception.id": covered} | snapshots.profile_facts(exceptions, now)
+        found |= {"exception.active": bool(covered), "exception.id": covered} | snapshots.profile_facts(exceptions, now, None)
     decision = policy.rules.evaluate(found, waived)
     covered = str(found["exception.id"])
     said = words.of_envelope(sender, recipient, info, covered, _level(found["message.level"]))

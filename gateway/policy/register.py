@@ -17,7 +17,10 @@ from gateway.requests import ExceptionRow, Exceptions
 DISASTER = "disaster"
 """India.md R31: for the time of a disaster other ways may be used; rules on classified mail are as ever."""
 PROFILES = (DISASTER,)
-"""The names of all profiles there are."""
+"""The names of all profiles that people turn on."""
+MTA_PATH = "mta-tls"
+"""The note of ``gateway doctor`` that the MTA before the milter door sends under TLS with AES-256 only. It stands among the profiles, so
+that it is in the version of the register and ends by itself; no person turns it on."""
 
 
 def covers(exceptions: Exceptions, sender: Path, recipient: Path, now: float) -> str:

@@ -135,13 +135,25 @@ class RuleSet:
         self._each = [environment.compile(rule.when) for rule in rules]
         self._all = environment.compile("[" + ",".join(f"(\n{rule.when}\n)" for rule in rules) + "]") if rules else None
         # A checked expression carries the full name of every variable it reads, so a name that is not in it is not read.
-        written = b"".join(expression.serialize() for expression in self._each)
+        self._written = [expression.serialize() for expression in self._each]
+        written = b"".join(self._written)
         self.reads = tuple(name for name in facts.DECLARED if name.encode() in written)
         self._scalars = tuple(name for name in self.reads if name not in facts.ELEMENTS)
         self._lists = tuple(name for name in self.reads if name in facts.ELEMENTS)
         self._key = itemgetter(*self._scalars) if len(self._scalars) > 1 else lambda found: tuple(found[name] for name in self._scalars)
         self._environment = environment
         self._decisions: dict[Any, Decision] = {}
+        self._reading: dict[str, frozenset[str]] = {}
+
+    def reading(self, fact: str) -> frozenset[str]:
+        """The ids of the rules whose own condition reads the scalar *fact*."""
+        known = self._reading.get(fact)
+        if known is None:
+            # In a checked expression a name is a field of type 1 with its length before it; a text that only holds the word is not.
+            mark = b"\x0a" + bytes((len(fact),)) + fact.encode()
+            known = frozenset(rule.id for rule, written in zip(self.rules, self._written, strict=True) if mark in written)
+            self._reading[fact] = known
+        return known
 
     def evaluate(self, found: Mapping[str, Any], waived: frozenset[str] = frozenset()) -> Decision:
         """What the rules add up to for the facts *found*; a fact that is not there is not known.

@@ -132,10 +132,12 @@ def resembles(sender: Path, path: Path, info: DomainInfo, headers: Headers = _NO
     return resemblance.resembles(sender, headers.from_display, path, shown)
 
 
-def profile_facts(exceptions: Exceptions, at: float) -> dict[str, object]:
-    """Which profile is on at *at*, in seconds since the epoch; read anew at release."""
+def profile_facts(exceptions: Exceptions, at: float, door: Door | None) -> dict[str, object]:
+    """Which profile is on at *at*, in seconds since the epoch, and whether whoever sends it on is known to do so protected; both are
+    read anew at release. *door* None: our own relay sends it, whatever door it came by, and proves each hop itself."""
     found = register.profile(exceptions, register.DISASTER, at) if exceptions.profiles else ""
-    return {"profile.disaster": bool(found), "profile.id": found}
+    protected = door is not Door.MILTER or bool(register.profile(exceptions, register.MTA_PATH, at))
+    return {"profile.disaster": bool(found), "profile.id": found, "mta.protected": protected}
 
 
 def tier_facts(info: DomainInfo, ours: bool) -> dict[str, object]:
