@@ -1,0 +1,347 @@
+"""The mailbox that ``gateway sweep`` reads: a connection that can only look.
+
+What it is: ``parse`` (the address of a server), ``Server`` (login, list, EXAMINE, sizes, octets) and the errors it has, in sentences.
+Who calls it: ``sweep``.
+Must never: open a mailbox with SELECT, set a flag, store, copy or expunge anything; show a password to a server whose certificate was
+not accepted, or in clear beyond this machine; keep an answer that is longer than what was asked for.
+Sources: RFC 9051 (EXAMINE, BODY.PEEK), RFC 6154 (SPECIAL-USE), RFC 8314; hostile-inputs catalogue I01, I02, I04.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import io
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path as FilePath
+from typing import Any
+from urllib.parse import urlsplit
+
+import imapclient
+from imapclient.exceptions import IMAPClientError
+
+CONNECT = 20.0
+"""Seconds until the server must have answered the connection and its TLS."""
+ANSWER = 120.0
+"""Seconds for the whole answer to one command; a large message has more, see ``SLOWEST``."""
+SLOWEST = 20_000
+"""Octets in a second below which a message takes too long."""
+SMALL = 4_000_000
+"""Octets of an answer that holds no message: lists, numbers, sizes."""
+WINDOW = 80_000
+"""UIDs that one SEARCH may find: its answer is one line, and imaplib takes no line over a million octets."""
+TOP = 4_294_967_295
+"""The highest UID there can be."""
+FAULTS = (OSError, ssl.SSLError, IMAPClientError, imaplib.IMAP4.error, ValueError, AssertionError)
+"""What a server, a network or a hostile answer can raise here; TimeoutError is an OSError."""
+_SENT = ("sent", "sent items", "sent messages", "sent mail", "inbox.sent", "inbox/sent")
+_DRAFTS = ("drafts", "draft", "inbox.drafts", "inbox/drafts")
+
+
+class ServerError(Exception):
+    """The server cannot be read. The text is one plain sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'imaps' if self.tls else 'imap'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One mailbox of the list. *own*: what its owner wrote (Sent, Drafts), by its special use or else by its name."""
+
+    name: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What EXAMINE said."""
+
+    uidvalidity: int
+    highest: int
+    """No message has a higher UID."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is known of a message before it is fetched."""
+
+    octets: int
+    date: datetime | None
+    """When it came into the mailbox, as the server says."""
+
+
+def parse(url: str) -> Place:
+    """The place that *url* names. Raises ServerError."""
+    from gateway.options import is_loopback
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ServerError(f"{url!r} is not an address such as imaps://mail.example.gov.in: {error}") from error
+    if "@" in parts.netloc:
+        raise ServerError("Take the login out of the address: write --login NAME, and the password into a file for --password-file.")
+    if parts.scheme not in ("imap", "imaps") or not host:
+        raise ServerError(f"{url!r} is not an address such as imaps://mail.example.gov.in")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ServerError(f"Take {url[url.index(parts.netloc) + len(parts.netloc) :]!r} out of the address: write --mailbox NAME.")
+    tls = parts.scheme == "imaps"
+    if not tls and not is_loopback(f"[{host}]:143" if ":" in host else f"{host}:143"):
+        raise ServerError("imap:// sends the password in clear, so it is for a server on this machine only; write imaps://")
+    return Place(host, port if port is not None else 993 if tls else 143, tls)
+
+
+class _Incoming(io.RawIOBase):
+    """What a socket says, until a moment and up to a number of octets that each command sets anew."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.until = time.monotonic() + ANSWER
+        self.left = SMALL
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        seconds = self.until - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the answer took too long")
+        self._sock.settimeout(seconds)
+        got = self._sock.recv_into(buffer)
+        self.left -= got
+        if self.left < 0:
+            raise imaplib.IMAP4.abort("the answer is longer than what was asked for")
+        return got
+
+
+class _Wire(imaplib.IMAP4):
+    """imaplib's connection with a limit of octets and of time for each answer, and no copy of anything for a log."""
+
+    def __init__(self, place: Place, context: ssl.SSLContext | None) -> None:
+        self._place, self._context = place, context
+        super().__init__(place.host, place.port)
+
+    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
+        """Connects, with TLS where the place has it; the certificate is checked before a word is said."""
+        self.host, self.port = host, port
+        plain = socket.create_connection((self._place.host, self._place.port), CONNECT)
+        try:
+            self.sock = self._context.wrap_socket(plain, server_hostname=self._place.host) if self._context is not None else plain
+        except BaseException:
+            plain.close()
+            raise
+        self.incoming = _Incoming(self.sock)
+        self._read = io.BufferedReader(self.incoming, 65536)
+
+    def allow(self, octets: int, seconds: float) -> None:
+        """The next answer may have so many octets and take so long."""
+        self.incoming.left, self.incoming.until = octets, time.monotonic() + seconds
+
+    def read(self, size: int) -> bytes:
+        """A literal. Its length is the server's word: nothing is kept ready for more than what was asked for."""
+        if not 0 <= size <= self.incoming.left + 65536:
+            raise imaplib.IMAP4.abort("the server speaks of more octets than were asked for")
+        return self._read.read(size)
+
+    def readline(self) -> bytes:
+        """One line of at most a million octets."""
+        line = self._read.readline(1_000_001)
+        if len(line) > 1_000_000:
+            raise imaplib.IMAP4.abort("the server sends a line without an end")
+        return line
+
+    def shutdown(self) -> None:
+        """Closes the connection."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+
+class _Client(imapclient.IMAPClient):  # type: ignore[misc]
+    """IMAPClient on such a connection."""
+
+    def __init__(self, place: Place, context: ssl.SSLContext | None) -> None:
+        self._wire_place, self._wire_context = place, context
+        super().__init__(place.host, place.port, ssl=place.tls, ssl_context=context, timeout=CONNECT)
+        # IMAPClient turns imaplib's log on: that would be a text of every message's octets.
+        self.wire.debug = 0
+        self.normalise_times = False
+
+    def _create_IMAP4(self) -> _Wire:  # noqa: N802 - IMAPClient's own name
+        self.wire = _Wire(self._wire_place, self._wire_context)
+        return self.wire
+
+
+class Server:
+    """One login's mailboxes, to be looked at."""
+
+    def __init__(self, place: Place, authorities: FilePath | None = None) -> None:
+        """Connects. Raises ServerError."""
+        from gateway.relay.hop_tls import Contexts, Trust
+
+        self.place = place
+        try:
+            context = Contexts().get(authorities, Trust.VERIFIED) if place.tls else None
+        except (OSError, ssl.SSLError) as error:
+            raise ServerError(f"--ca {authorities}: no authorities can be read from it: {_why(error)}") from error
+        try:
+            self._client = _Client(place, context)
+        except ssl.SSLCertVerificationError as error:
+            raise ServerError(
+                f"{place}: its certificate is not accepted ({error.verify_message}): name its authority with --ca FILE, or use the name "
+                "that stands in the certificate."
+            ) from error
+        except FAULTS as error:
+            raise ServerError(f"{place} cannot be reached ({_why(error)}): see that an IMAP server answers there.") from error
+        if self._client.wire.state != "NONAUTH":
+            self.close()
+            raise ServerError(f"{place} says that somebody is signed in before anybody was: that is not read.")
+
+    def login(self, login: str, password: str) -> None:
+        """Signs in. Raises ServerError."""
+        try:
+            self._client.wire.allow(SMALL, ANSWER)
+            if self._client.has_capability("AUTH=PLAIN"):
+                self._client.plain_login(login, password)
+            else:
+                self._client.login(login, password)
+        except UnicodeEncodeError as error:
+            raise ServerError(f"{self.place} takes passwords of plain letters only (it does not offer AUTH=PLAIN).") from error
+        except imapclient.exceptions.LoginError as error:
+            raise ServerError(f"{self.place} does not take this login and password: see --login and --password-file.") from error
+        except FAULTS as error:
+            raise self._gone(error) from error
+
+    def mailboxes(self) -> list[Mailbox]:
+        """Every mailbox that can be opened, in the order of their names. Raises ServerError."""
+        try:
+            self._client.wire.allow(SMALL, ANSWER)
+            listed = self._client.list_folders()
+        except FAULTS as error:
+            raise self._gone(error) from error
+        found = []
+        uses = {use for flags, _, _ in listed for use in map(_lower, flags)} & {b"\\sent", b"\\drafts"}
+        for flags, _, name in listed:
+            marks = {_lower(flag) for flag in flags}
+            if marks & {b"\\noselect", b"\\nonexistent"}:
+                continue
+            text = name if isinstance(name, str) else str(name)
+            low = text.lower()
+            # Where the server says which one is Sent, another mailbox of that name is just a mailbox.
+            sent = b"\\sent" in marks or (b"\\sent" not in uses and low in _SENT)
+            drafts = b"\\drafts" in marks or (b"\\drafts" not in uses and low in _DRAFTS)
+            found.append(Mailbox(text, sent or drafts))
+        return sorted(found, key=lambda one: one.name)
+
+    def examine(self, name: str) -> Opened:
+        """Opens a mailbox for reading only. Raises ServerError."""
+        try:
+            self._client.wire.allow(SMALL, ANSWER)
+            said = self._client.select_folder(name, readonly=True)
+            validity, following, count = said.get(b"UIDVALIDITY"), said.get(b"UIDNEXT"), said.get(b"EXISTS", 0)
+        except FAULTS as error:
+            raise self._gone(error, f"the mailbox {name!r}") from error
+        if b"READ-ONLY" not in said:
+            raise ServerError(f"{self.place} did not open the mailbox {name!r} for reading only, so it is left alone.")
+        if not isinstance(validity, int) or not isinstance(count, int):
+            raise ServerError(f"{self.place} says nothing by which the messages of {name!r} can be named (no UIDVALIDITY).")
+        return Opened(validity, following - 1 if isinstance(following, int) and following > 0 else TOP, count)
+
+    def uids(self, opened: Opened, after: int, since: date | None) -> list[int]:
+        """The UIDs above *after* of messages that came on *since* or later, in order. Raises ServerError."""
+        found: set[int] = set()
+        width = WINDOW if opened.count > WINDOW else TOP
+        low = after + 1
+        try:
+            while opened.count and low <= opened.highest:
+                high = min(low + width - 1, opened.highest)
+                wanted = f"UID {low}:{high}" + (f" SINCE {_imap_date(since)}" if since is not None else "")
+                self._client.wire.allow(SMALL, ANSWER)
+                found.update(uid for uid in self._client.search(wanted.encode("ascii")) if low <= uid <= high)
+                low = high + 1
+        except FAULTS as error:
+            raise self._gone(error) from error
+        return sorted(found)
+
+    def sizes(self, uids: list[int]) -> dict[int, Size]:
+        """What is known of each of *uids*; one that has gone is not there. Raises ServerError."""
+        try:
+            self._client.wire.allow(SMALL, ANSWER)
+            answer = self._client.fetch(uids, [b"RFC822.SIZE", b"INTERNALDATE"])
+        except FAULTS as error:
+            raise self._gone(error) from error
+        found = {}
+        for uid in uids:
+            row = answer.get(uid, {})
+            octets, when = row.get(b"RFC822.SIZE"), row.get(b"INTERNALDATE")
+            if isinstance(octets, int):
+                found[uid] = Size(octets, when if isinstance(when, datetime) else None)
+        return found
+
+    def octets(self, uid: int, most: int) -> bytes | None:
+        """The message *uid* as it lies there, its first *most* octets and one; None when it has gone. Raises ServerError."""
+        try:
+            self._client.wire.allow(most + 65536, ANSWER + most / SLOWEST)
+            answer = self._client.fetch([uid], [f"BODY.PEEK[]<0.{most + 1}>".encode("ascii")])
+        except FAULTS as error:
+            raise self._gone(error, f"the message with UID {uid}") from error
+        for name, value in answer.get(uid, {}).items():
+            if name.startswith(b"BODY[]") and isinstance(value, bytes):
+                return value
+        return None
+
+    def close(self) -> None:
+        """Says good-bye. Nothing is expunged: CLOSE is never said."""
+        with contextlib.suppress(Exception):
+            self._client.wire.allow(SMALL, 5.0)
+            self._client.logout()
+        with contextlib.suppress(Exception):
+            self._client.wire.shutdown()
+
+    def _gone(self, error: BaseException, what: str = "") -> ServerError:
+        of = f", asked for {what}," if what else ""
+        refused = isinstance(error, IMAPClientError | imaplib.IMAP4.error) and not isinstance(error, imaplib.IMAP4.abort)
+        return ServerError(f"{self.place}{of} {'said no' if refused else 'gave no answer that can be used'} ({_why(error)}).")
+
+
+def batches(uids: list[int], size: int = 200) -> Iterator[list[int]]:
+    """*uids* in pieces."""
+    for start in range(0, len(uids), size):
+        yield uids[start : start + size]
+
+
+def _lower(flag: Any) -> bytes:
+    return flag.lower() if isinstance(flag, bytes) else str(flag).lower().encode("utf-8", "replace")
+
+
+def _imap_date(day: date) -> str:
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale says
+    return f"{day.day:02d}-{months[day.month - 1]}-{day.year:04d}"
+
+
+def _why(error: BaseException) -> str:
+    """What *error* says, in a few words that a terminal cannot misread."""
+    from gateway.cli.output import safe
+
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, OSError) and error.strerror:
+        return safe(error.strerror)[:200]
+    return safe(error)[:200] or type(error).__name__
