@@ -15,12 +15,16 @@ MECHANISMS = frozenset((b"PLAIN", b"LOGIN", b"XOAUTH2", b"OAUTHBEARER", b"SCRAM-
 """Ways to sign in whose user name can be read, and which are not bound to the channel to the server."""
 
 _HIDDEN = frozenset(
-    b"STARTTLS LOGINDISABLED CATENATE URL-PARTIAL URLAUTH BINARY REPLACE UNAUTHENTICATE CONVERT ANNOTATE-EXPERIMENT-1 COMPRESS "
-    b"X-REPLACE XPROXYAUTH PROXYAUTH AUTH".split()
-)  # fmt: skip
-_HIDDEN_KINDS = (b"COMPRESS=", b"URLAUTH", b"X-CATENATE", b"CONTEXT-CONVERT")
-_CODE = re.compile(rb"\[CAPABILITY ([^\]\r\n]*)\]", re.IGNORECASE)
-_STATUS = re.compile(rb"(?:[^ ]+ (?:OK|NO|BAD|BYE|PREAUTH)) (?=\[)", re.IGNORECASE)
+    b"STARTTLS LOGINDISABLED CATENATE URL-PARTIAL BINARY REPLACE UNAUTHENTICATE CONVERT ANNOTATE-EXPERIMENT-1 COMPRESS AUTH".split()
+)
+_HIDDEN_KINDS = (b"COMPRESS=", b"URLAUTH", b"X-REPLACE", b"X-CATENATE")
+_LISTED = re.compile(rb"(?:\* |[^ ]+ (?:OK|NO|BAD|BYE|PREAUTH) \[)CAPABILITY ([^\]\r\n]*)", re.IGNORECASE)
+
+
+def listed(line: bytes) -> list[bytes] | None:
+    """The capabilities that a response lists, as they stand; None: it lists none."""
+    found = _LISTED.match(line)
+    return found[1].split(b" ") if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,11 @@ class Offer:
         return [*kept, b"STARTTLS", b"LOGINDISABLED"] if self.clear else kept
 
     def line(self, line: bytes) -> bytes:
-        """A status response, whole, with what stays of a code CAPABILITY in it."""
-        start = _STATUS.match(line)
-        code = _CODE.match(line, start.end()) if start else None
-        if code is None:
+        """A response, whole, with what stays of the capabilities that it lists."""
+        found = _LISTED.match(line)
+        if found is None:
             return line
-        kept = self.keeps(code[1].split(b" "))
-        return line[: code.start(1)] + b" ".join(kept) + line[code.end(1) :]
+        return line[: found.start(1)] + b" ".join(self.keeps(found[1].split(b" "))) + line[found.end(1) :]
 
     def _limited(self, value: bytes) -> bytes:
         theirs = int(value) if value.isdigit() and len(value) < 20 else self.message

@@ -9,6 +9,7 @@ Sources: RFC 9051 section 6, 3502, 6855; verbs: 2087, 2177, 2342, 2971, 3691, 43
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gateway.wire.imap_events import Append, Step
@@ -21,15 +22,22 @@ PASSED = frozenset(
 """Commands that go to the server as they are. All others are refused: what we do not know we cannot police."""
 
 JUDGED = frozenset((b"LOGIN", b"AUTHENTICATE", b"APPEND", b"STARTTLS"))
+BARE = frozenset(b"NOOP CAPABILITY LOGOUT CHECK CLOSE EXPUNGE UNSELECT NAMESPACE IDLE".split())
+"""Commands without arguments: a server may not read what stands behind them."""
+CLEAR = frozenset((b"NOOP", b"CAPABILITY", b"LOGOUT", b"STARTTLS"))
+"""What may be said before TLS."""
+FOREIGN_ID = re.compile(rb'[ ("]x-|\\', re.IGNORECASE)
+"""What a proxy tells of its client in ID: a client could tell the server another address (x-originating-ip) than its own."""
 
 
 def append(messages: Sequence[Append]) -> list[Step]:
     """The command that files *messages* (all of one command)."""
     first = messages[0]
-    if first.mailbox.token:
-        steps, chunks = [], (first.tag + b" APPEND " + first.mailbox.token,)
-    else:
-        steps, chunks = [(first.tag + b" APPEND {%d}\r\n" % len(first.mailbox.name),)], (first.mailbox.name,)
+    steps: list[Step] = []
+    chunks: Step = (first.tag + b" APPEND " + first.mailbox.token,)
+    if not first.mailbox.token:
+        steps.append((first.tag + b" APPEND {%d}\r\n" % len(first.mailbox.name),))
+        chunks = (first.mailbox.name,)
     for one in messages:
         line = b"".join(b" " + word for word in (one.flags, one.date) if word)
         line += b" UTF8 (" if one.utf8 else b" "

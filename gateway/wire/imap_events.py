@@ -9,6 +9,7 @@ Sources: RFC 9051 and 3501 (commands, responses), 7888 (LITERAL+, LITERAL-), 350
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 
@@ -30,6 +31,34 @@ class Limits:
     """Messages of one APPEND."""
     errors: int = 20
     """Commands in a row that are none, until the session ends."""
+
+
+class Phase(enum.IntEnum):
+    """Where a mail program stands."""
+
+    LINE = 0
+    """At the begin of a command."""
+    REST = 1
+    """In a command, behind a literal."""
+    LITERAL = 2
+    WAIT = 3
+    """For the server's ``+``."""
+    ASKED = 4
+    """An event is with the door."""
+    RESPONSE = 5
+    """AUTHENTICATE: a line of it is to come."""
+    IDLE = 6
+    CLOSED = 7
+
+
+class Goes(enum.IntEnum):
+    """Where the octets of the command under way go."""
+
+    ON = 0
+    """To the server."""
+    KEPT = 1
+    """To an event."""
+    NOWHERE = 2
 
 
 Step = tuple[bytes, ...]
@@ -200,10 +229,8 @@ class Bye:
 
 @dataclass(slots=True)
 class Capabilities:
-    """An untagged CAPABILITY, whole, without what is hidden."""
+    """An untagged CAPABILITY, whole, without what is hidden. (What the server really offers is in ``Server.capabilities``.)"""
 
-    words: tuple[bytes, ...]
-    """What the server really offers, in capitals: LITERAL+, AUTH=PLAIN …"""
     octets: bytes
 
 

@@ -13,7 +13,7 @@ from collections import deque
 
 
 class Order:
-    """One session. Commands that go to the server are ``sent``, its tagged replies ``replied``, ours are ``said`` and come out of ``due``."""
+    """One session. Commands for the server are ``sent``, its tagged replies ``replied``; what we ``say`` comes out of ``due``."""
 
     __slots__ = ("_instead", "_limit", "_queue", "_waiting")
 
