@@ -10,10 +10,11 @@ Sources: india.md F.1 and F.2, B.5; elastic/ecs 9.5 email and event fields; host
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway.audit.audit import timestamp
-from gateway.envelope import Transaction
+from gateway.envelope import Door, Transaction
 from gateway.levels import Level, highest
 from gateway.protection import ProtectionState
 from gateway.requests import Refused
@@ -44,11 +45,14 @@ def level_of(verdict: Verdict) -> Level | None:
 
 def decisions(
     tx: Transaction, verdict: Verdict, codes: Mapping[str, int], now: float, words_hash: WordsHash, hostname: str,
-    *, subject: str = "",
+    *, subject: str = "", kept_by: Mapping[str, str] = MappingProxyType({}),
 ) -> list[AuditEvent]:  # fmt: skip
-    """One event a recipient. *codes*: what the client was answered for each address (SMTP code); *subject* is hashed only."""
+    """One event a recipient. *codes*: what the client was answered for each address (SMTP code); *subject* is hashed only; *kept_by*:
+    who has the mail of each address that we neither deliver nor hold (``mta``, ``mta-hold``, ``mailbox``)."""
     shared = _shared(tx, verdict, words_hash, hostname, subject)
-    return [_decision(tx, verdict, one, codes.get(one.address, 250), now, shared) for one in verdict.recipients]
+    return [
+        _decision(tx, verdict, one, codes.get(one.address, 250), now, shared, kept_by.get(one.address, "")) for one in verdict.recipients
+    ]
 
 
 def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: str, subject: str) -> dict[str, dict[str, Any]]:
@@ -56,7 +60,8 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
     peer, headers, found = tx.peer, verdict.headers, verdict.classification
     level = level_of(verdict)
     hide = verdict.sealed or (level is not None and level >= Level.SECRET)
-    hide = hide or any(one.disposition is Disposition.HOLD for one in verdict.recipients)
+    # Nor are the files named that somebody only stores for himself.
+    hide = hide or tx.door is Door.IMAP or any(one.disposition is Disposition.HOLD for one in verdict.recipients)
     first = found.evidence[0] if found.evidence else None
     label: dict[str, Any] = {"level": level.text if level is not None else None, "conflict": found.conflict, "complete": found.complete}
     for name, value in (("declared", found.declared), ("found", found.found), ("probable", found.probable)):
@@ -102,7 +107,7 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
 
 
 def _decision(
-    tx: Transaction, verdict: Verdict, one: RecipientVerdict, code: int, now: float, shared: Mapping[str, dict[str, Any]]
+    tx: Transaction, verdict: Verdict, one: RecipientVerdict, code: int, now: float, shared: Mapping[str, dict[str, Any]], kept_by: str
 ) -> AuditEvent:
     sender = tx.envelope.sender.text
     action, kind = _ACTIONS[one.disposition]
@@ -121,8 +126,10 @@ def _decision(
     watched = [trace.rule for trace in one.trace if trace.hit and trace.mode != "enforce"]
     if watched:
         gateway["monitored"] = watched
-    if one.require_aes256:
-        gateway["require_aes256"] = True
+    if kept_by:
+        gateway["kept_by"] = kept_by
+    elif one.require_aes256:
+        gateway["require_aes256"] = True  # what others send on is not ours to ask it for
     document: dict[str, Any] = {
         **shared,
         "event": {

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -21,13 +20,14 @@ from msgspec.structs import replace
 from gateway.address import Path
 from gateway.audit import events
 from gateway.config import Config
-from gateway.envelope import Peer, Transaction, new_id
+from gateway.envelope import Door, Peer, Transaction, new_id
 from gateway.keeper import recorded
 from gateway.keeper.archive import Journal
 from gateway.keeper.copies import Asked, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
 from gateway.keeper.notify import Notifier, Told
+from gateway.keeper.planning import MTA_HOLD, Plan, plan_of, traced
 from gateway.keeper.terms import Terms
 from gateway.keeper.threads import Threads
 from gateway.policy import Policy, contacts
@@ -69,18 +69,6 @@ class Deliverer(Protocol):
 
     def offer(self, rows: Sequence[DeliveryRow], content: bytes) -> None:
         """Takes leased rows with their content; returns at once."""
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What one decision comes to, for each of its recipients."""
-
-    deliver: list[RecipientVerdict] = field(default_factory=list)
-    hold: list[RecipientVerdict] = field(default_factory=list)
-    report: list[RecipientVerdict] = field(default_factory=list)
-    """Refused, and the originator is told."""
-    silent: list[RecipientVerdict] = field(default_factory=list)
-    """Refused, and nobody may be told: listed for the postmaster."""
 
 
 class Actor:
@@ -126,10 +114,11 @@ class Actor:
             return await self._all_deferred(request)
         if verdict.session_refusal or (verdict.sealed and self._seal is None):
             return await self._all_refused(request, session=True)
-        plan = self._plan(request)
-        if not (plan.deliver or plan.hold or plan.report or plan.silent):
+        plan = plan_of(tx, verdict, self._config)
+        if plan.refuses_all:
             return await self._all_refused(request)
-        if await self._no_room():
+        # What is stored elsewhere needs no place in the queue: drafts are saved while it is full.
+        if await self._no_room(queue=tx.door is not Door.IMAP):
             return Failed("the queue or the disk is full", _FULL)
         return await self._accept(request, content, plan)
 
@@ -213,39 +202,22 @@ class Actor:
 
     # --- what is accepted ---------------------------------------------------------------------------------------------
 
-    def _plan(self, request: Commit) -> _Plan:
-        """What happens to each recipient; an empty plan when the whole message is refused in the session."""
-        tx, verdict = request.transaction, request.verdict
-        plan = _Plan()
-        refused: list[RecipientVerdict] = []
-        for one in verdict.recipients:
-            if one.disposition is Disposition.REFUSE:
-                refused.append(one)
-            elif one.disposition is Disposition.DELIVER and not verdict.sealed:
-                plan.deliver.append(one)
-            else:
-                plan.hold.append(one)  # a message that is sealed goes to nobody
-        told = tx.verified_originator and not tx.envelope.sender.is_null
-        if not told:
-            # The policy holds what a rule refuses a stranger while others get their mail: no reviewer's work, but the postmaster's.
-            plan.silent = [one for one in plan.hold if any(t.rule == one.rule and t.hit and t.then == "refuse" for t in one.trace)]
-            plan.hold = [one for one in plan.hold if one not in plan.silent]
-        if not (plan.deliver or plan.hold or plan.silent) and (not told or self._config.relay.refuse_with == "reply"):
-            return _Plan()
-        notify = {one.path.text: one.notify for one in tx.envelope.recipients}
-        for one in refused:
-            asked = notify.get(one.address)
-            (plan.report if told and (asked is None or "FAILURE" in asked) else plan.silent).append(one)
-        return plan
-
-    async def _accept(self, request: Commit, content: bytes, plan: _Plan) -> Committed | Stale:
+    async def _accept(self, request: Commit, content: bytes, plan: Plan) -> Committed | Stale:
+        request = replace(request, verdict=traced(request.transaction, request.verdict, self._config.hostname))
         tx, verdict = request.transaction, request.verdict
         now = self._clock()
         level = events.level_of(verdict)
+        stored = tx.door is Door.IMAP
         rows = {one.address: self._row(request, one, now) for one in verdict.recipients}
         body_id = next(iter(rows.values())).body_id
-        filed = self._journal.make(tx, verdict, plan.deliver, now)
-        needed = bool(plan.deliver or plan.hold or plan.silent)
+        filed = self._journal.make(tx, verdict, plan.going, now)
+        copied = self._copies.make(
+            [Asked(rows[one.address], one.copies, one.trace) for one in plan.going],
+            (one.address for one in (*plan.going, *plan.hold)), now,
+        )  # fmt: skip
+        deliveries = [*(rows[one.address] for one in plan.deliver), *copied.deliveries]
+        # Where nothing of ours needs it, the content stays with whoever has it.
+        needed = bool(deliveries or plan.hold or plan.silent or filed.rows)
         bodies = [self._body(body_id, content, tx.sha256, now, sealed=verdict.sealed)] if needed else []
         message = MessageRow(
             id=tx.id, reference=tx.reference, created=now, department=tx.department, door=tx.door.value,
@@ -253,17 +225,11 @@ class Actor:
             smtputf8=tx.envelope.smtputf8, size=tx.size, sha256=tx.sha256, body_id=body_id, level=level,
             verified_originator=tx.verified_originator,
             peer=_client(tx.peer),
-            verdict=recorded.keep(tx, verdict), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
-            subject=b"" if verdict.sealed else self._vault.seal_field(tx.id, verdict.headers.subject),
+            verdict=recorded.keep(tx, verdict, plan.kept), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
+            subject=b"" if verdict.sealed or stored else self._vault.seal_field(tx.id, verdict.headers.subject),
             details=self._details(request, plan),
         )  # fmt: skip
-        deliveries = [rows[one.address] for one in plan.deliver]
-        copied = self._copies.make(
-            [Asked(rows[one.address], one.copies, one.trace) for one in plan.deliver],
-            (one.address for one in (*plan.deliver, *plan.hold)), now,
-        )  # fmt: skip
-        deliveries += copied.deliveries
-        known = tx.verified_originator and [one.address for one in plan.deliver]
+        known = tx.verified_originator and [one.address for one in plan.going]
         pairs = self._correspondents.rows(tx.envelope.sender.text, known, tx.department) if known else []
         deadline = now + self._config.relay.hold_days * _DAY
         holds = []
@@ -271,7 +237,7 @@ class Actor:
             holds.append(self._hold(message, plan.hold, deadline, plan.hold[0].explain, sealed=verdict.sealed))
         if plan.silent:
             holds.append(self._hold(message, plan.silent, deadline, POSTMASTER, sealed=verdict.sealed))
-        told = self._notifier.about(tx, verdict, self._relay.incarnation)
+        told = Told() if stored else self._notifier.about(tx, verdict, self._relay.incarnation)
         reports = [*self._write_reports(request, content, plan, rows, now, deadline), *told.reports]
         batch = Batch(
             bodies=bodies + [report.body for report in reports],
@@ -282,7 +248,7 @@ class Actor:
             threads=self._threads.rows(tx, verdict),
             journal=filed.rows,
             review=ReviewBatch(terms=self._terms.of(holds, verdict.headers.subject)) if holds else None,
-            audit=[*self._log(request, {}), *copied.audit, *filed.audit, *told.audit],
+            audit=[*self._log(request, {}, kept=plan.kept), *copied.audit, *filed.audit, *told.audit],
             expect_exceptions_version=verdict.exceptions_version,
         )
         try:
@@ -291,17 +257,17 @@ class Actor:
             self._notifier.undo(told)
             if not isinstance(error, Conflict):
                 raise
-            stored = await self._store.message(tx.id)
-            if stored is not None and stored.sha256 == tx.sha256:
+            stored_row = await self._store.message(tx.id)
+            if stored_row is not None and stored_row.sha256 == tx.sha256:
                 # The door asks again about what is durable already: its channel broke before our answer.
-                return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
+                return _accepted(tx, recorded.read(stored_row).kept_by)
             return Stale(self._register.current.version)
         self._correspondents.written(pairs)
         self._journal.written(filed)
         if deliveries:
             self._relay.offer(deliveries, content)
         self._send(reports)
-        return Committed(Reply(250, "2.0.0", f"accepted {tx.reference}"), tx.reference)
+        return _accepted(tx, plan.kept)
 
     def _row(self, request: Commit, one: RecipientVerdict, now: float) -> DeliveryRow:
         """The delivery to *one*, leased by our own relay: it is handed over right after the commit."""
@@ -323,7 +289,7 @@ class Actor:
             return self._seal.seal(body_id, content, sha256, now)
         return self._vault.seal(body_id, content, sha256)
 
-    def _details(self, request: Commit, plan: _Plan) -> bytes:
+    def _details(self, request: Commit, plan: Plan) -> bytes:
         if plan.hold or plan.silent:
             return recorded.details(request.transaction, request.verdict, self._vault)
         return recorded.words(request.transaction, request.verdict, self._vault) if plan.report else b""
@@ -338,7 +304,7 @@ class Actor:
         )  # fmt: skip
 
     def _write_reports(
-        self, request: Commit, content: bytes, plan: _Plan, rows: dict[str, DeliveryRow], now: float, deadline: float
+        self, request: Commit, content: bytes, plan: Plan, rows: dict[str, DeliveryRow], now: float, deadline: float
     ) -> list[Report]:
         tx, verdict = request.transaction, request.verdict
         level, lease = events.level_of(verdict), self._relay.incarnation
@@ -358,25 +324,33 @@ class Actor:
                 out.append(self._reports.held([about(one) for one in told], content, now, lease, level=level, deadline=deadline))
         return out
 
-    def _log(self, request: Commit, codes: dict[str, int], verdict: Verdict | None = None) -> list[AuditEvent]:
+    def _log(
+        self, request: Commit, codes: dict[str, int], verdict: Verdict | None = None, kept: Mapping[str, str] | None = None
+    ) -> list[AuditEvent]:
         decided = request.verdict if verdict is None else verdict
         return events.decisions(
             request.transaction, decided, codes, self._clock(), self._vault.words_hash, self._config.hostname,
-            subject=request.verdict.headers.subject,
+            subject=request.verdict.headers.subject, kept_by=kept or {},
         )  # fmt: skip
 
     # --- room ---------------------------------------------------------------------------------------------------------
 
-    async def _no_room(self) -> bool:
-        """Whether the queue is full, or the disk would not take three more messages of the largest size and keep its reserve."""
+    async def _no_room(self, *, queue: bool = True) -> bool:
+        """Whether the *queue* is full, or the disk would not take three more messages of the largest size and keep its reserve."""
         limits = self._config.limits
-        if await self._store.open_delivery_count() >= limits.queue_messages:
+        if queue and await self._store.open_delivery_count() >= limits.queue_messages:
             return True
         now = time.monotonic()
         if now - self._disk_looked >= _DISK_EVERY:
             self._disk_looked = now
             self._disk_full = free_octets(self._config) < limits.free_disk + 3 * self._config.max_message_size
         return self._disk_full
+
+
+def _accepted(tx: Transaction, kept_by: Mapping[str, str]) -> Committed:
+    """The answer to what is durable; *kept_by*: who has the mail of the addresses that are nothing of ours."""
+    reply = Reply(250, "2.0.0", f"accepted {tx.reference}")
+    return Committed(reply, tx.reference, tuple(kept_by), MTA_HOLD in kept_by.values())
 
 
 def _client(peer: Peer) -> dict[str, Any]:

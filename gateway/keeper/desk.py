@@ -68,6 +68,7 @@ class Desk:
             requests.ExpireException: self._end_exception,
             requests.OneTimeLogin: self._login, requests.ListProfiles: self._list_profiles, requests.StartProfile: self._start_profile,
             requests.EndProfile: self._end_profile, requests.Purge: self._purge_now,
+            requests.NoteMta: self._note_mta,
         }  # fmt: skip
 
     async def answer(self, request: Any, peer: Credentials) -> tuple[Any, bytes]:
@@ -156,6 +157,10 @@ class Desk:
     async def _end_profile(self, request: requests.EndProfile, peer: Credentials) -> Rows:
         ended = await self._register.finish(request, await self._accounts.actor(peer, request.user))
         return Rows(tuple(records.profile(row) for row in ended))
+
+    async def _note_mta(self, request: requests.NoteMta, peer: Credentials) -> Rows:
+        noted = await self._register.note(request, await self._accounts.actor(peer, request.user))
+        return Rows(tuple(records.profile(row) for row in noted))
 
     async def _purge_now(self, request: requests.Purge, peer: Credentials) -> Rows:
         return Rows((await self._purge(await self._accounts.actor(peer, request.user)),))

@@ -1,9 +1,10 @@
 """The exception register: who may write to whom beyond the rules, approved by another person, until when.
 
-What it is: the register in memory with its version, adding and ending entries and profiles, and expiry.
+What it is: the register in memory with its version, adding and ending entries and profiles, the note of what an MTA's settings prove,
+and expiry.
 Who calls it: ``service`` (doors fetch it, the command line changes it), ``act`` (version), ``housekeeping`` (expiry).
 Must never: take an entry or a profile whose approver is its requester, or that has no end; show one after its end; know a profile
-that relaxes a rule on classified mail (what a profile does is the rules' to say).
+that relaxes a rule on classified mail (what a profile does is the rules' to say); let a person make or end the note.
 Source: design.md sections 4 and 5; india.md R13, R31 and B.5.
 """
 
@@ -17,8 +18,8 @@ from msgspec.structs import replace
 from gateway import logs
 from gateway.audit import events
 from gateway.envelope import new_id
-from gateway.policy.register import PROFILES
-from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, ProfileRow, StartProfile
+from gateway.policy.register import MTA_PATH, PROFILES
+from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, NoteMta, ProfileRow, StartProfile
 from gateway.stores.base import Batch, Store, register_version
 from gateway.text.normalise import fold, is_word_char
 
@@ -30,6 +31,10 @@ FOREVER = 10 * 366 * 86400.0
 LONGEST_PROFILE = 30 * 86400.0
 """Seconds after which a profile has to be approved anew. No option: a disaster that lasts longer needs another decision, not
 another config."""
+NOTE = 8 * 86400.0
+"""Seconds for which a note on an MTA's settings holds: gateway doctor, run daily, may fail for a week."""
+DOCTOR = "gateway doctor"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _log = logs.get("register")
 
 
@@ -156,7 +161,7 @@ class Register:
         ended = [
             replace(row, state="ended", expires=min(row.expires, now))
             for row in self._current.profiles
-            if request.id.strip() in (row.id, row.name)
+            if row.name in PROFILES and request.id.strip() in (row.id, row.name)
         ]
         if not ended:
             raise Wrong(f"no profile {request.id[:64]!r} is on", 1)
@@ -166,6 +171,34 @@ class Register:
             _log.warning("a profile was ended", **{"gateway.profile": row.name, "gateway.profile_id": row.id})
         await self.load()
         return ended
+
+    # --- the MTA before the milter door -------------------------------------------------------------------------------
+
+    async def note(self, request: NoteMta, user: str) -> list[ProfileRow]:
+        """Notes what was read in the MTA's settings: that they prove its way (in force at once, for ``NOTE``), or that they do not (the
+        note is over). Returns the note, if there is one. Raises Wrong, StoreError."""
+        now = self._clock()
+        _check_words("mta", {"said": request.said})
+        if not _SHA256.fullmatch(request.settings.removeprefix("sha256:")):
+            raise Wrong("mta: settings is not a sha256")
+        said = request.said.strip()
+        known = [row for row in self._current.profiles if row.name == MTA_PATH]
+        if request.protected:
+            # Renewed, not made anew: a message that came a moment before was under the same note.
+            first = known[0] if known else ProfileRow(new_id(), MTA_PATH, said, DOCTOR, "", now, now + NOTE)
+            rows = [replace(first, reason=said, expires=now + NOTE)]
+        else:
+            rows = [replace(row, state="ended", expires=min(row.expires, now)) for row in known]
+        action = "mta-path-proved" if request.protected else "mta-path-unproved"
+        log = events.act(
+            action, now, user, said, settings=request.settings, profile=rows[0].id if rows else "", name=MTA_PATH,
+            expires=int(rows[0].expires) if rows else 0,
+        )  # fmt: skip
+        await self._store.write(Batch(profiles=rows, audit=[log]))
+        if known and not request.protected:
+            _log.warning("the mail server before the milter door is not proved any more", **{"gateway.reason": said})
+        await self.load()
+        return rows if request.protected else []
 
 
 def _check_words(noun: str, words: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ Source: design.md section 6.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ class KeptRecipient(msgspec.Struct, frozen=True, omit_defaults=True):
     orcpt: str = ""
     copies: tuple[str, ...] = ()
     """Mailboxes of ``[contacts]`` that get a copy when it is released."""
+    archive: tuple[str, ...] = ()
+    """Journal copies that rules ask for when it is released."""
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +51,8 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     exceptions_version: str = ""
     classification: dict[str, Any] = {}
     sealed: bool = False
+    kept_by: dict[str, str] = {}
+    """Who has the mail of each address that is nothing of ours, as in ``planning``: the MTA, its hold queue, a mailbox."""
 
 
 class Details(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,8 +74,8 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
 _details = msgspec.json.Decoder(Details)
 
 
-def keep(tx: Transaction, verdict: Verdict) -> dict[str, Any]:
-    """The clear part of *verdict*."""
+def keep(tx: Transaction, verdict: Verdict, kept_by: Mapping[str, str]) -> dict[str, Any]:
+    """The clear part of *verdict*, with *kept_by* (see ``Kept``)."""
     asked = {one.path.text: one for one in tx.envelope.recipients}
     found = verdict.classification
     recipients = []
@@ -81,14 +86,14 @@ def keep(tx: Transaction, verdict: Verdict) -> dict[str, Any]:
             KeptRecipient(
                 one.address, one.tier.value, one.direction.value, one.disposition.text, one.status, one.rule, one.source, one.explain,
                 one.hits, one.exception, one.require_aes256, notify, request.orcpt if request is not None else "",
-                one.copies,
+                one.copies, one.archive,
             )
         )  # fmt: skip
     classification = {
         "level": found.level, "declared": found.declared, "found": found.found, "probable": found.probable, "conflict": found.conflict,
         "complete": found.complete,
     }  # fmt: skip
-    kept = Kept(tuple(recipients), verdict.rules_version, verdict.exceptions_version, classification, verdict.sealed)
+    kept = Kept(tuple(recipients), verdict.rules_version, verdict.exceptions_version, classification, verdict.sealed, dict(kept_by))
     built: dict[str, Any] = msgspec.to_builtins(kept)
     return built
 
