@@ -189,7 +189,7 @@ def _purge(
             for name, words in (
                 ("audit", "rows of the decision log"), ("messages", "finished messages"), ("correspondents", "correspondents"),
                 ("threads", "levels of threads and passages"),
-                ("entries", "ended exceptions and profiles"), ("files", "log files"),
+                ("entries", "ended exceptions and profiles"), ("copies", "journal copies"), ("files", "log files"),
             )
         )  # fmt: skip
         output.write(f"removed: {counts}")

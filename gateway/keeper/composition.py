@@ -20,6 +20,9 @@ from gateway.counting import Counts
 from gateway.keeper import metrics
 from gateway.keeper.accounts import Accounts
 from gateway.keeper.act import Actor
+from gateway.keeper.archive import Journal
+from gateway.keeper.archive_check import ArchiveCheck
+from gateway.keeper.archiving import Filing
 from gateway.keeper.backup import Backups
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
@@ -86,6 +89,8 @@ class Parts:
     desk: Desk
     custody: Custody
     rotation: Rotation
+    filing: Filing
+    archives: ArchiveCheck
     backups: Backups
     housekeeping: Housekeeping
     readiness: Readiness
@@ -125,8 +130,10 @@ async def compose(
     common = (config, store, the_vault, register, Reports(config, the_vault, lambda: policy().explanations), relay, policy)
     copies, correspondents = Copies(config, policy), Correspondents(store, the_vault, policy, time.time)
     threads, notifier = Threads(store, the_vault, time.time), Notifier(config, the_vault, policy, time.time)
-    actor = Actor(*common, copies, correspondents, threads, notifier, seal)
-    quarantine = Quarantine(*common, copies, correspondents, time.time)
+    journal = Journal(config.archive)
+    filing = Filing(config, store, the_vault, journal, time, counts)
+    actor = Actor(*common, copies, correspondents, threads, notifier, seal, journal=journal)
+    quarantine = Quarantine(*common, copies, correspondents, time.time, journal=journal)
     # what goes on by itself
     rotation, backups = Rotation(config, store, the_vault, time.time), Backups(config, store, time.time)
     housekeeping = Housekeeping(config, store, chain, head_signer, register, quarantine, time, notifier, relay)
@@ -154,6 +161,7 @@ async def compose(
     return Parts(
         store=store, chain=chain.id, signer=signer, register=register, relay=relay, sign_ins=sign_ins, correspondents=correspondents,
         callout=Callout(config, *hops), threads=threads, actor=actor, entrance=entrance, desk=desk, rotation=rotation,
+        filing=filing, archives=ArchiveCheck(config, store, the_vault, accounts, time.time),
         custody=Custody(store, accounts, rotation, backups, time.time), backups=backups, housekeeping=housekeeping,
         readiness=readiness, metrics=Metrics(config, counts, watched, sink),
     )  # fmt: skip

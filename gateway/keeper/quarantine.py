@@ -15,6 +15,7 @@ from gateway import inquiries, review
 from gateway.config import Config
 from gateway.keeper.access import Absent, Who
 from gateway.keeper.act import Deliverer
+from gateway.keeper.archive import Journal
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.ending import Ending
@@ -45,11 +46,12 @@ class Quarantine:
     def __init__(
         self, config: Config, store: Store, vault: Vault, register: Register, reports: Reports, relay: Deliverer,
         policy: Callable[[], Policy], copies: Copies, correspondents: Correspondents, clock: Callable[[], float],
-        *, links: Links | None = None,
+        *, links: Links | None = None, journal: Journal | None = None,
     ) -> None:  # fmt: skip
         self.mail = HeldMail(config, store, vault, clock)
         self._policy = policy
-        self._releasing = Releasing(self.mail, register, relay, policy, copies, correspondents, OfficerAnswer(self.mail, relay, policy))
+        answer = OfficerAnswer(self.mail, relay, policy)
+        self._releasing = Releasing(self.mail, register, relay, policy, copies, correspondents, answer, journal)
         self._ending = Ending(self.mail, reports, relay)
         self._remarks = Remarks(self.mail, relay, policy, Threads(store, vault, clock), links or OfficerLinks(config, vault))
         self._showing = Showing(self.mail, self._releasing, self._remarks, policy)

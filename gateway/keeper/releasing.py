@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from gateway.envelope import new_id
 from gateway.keeper.access import Forbidden, Who, grants_of
 from gateway.keeper.act import Deliverer
+from gateway.keeper.archive import Journal, Journaled
 from gateway.keeper.copies import Asked, Copied, Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register, Wrong
@@ -41,6 +42,7 @@ class Needs:
     require_aes256: bool
     copies: tuple[str, ...] = ()
     trace: tuple[RuleTrace, ...] = ()
+    archive: tuple[str, ...] = ()
 
 
 class Releasing:
@@ -48,7 +50,7 @@ class Releasing:
 
     def __init__(
         self, mail: HeldMail, register: Register, relay: Deliverer, policy: Callable[[], Policy], copies: Copies,
-        correspondents: Correspondents, answer: OfficerAnswer,
+        correspondents: Correspondents, answer: OfficerAnswer, journal: Journal | None = None,
     ) -> None:  # fmt: skip
         self._mail = mail
         self._register = register
@@ -57,6 +59,7 @@ class Releasing:
         self._copies = copies
         self._correspondents = correspondents
         self._answer = answer
+        self._journal = journal or Journal()
 
     async def release(self, id: str, reason: str, recipients: Sequence[str], who: Who) -> str:
         """Releases to *recipients* (all that wait, when empty), or records the first of two approvals. Returns what was done as a
@@ -150,7 +153,7 @@ class Releasing:
         verdict = self.verdict(item, address, waived)
         if verdict is None:
             _, kept = item.kept_of(address)
-            return Needs(kept.require_aes256, kept.copies)
+            return Needs(kept.require_aes256, kept.copies, archive=kept.archive)
         if verdict.disposition is Disposition.REFUSE:
             raise Wrong(f"the rule {verdict.rule} refuses this message for {address}; no reviewer can release it", 1)
         if verdict.disposition is not Disposition.DELIVER:
@@ -162,7 +165,8 @@ class Releasing:
         _, kept = item.kept_of(address)
         # What a waived rule asked for besides holding is still asked for.
         copies = tuple(dict.fromkeys((*kept.copies, *verdict.copies)))
-        return Needs(verdict.require_aes256 or kept.require_aes256, copies, verdict.trace)
+        journals = tuple(dict.fromkeys((*kept.archive, *verdict.archive)))
+        return Needs(verdict.require_aes256 or kept.require_aes256, copies, verdict.trace, journals)
 
     # --- approvals ----------------------------------------------------------------------------------------------------
 
@@ -213,6 +217,7 @@ class Releasing:
         content = await self._mail.content(hold)
         rows = [self._delivery(item, address, now, needs.require_aes256, content) for address, needs in needed.items()]
         copied = await self._copied(item, [Asked(row, needed[row.recipient].copies, needed[row.recipient].trace) for row in rows], now)
+        filed = self._filed(item, needed, now)
         pairs = self._correspondents.rows(hold.sender, [row.recipient for row in rows], hold.department) if hold.verified_originator else []
         released = (*hold.released, *approval.recipients)
         rest = [one for one in hold.recipients if one not in released]
@@ -223,12 +228,14 @@ class Releasing:
         approvals = [approval] if action == "held-released" else []
         await self._mail.write(
             Batch(
-                approvals=approvals, hold_updates=[change], correspondents=pairs, audit=[*log, *copied.audit],
+                approvals=approvals, hold_updates=[change], correspondents=pairs, journal=filed.rows,
+                audit=[*log, *copied.audit, *filed.audit],
                 bodies=[report.body for report in told], messages=[report.message for report in told],
                 deliveries=[*rows, *(report.delivery for report in told)],
             )
         )  # fmt: skip
         self._correspondents.written(pairs)
+        self._journal.written(filed)
         self._relay.offer(rows, content)
         for report in told:
             self._relay.offer([report.delivery], report.content)
@@ -241,6 +248,15 @@ class Releasing:
             return Copied()
         earlier = [row.recipient for row in await self._mail.store.deliveries(reference=item.hold.reference)]
         return self._copies.make(asked, (*earlier, *item.hold.recipients), now)
+
+    def _filed(self, item: Item, needed: Mapping[str, Needs], now: float) -> Journaled:
+        """The journal copies of what is released for the first time."""
+        became = [
+            (one.address, "released" if one.address in needed or one.address in item.hold.released else one.disposition)
+            for one in item.kept.recipients
+        ]
+        names = [name for needs in needed.values() for name in needs.archive]
+        return self._journal.released(item.message, item.hold, became, item.kept.rules_version, names, now)
 
     def _delivery(self, item: Item, address: str, now: float, require_aes256: bool, content: bytes) -> DeliveryRow:
         row = delivery(item, address, now, require_aes256, self._relay.incarnation)

@@ -1,4 +1,5 @@
-"""Removing what is past its retention: old decisions, finished messages, correspondents, threads, ended entries, old log files.
+"""Removing what is past its retention: old decisions, finished messages, correspondents, threads, ended entries, journal
+copies, old log files.
 
 What it is: ``Retention.run``: bounded steps with pauses between them, so that mail goes first; each step leaves a whole store behind.
 Who calls it: ``housekeeping``, by the clock and for ``gateway audit purge``.
@@ -24,6 +25,7 @@ from gateway.stores.base import Batch, Store
 AUDIT_STEP = 250
 MESSAGE_STEP = 100
 PAIR_STEP = 1000
+COPY_STEP = 50
 """Rows of one step: each is some milliseconds of the store's writer."""
 _AGES = 2000
 _LEAST_PAUSE = 0.02
@@ -63,6 +65,7 @@ class Retention:
         out["threads"] = await self._repeated(lambda: self._store.drop_threads(threads, PAIR_STEP))
         out["entries"] = await self._repeated(lambda: self._store.drop_ended(now - self._keep.audit, PAIR_STEP))
         out["counts"] = await self._repeated(lambda: self._store.drop_reviewed(now - self._keep.audit, PAIR_STEP))
+        out["copies"] = await self._repeated(lambda: self._store.drop_journal(now, COPY_STEP))
         out["files"] = await asyncio.to_thread(export.forget, self._folder, now - self._keep.audit)
         if any(out.values()):
             act = events.act("retention-applied", now, user, "", kind="deletion", **out)

@@ -76,6 +76,7 @@ class Keeper:
         await parts.relay.start()
         parts.housekeeping.start()
         parts.rotation.start()
+        parts.filing.start()
         parts.backups.start()
         parts.sign_ins.start()
         for client, union, handler in (
@@ -105,6 +106,7 @@ class Keeper:
         await self._parts.sign_ins.stop()
         await self._parts.relay.stop()
         self._parts.backups.stop()
+        await self._parts.filing.stop()
         await self._parts.rotation.stop()
         await self._parts.housekeeping.stop()
         await self._parts.store.close()
@@ -226,6 +228,8 @@ class Keeper:
             return Rows(({"text": await self._parts.metrics.text()},)), b""
         if isinstance(request, requests.RotateVault | requests.KeyEvent | requests.MakeBackup):
             return await self._parts.custody.answer(request, peer), b""
+        if isinstance(request, requests.VerifyArchive | requests.ListArchived):
+            return await self._parts.archives.answer(request, peer), b""
         if isinstance(request, requests.ListUsers | requests.AddUser | requests.ChangeUser | requests.InviteUser):
             return await self._parts.entrance.for_admin(request, peer), b""
         return await self._parts.desk.answer(request, peer)
