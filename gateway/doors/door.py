@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from gateway import address, logs
 from gateway.config import Config, Listen
 from gateway.counting import Counts
+from gateway.doors.imap_settings import ImapSettings
 from gateway.doors.limits import Budget, Callers, Networks
 from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
 from gateway.envelope import Door as DoorName
@@ -119,10 +120,12 @@ class Settings:
     """Where people may sign in from; None: anywhere."""
     listeners: Mapping[str, Listener]
     """By the address of the config."""
+    imap: ImapSettings | None = None
+    """None: there is no IMAP door."""
 
     @classmethod
     def make(cls, config: Config, envelope_policy: EnvelopePolicy, tls: ssl.SSLContext | None) -> Settings:
-        """The settings of *config*."""
+        """The settings of *config*. Raises ConfigError."""
         limits = config.limits
         try:
             hostname = address.domain_of(config.hostname)
@@ -136,7 +139,9 @@ class Settings:
         vpn = Networks(config.submission.vpn) if config.submission.vpn else None
         listeners = {one.address: Listener.make(one) for one in config.listen if one.door in _NAMES}
         submission = replace(offer, auth=True)
-        return cls(config, offer, offer.ehlo(tls=False), offer.ehlo(tls=True), networks, relaying, tls, submission, vpn, listeners)
+        ehlo, ehlo_tls = offer.ehlo(tls=False), offer.ehlo(tls=True)
+        imap = ImapSettings.make(config)
+        return cls(config, offer, ehlo, ehlo_tls, networks, relaying, tls, submission, vpn, listeners, imap)
 
 
 class Door:

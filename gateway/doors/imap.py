@@ -1,40 +1,266 @@
-"""The IMAP door: between a mail program and its IMAP server.
+"""The IMAP door: between a mail program and its IMAP server. What a session decides about the commands.
 
-Source: RFC 9051.
+What it is: ``ImapSession``. Nearly all passes as it came, both ways. What a mail program files (APPEND, MULTIAPPEND) goes through the
+pipeline like mail to oneself before the server gets an octet of it; what could bring content in unseen is hidden by the codec.
+Who calls it: the event loop, once a connection; ``doors.entrance`` says so.
+Must never: let the server have a message before the pipeline has passed it, or a part of a command whose messages did not all pass;
+change what is fetched; do anything before TLS but begin it; tell a client why something of ours failed.
+Sources: RFC 9051 sections 6.1, 6.2.1 and 6.3.12, RFC 3502, RFC 5530; design.md section 4 ("IMAP"); hostile-inputs catalogue, group I.
 """
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
+import time
 
+from msgspec.structs import replace
+
+from gateway import address, logs
 from gateway.doors.door import PLAIN, Door, Listener
-from gateway.reply import Reply
+from gateway.doors.imap_connection import FAULT
+from gateway.doors.imap_login import SignIn, words_of
+from gateway.envelope import Door as DoorName
+from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
+from gateway.reply import OUR_FAULT, Reply, ReplyError
+from gateway.wire import imap_commands
+from gateway.wire.imap_events import (
+    Append,
+    AppendSize,
+    Authenticate,
+    AuthenticateLine,
+    ClientEvent,
+    Close,
+    Forward,
+    Login,
+    Say,
+    StartTls,
+    Tagged,
+)
+
+_NO_MEMORY = "The mail gateway has no room for this message at present. Please try again later."
+_TOO_MUCH = "These messages are too large to be filed in one command. File them one by one."
+_FIRST = "Start TLS first; nothing else is taken in clear."
+_log = logs.get("gateway.doors.imap")
 
 
-class ImapSession(asyncio.Protocol):
-    """One session of a mail program."""
+class ImapSession(SignIn):
+    """The decisions of one IMAP session."""
+
+    __slots__ = ("_appended", "_appends_since", "_waiting_since", "_waiting_tag", "_wanted")
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
-        self._door = door
-        self._listener = listener
+        super().__init__(door, listener)
+        self._appended: list[Append] = []
+        """Messages of the APPEND under way."""
+        self._wanted = 0
+        self._waiting_since = self._appends_since = 0.0
+        self._waiting_tag = b""
 
-    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
-        """Takes note of who the client is, and returns why it may not come in."""
-        raise NotImplementedError
+    # --- events -------------------------------------------------------------------------------------------------------
 
-    def leave(self) -> None:
-        """Takes back ``enter``: there was no session."""
-        raise NotImplementedError
+    def _dispatch(self, event: ClientEvent) -> None:
+        kind = type(event)
+        if kind is Forward:
+            self._forward(event)  # type: ignore[arg-type]
+        elif isinstance(event, Say):
+            if event.reason:
+                self._door.count("imap commands refused")
+                self._forget()
+            self._order.say(event.octets)
+        elif isinstance(event, AppendSize):
+            self._append_size(event)
+        elif isinstance(event, Append):
+            self._append(event)
+        elif isinstance(event, Login):
+            self._log_in(event)
+        elif isinstance(event, Authenticate):
+            self._authenticate(event)
+        elif isinstance(event, AuthenticateLine):
+            self._authenticate_line(event)
+        elif isinstance(event, StartTls):
+            self._start_tls(event)
+        elif isinstance(event, Close):
+            self._order.say(event.octets)
+            self._end(event.reason, "")
 
-    def refusal(self, reply: Reply) -> bytes:
-        """*reply* as a client without a session gets it."""
-        raise NotImplementedError
+    def _forward(self, event: Forward) -> None:
+        if not self._client.tls:
+            self._in_clear(event)
+            return
+        if event.tag:
+            self._order.sent(event.tag)
+        self._to_server.append(event.octets)
+
+    def _in_clear(self, event: Forward) -> None:
+        """Before STARTTLS there is no server: what may be said there, we say."""
+        tag, settings = event.tag, self._settings.imap
+        assert settings is not None
+        if event.waits:
+            self._end("command in clear", _FIRST)
+        elif event.verb == b"CAPABILITY":
+            self._order.say(b"* CAPABILITY " + settings.clear_capabilities + b"\r\n" + tag + b" OK Start TLS and sign in\r\n")
+        elif event.verb == b"NOOP":
+            self._order.say(tag + b" OK Start TLS and sign in\r\n")
+        elif event.verb == b"LOGOUT":
+            self._order.say(b"* BYE\r\n" + tag + b" OK\r\n")
+            self._end("", "")
+        elif tag:
+            self._order.say(imap_commands.bad(tag, _FIRST))
+
+    def _start_tls(self, event: StartTls) -> None:
+        if self._settings.tls is None:
+            self._order.say(imap_commands.no(event.tag, "UNAVAILABLE", "TLS is not possible at present."))
+            self._client.proceed()
+            return
+        self._order.say(event.tag + b" OK Begin TLS\r\n")
+        self._flush()
+        self._pause_reading()
+        self._door.spawn(self._negotiate())
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+
+    def _append_size(self, event: AppendSize) -> None:
+        """Takes memory for a message, then lets it come."""
+        budget = self._settings.config.limits.max_inflight
+        if not self._appends_since:
+            self._appends_since = self._loop.time()
+        if event.number > 1 and self._reserved + event.size > budget // 2:
+            self._refuse_append(event.tag, "LIMIT", _TOO_MUCH)
+        elif self._door.budget.take(event.size):
+            self._reserved += event.size
+            self._client.take()
+        else:
+            self._wanted, self._waiting_tag = event.size, event.tag
+            self._waiting_since = self._loop.time()
+            self._door.budget.wait(event.size, self._granted)
+
+    def _granted(self) -> None:
+        self._waiting_since = 0.0
+        self._reserved += self._wanted
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._transport is None or self._ended:
+            self._forget()
+            return
+        self._last = self._loop.time()
+        self._client.take()
+        self._pump()
 
     def check(self, now: float, *, stressed: bool) -> None:
-        """Ends itself if it is over a time."""
+        """The same with the wait for memory."""
+        if self._waiting_since and not self._ended:
+            if now - self._waiting_since > self._settings.config.limits.data_idle:
+                self._door.budget.stop_waiting(self._granted)
+                self._waiting_since = 0.0
+                self._door.count("no_memory")
+                self._refuse_append(self._waiting_tag, "UNAVAILABLE", _NO_MEMORY)
+                self._pump()
+            return
+        super().check(now, stressed=stressed)
 
-    def drain(self) -> None:
-        """Ends itself if it has nothing to finish."""
+    def _refuse_append(self, tag: bytes, code: str, words: str) -> None:
+        self._client.refuse(imap_commands.no(tag, code, words))
+        self._forget()
 
-    def end(self) -> None:
-        """Ends itself."""
+    def _forget(self) -> None:
+        """Nothing of an APPEND is kept any more."""
+        self._appended.clear()
+        self._appends_since = 0.0
+        if self._waiting_since:
+            self._door.budget.stop_waiting(self._granted)
+            self._waiting_since = 0.0
+        if self._reserved:
+            reserved, self._reserved = self._reserved, 0
+            self._door.budget.give(reserved)
+
+    def _replied(self, event: Tagged) -> None:
+        if self._reserved and event.tag == self._steps_tag:
+            self._forget()
+        super()._replied(event)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        if not self._handling:
+            self._forget()
+
+    # --- what is filed ------------------------------------------------------------------------------------------------
+
+    def _append(self, event: Append) -> None:
+        """Hands the messages of a whole command to the pipeline, in a task that does not end with the connection."""
+        self._appended.append(event)
+        if event.more:
+            return
+        messages, self._appended = tuple(self._appended), []
+        permitted = self._permitted
+        if permitted is None or not self._client.signed_in:
+            self._refuse_append(event.tag, "CLIENTBUG", "Sign in before you file anything.")
+            return
+        peer = replace(self._identity(), user=permitted.login)
+        self._door.receiving.observe(self._loop.time() - self._appends_since)
+        self._handling = True
+        self._door.spawn(self._file(messages, peer, permitted.mailbox))
+
+    async def _file(self, messages: tuple[Append, ...], peer: Peer, mailbox: str) -> None:
+        """Files *messages* if all of them may be."""
+        tag, refusal, counted = messages[0].tag, b"", "filed"
+        try:
+            for one in messages:
+                tx = _transaction(one.message, peer, mailbox)
+                refusal, counted = await self._judge_message(tag, tx, one.message)
+                if refusal:
+                    break
+        except Exception:
+            refusal, counted = imap_commands.no(tag, "UNAVAILABLE", FAULT.partition("] ")[2]), "deferred"
+            self._door.count("faults")
+            _log.exception("imap.fault", **{"client.ip": self._ip})
+        finally:
+            self._handling = False
+        self._door.count(counted)
+        if self._transport is None or self._ended:
+            self._forget()
+            return
+        self._last = self._loop.time()
+        if refusal:
+            self._order.say(refusal)
+            self._client.answered(tag, ok=False)
+            self._forget()
+        else:
+            self._send(tag, imap_commands.append(messages))
+        del messages
+        self._pump()
+        if self._door.draining:
+            self.drain()
+
+    async def _judge_message(self, tag: bytes, tx: Transaction, content: bytes) -> tuple[bytes, str]:
+        """The refusal of one message, empty where it passes, and what it is counted as."""
+        about = {"client.ip": self._ip, "gateway.reference": tx.reference}
+        try:
+            outcome = await self._door.handler.outcome(tx, content)
+            reply, passed = outcome.reply, bool(outcome.passed)
+        except ReplyError as error:
+            reply, passed = error.reply, False
+            _log.warning("imap.not_filed", reply=str(reply), **about, **{"error.message": error.private})
+        if reply.code < 300 and passed:
+            return b"", "filed"
+        if reply.code < 300:
+            reply = OUR_FAULT  # a yes that names nobody is none
+            self._door.count("faults")
+            _log.error("imap.passed_nobody", **about)
+        words = _with_reference(reply, tx.reference)
+        if reply.temporary:
+            return imap_commands.no(tag, "UNAVAILABLE", words), "deferred"
+        return imap_commands.no(tag, "NOPERM", words), "refused"
+
+
+def _transaction(content: bytes, peer: Peer, mailbox: str) -> Transaction:
+    """What is filed, as a message from its owner to itself."""
+    path = address.parse(mailbox.encode("utf-8"), smtputf8=True)
+    envelope = Envelope(path, (Recipient(path),), eight_bit=not content.isascii(), smtputf8=not mailbox.isascii())
+    digest = hashlib.sha256(content).hexdigest()
+    return Transaction(new_id(), DoorName.IMAP, peer, envelope, time.time(), len(content), digest, True, path.domain)
+
+
+def _with_reference(reply: Reply, reference: str) -> str:
+    words = words_of(reply)
+    return words if reference in words else f"{words} (reference {reference})"

@@ -1,0 +1,473 @@
+"""The two connections of an IMAP session: the mail program's and the one to its server, with their clock, memory and end.
+
+What it is: ``ImapConnection``, an asyncio.Protocol that lets a mail program in, connects to the server, passes octets both ways through
+the codecs, obeys back-pressure, ends what lasts too long. ``ServerLink`` is its ear at the server's side. It judges nothing.
+Who calls it: the event loop, and ``doors.imap`` whose ``ImapSession`` it is the base of.
+Must never: give the codec octets that came in clear as if they had come through TLS; read on from one side while the other does not
+take it; say anything inside a response of the server; keep a timer for an idle session (one sweep of the door watches all of them).
+Sources: RFC 9051 sections 5.4, 6.2.1, 7.1.5, 11.1; RFC 2177; hostile-inputs catalogue I01, I02, I04, I05, I07, I08, I10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any, cast
+
+from gateway import logs
+from gateway.doors.connection import client_of
+from gateway.doors.door import PLAIN, Door, Listener, Settings
+from gateway.doors.imap_upstream import UpstreamAway
+from gateway.doors.relaying import Refused
+from gateway.envelope import Peer
+from gateway.reply import Reply
+from gateway.wire import imap_commands
+from gateway.wire.imap import Client
+from gateway.wire.imap_events import Bye, Capabilities, ClientEvent, Greeting, ImapError, Pass, Plus, ServerEvent, Step, Tagged
+from gateway.wire.imap_order import Order
+from gateway.wire.imap_responses import Server
+
+_PENDING = 65_536  # octets that may wait behind a command that is being decided
+_HIGH, _LOW = 1 << 19, 1 << 17  # octets on their way to one side at which the other is not read any more, and is again
+_LINGER = 30.0  # seconds in which a client may read our last words
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_log = logs.get("gateway.doors.imap")
+
+AWAY = "[UNAVAILABLE] The mail server cannot be reached at present. Please try again later."
+BROKEN = "[UNAVAILABLE] The mail server broke off. Please try again."
+FAULT = "[UNAVAILABLE] The mail gateway could not go on. Please try again later."
+STOPPING = "[UNAVAILABLE] The mail gateway is stopping. Please connect again."
+NOBODY = "Nobody signed in for too long; closing the session."
+TIMEOUT = "Nothing came for too long; closing the session."
+
+
+def not_on_the_list(ip: str) -> Reply:
+    """Why a client that is not in the ``networks`` of where it connects is turned away."""
+    return Reply(554, "5.7.1", f"Your computer's address {ip} is not on the list for official mailboxes. Ask your IT cell to add it.")
+
+
+class ServerLink(asyncio.Protocol):
+    """The server's end, for the event loop."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: ImapConnection) -> None:
+        self._session = session
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the server."""
+        self._session.server_received(data)
+
+    def pause_writing(self) -> None:
+        """It does not take more at present."""
+        self._session.server_full(True)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._session.server_full(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._session.server_lost()
+
+
+class ImapConnection(asyncio.Protocol):
+    """Both connections of one session."""
+
+    __slots__ = (
+        "_barred", "_born", "_client", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving", "_listed",
+        "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server", "_server_full",
+        "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
+        "_tls_data", "_to_client", "_to_server", "_transport", "_upstream",
+    )  # fmt: skip
+
+    def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
+        settings = door.settings
+        assert settings.imap is not None
+        self._door = door
+        self._listener = listener
+        self._loop = door.loop
+        self._settings: Settings = settings
+        self._client = Client(settings.imap.limits)
+        self._client.tls = listener.implicit_tls
+        self._server = Server(settings.imap.offer)
+        self._order = Order(settings.config.limits.imap_commands)
+        self._transport: asyncio.Transport | None = None
+        self._upstream: asyncio.Transport | None = None
+        self._socket: Any = None
+        self._ip, self._port, self._through = "", 0, ""
+        self._listed = self._known = False
+        self._named = True
+        self._barred = False
+        """A balancer's own connection, which is how it sees that we are well: nobody signs in through it."""
+        self._entered = False
+        self._peer: Peer | None = None
+        self._to_client: list[bytes] = []
+        self._to_server: list[bytes] = []
+        self._steps: list[Step] = []
+        """What is left of a command that we send; each waits for a ``+``."""
+        self._steps_tag = b""
+        self._reserved = 0
+        """Octets of the budget for an APPEND."""
+        self._tls_data: list[bytes] | None = None
+        self._born = self._last = self._loop.time()
+        self._handling = False
+        """A message is with the pipeline."""
+        self._leaving = False
+        """The server has said BYE."""
+        self._shown = False
+        """The client has had a greeting."""
+        self._ended = self._pumping = self._read_paused = self._server_full = False
+
+    # --- the mail program's connection --------------------------------------------------------------------------------
+
+    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
+        """Takes note of who the client is, and returns why it may not come in."""
+        self._entered = True
+        self._ip, self._port = client
+        self._through, self._named = through, named
+        self._listed = named and self._ip in self._settings.networks
+        networks = self._listener.networks
+        self._known = self._listed or (named and networks is not None and self._ip in networks)
+        return self._door.enter(self, self._ip, self._known)
+
+    def refusal(self, reply: Reply) -> bytes:
+        """*reply* as a client without a session gets it."""
+        return imap_commands.bye(f"[UNAVAILABLE] {reply.text}")
+
+    def leave(self) -> None:
+        """Takes back ``enter``: there was no session."""
+        self._door.leave(self, self._ip, self._known)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lets the client in, or says BYE."""
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are none of asyncio's classes
+        self._socket = transport.get_extra_info("socket")
+        if not self._entered:
+            reply = self.enter(client_of(transport.get_extra_info("peername")))
+            if reply is not None:
+                transport.write(self.refusal(reply))
+                transport.close()
+                return
+        elif self._ended:  # the process began to stop during the handshake
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(_HIGH, _LOW)
+        networks = self._listener.networks
+        if networks is not None and self._ip not in networks and self._named:
+            refused = not_on_the_list(self._ip)
+            peer = Peer(self._ip, self._port, through=self._through)
+            self._door.record(peer, "", "", Refused(refused, "address-not-listed"), self._listener.door)
+            self._end("address not listed", f"[ALERT] {refused.text}")
+            return
+        self._barred = not self._named
+        if self._client.tls:
+            self._door.spawn(self._connect())
+        else:
+            assert self._settings.imap is not None
+            self._shown = True
+            transport.write(self._settings.imap.clear)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the mail program."""
+        self._last = self._loop.time()
+        if self._ended:
+            return
+        if self._tls_data is not None:
+            self._tls_data.append(data)
+            return
+        if _QUICKACK is not None and self._reserved:
+            # Programs that write a literal in two pieces wait for our acknowledgement of the first; the kernel forgets this again.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        self._client.receive(data)
+        self._pump()
+
+    def pause_writing(self) -> None:
+        """The client does not read: nor do we from its server."""
+        if self._upstream is not None and not self._upstream.is_closing():
+            self._upstream.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if self._upstream is not None and not self._upstream.is_closing():
+            self._upstream.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server's connection ends with it. A message that is with the pipeline goes on, and is filed nowhere."""
+        self._transport = None
+        self._ended = True
+        if self._upstream is not None:
+            self._upstream.close()
+        self._let_go()
+        self.leave()
+
+    # --- the server's connection --------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        assert settings.imap is not None
+        try:
+            transport, said = await settings.imap.upstream.connect(ServerLink(self), settings.config.limits)
+        except UpstreamAway as error:
+            self._door.count("imap server away")
+            _log.warning("imap.server_away", **{"error.message": str(error)})
+            self._end("server away", AWAY)
+            return
+        except Exception:
+            _log.exception("imap.fault", **{"client.ip": self._ip})
+            self._end("fault", FAULT)
+            return
+        if self._transport is None or self._ended:
+            transport.abort()
+            return
+        self._upstream = transport
+        transport.set_write_buffer_limits(_HIGH, _LOW)
+        self.server_received(said)
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def server_received(self, data: bytes) -> None:
+        """Octets of the server."""
+        if self._ended or self._transport is None:
+            return
+        server, order, out = self._server, self._order, self._to_client
+        if order.outstanding and not self._client.idle:
+            self._last = self._loop.time()
+        try:
+            server.receive(data)
+            while (event := server.next_event()) is not None:
+                if type(event) is Pass:
+                    out.append(event.octets)
+                else:
+                    self._server_event(event)
+        except ImapError as error:
+            _log.warning("imap.server_protocol", **{"error.message": str(error)})
+            self._end("server protocol", BROKEN)
+            return
+        except Exception:
+            self._fault()
+            return
+        self._pump()
+
+    def _server_event(self, event: ServerEvent) -> None:
+        out = self._to_client
+        if isinstance(event, Tagged):
+            if event.tag == self._steps_tag:
+                self._steps.clear()
+            self._client.answered(event.tag, event.word == b"OK")
+            shown = self._order.replied(event.tag)
+            if shown:
+                out.append(event.octets)
+            if due := self._order.due(self._server.between):
+                out.append(due)
+            self._replied(event)
+        elif isinstance(event, Plus):
+            if self._steps:
+                self._to_server.extend(self._steps.pop(0))
+            else:
+                self._asked(event)
+        elif isinstance(event, Greeting):
+            if event.word != b"OK":
+                raise ImapError("The greeting is not OK.")
+            if not self._shown:
+                self._shown = True
+                out.append(event.octets)
+        elif isinstance(event, Bye):
+            self._leaving = True
+            out.append(event.octets)
+        elif isinstance(event, Capabilities | Pass):
+            out.append(event.octets)
+
+    def server_full(self, full: bool) -> None:
+        """The server takes no more octets, or does again."""
+        self._server_full = full
+        if full:
+            self._pause_reading()
+        else:
+            self._pump()
+
+    def server_lost(self) -> None:
+        """The server has closed."""
+        self._end("" if self._leaving else "server lost", "" if self._leaving else BROKEN)
+
+    def _send(self, tag: bytes, steps: Sequence[Step]) -> None:
+        """Sends a command whose *steps* but the first wait for a ``+`` each, which the client does not see."""
+        self._order.sent(tag)
+        self._to_server.extend(steps[0])
+        self._steps_tag, self._steps = tag, list(steps[1:])
+
+    # --- between them -------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Takes what the client said as far as it may be taken now, then writes to both sides."""
+        if self._pumping or self._transport is None:
+            return
+        self._pumping = True
+        client, order = self._client, self._order
+        try:
+            while not (self._ended or self._server_full or order.full or (self._upstream is None and client.tls)):
+                event = client.next_event()
+                if event is None:
+                    break
+                self._dispatch(event)
+        except Exception:
+            self._pumping = False
+            self._fault()
+            return
+        self._pumping = False
+        self._flush()
+        if self._server_full or client.pending > _PENDING:
+            self._pause_reading()
+        else:
+            self._resume_reading()
+
+    def _flush(self) -> None:
+        if self._to_server:
+            if self._upstream is not None and not self._upstream.is_closing():
+                self._upstream.writelines(self._to_server)
+            self._to_server.clear()
+        if due := self._order.due(self._server.between):
+            self._to_client.append(due)
+        if self._to_client:
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.writelines(self._to_client)
+            self._to_client.clear()
+
+    def _fault(self) -> None:
+        _log.exception("imap.fault", **{"client.ip": self._ip})
+        self._door.count("faults")
+        self._end("fault", FAULT)
+
+    # --- what a session adds ------------------------------------------------------------------------------------------
+
+    def _dispatch(self, event: ClientEvent) -> None:
+        """Does what the client wants."""
+        raise NotImplementedError
+
+    def _replied(self, event: Tagged) -> None:
+        """The server has answered a command, and the client has it."""
+        raise NotImplementedError
+
+    def _asked(self, event: Plus) -> None:
+        """The server wants more of a command of the client's."""
+        raise NotImplementedError
+
+    def _let_go(self) -> None:
+        """Gives back what the session held."""
+        raise NotImplementedError
+
+    # --- STARTTLS -----------------------------------------------------------------------------------------------------
+
+    async def _negotiate(self) -> None:
+        context = self._settings.tls
+        if context is None or self._transport is None:
+            self._end("no certificate", FAULT)
+            return
+        # From here on the loop gives us what came through TLS only; it may come before start_tls returns.
+        self._tls_data = []
+        try:
+            transport = await self._loop.start_tls(
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=max(0.1, self._settings.config.limits.tls_handshake)
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            self._door.count("tls_failures")
+            _log.info("imap.tls_failed", **{"client.ip": self._ip, "error.message": getattr(error, "reason", None) or type(error).__name__})
+            if self._transport is not None:
+                self._transport.abort()
+                self.connection_lost(error)  # asyncio's own loop forgets to say so when a handshake fails
+            return
+        if transport is None or self._transport is None:
+            return
+        self._transport = transport
+        transport.set_write_buffer_limits(_HIGH, _LOW)
+        self._read_paused = False
+        self._client.tls_started()
+        self._client.tls = True
+        early, self._tls_data = self._tls_data, None
+        for data in early:
+            self.data_received(data)
+        self._door.spawn(self._connect())
+
+    # --- who it is, time and ends -------------------------------------------------------------------------------------
+
+    def _identity(self) -> Peer:
+        """The peer without its login."""
+        if self._peer is None:
+            tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+            version, cipher, bits = "", "", 0
+            if tls is not None:
+                version = tls.version() or ""
+                cipher, _, bits = tls.cipher() or ("", "", 0)
+            self._peer = Peer(
+                self._ip, self._port, tls_version=version, tls_cipher=cipher, tls_bits=bits, listed=self._listed, through=self._through
+            )
+        return self._peer
+
+    def check(self, now: float, *, stressed: bool) -> None:
+        """Ends the session if it is over any of its times; called about once a second."""
+        limits, quiet = self._settings.config.limits, now - self._last
+        if self._ended:
+            if quiet > _LINGER and self._transport is not None:
+                self._transport.abort()
+        elif self._handling:
+            return
+        elif not self._client.signed_in:
+            if now - self._born > limits.imap_login:
+                self._end("login deadline", NOBODY)
+        elif self._reserved:
+            if quiet > limits.data_idle:
+                self._end("idle in message", TIMEOUT)
+        elif quiet > limits.imap_idle:
+            self._end("idle", TIMEOUT)
+
+    def drain(self) -> None:
+        """The process is stopping: a session without a command under way ends now, the others after theirs."""
+        client = self._client
+        waits = self._order.outstanding and not client.idle
+        if not (self._handling or self._reserved or (waits and client.signed_in)):
+            self._end("drain", STOPPING)
+
+    def end(self) -> None:
+        """The time to stop is over."""
+        if not self._handling:
+            self._end("stop", STOPPING)
+
+    def _end(self, reason: str, words: str) -> None:
+        """Says BYE with *words*, unless a response of the server is half out, and closes; without *reason* the client wanted it."""
+        if self._ended:
+            return
+        self._ended = True
+        self._last = self._loop.time()
+        if reason:
+            self._door.count("closed: " + reason)
+            _log.info("imap.closed", reason=reason, **{"client.ip": self._ip})
+        if self._upstream is not None:
+            self._upstream.close()
+        transport = self._transport
+        if transport is None:
+            return
+        if self._tls_data is not None:
+            transport.abort()
+            return
+        if self._server.between:
+            self._to_client.append(self._order.rest())
+            if words:
+                self._to_client.append(imap_commands.bye(words))
+        self._to_server.clear()
+        self._flush()
+        if not self._handling:
+            self._let_go()
+        transport.close()
+        self._resume_reading()  # else nobody would see it go
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()
