@@ -1,7 +1,7 @@
 """Looks at a Postfix on this machine: settings that let mail go around the gateway, out in clear, or past a filter that is away.
 
 What it is: ``postconf -n``, ``-P`` and the listed transport tables, read and judged. Where this Postfix is the next server behind the
-gateway, where its mail goes is its own business.
+gateway, where its mail goes is its own business; where it asks the milter door, ``doctor_milter`` and ``doctor_transport`` look on.
 Who calls it: ``gateway doctor``.
 Must never: change a setting; start, stop or reload Postfix.
 Sources: postconf(5): relayhost, smtp_fallback_relay, transport_maps, smtp_tls_security_level, mynetworks, milter_default_action;
@@ -11,41 +11,18 @@ master(5); india.md R22.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 
+from gateway import doctor_milter, doctor_postconf, doctor_transport
 from gateway.config import Config, is_loopback
 from gateway.doctor import Finding
+from gateway.doctor_postconf import Postfix, Run, pair, run, settings
+from gateway.doctor_transport import Proof
 
-_WAIT = 10.0
-_PATH = os.defpath + ":/usr/sbin:/usr/local/sbin"
 _AROUND = ("fallback_relay", "smtp_fallback_relay", "sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
-_VERIFIED = ("encrypt", "verify", "secure", "dane-only", "fingerprint")
 _OUTWARD = ("smtp", "relay", "lmtp", "uucp")
-
-Run = Callable[[list[str]], str | None]
-
-
-def run(words: list[str]) -> str | None:
-    """What the read-only command *words* prints; None where it is not here or fails."""
-    program = shutil.which(words[0], path=f"{os.environ.get('PATH', '')}:{_PATH}")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run([program, *words[1:]], capture_output=True, timeout=_WAIT, stdin=subprocess.DEVNULL, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
-
-
-def settings(text: str) -> dict[str, str]:
-    """Name and value of each line ``name = value``."""
-    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith((" ", "\t")))
-    return {name.strip(): value.strip() for name, sign, value in pairs if sign}
 
 
 def examine(config: Config, run: Run = run) -> Iterator[Finding]:
@@ -56,15 +33,17 @@ def examine(config: Config, run: Run = run) -> Iterator[Finding]:
         return
     values = settings(plain)
     behind = any(is_loopback(route.next_hop) for route in config.route)
-    found = [*_networks(values), *_milters(values)]
-    if not behind:
+    asks = doctor_milter.used(config)
+    found = [*_networks(values), *(_asking(config, values, run) if asks else _milters(values))]
+    if not behind and not asks:
         found += [*_way_out(config, values), *_maps(config, values, run), *_clear(values)]
-    found += _services(config, settings(run(["postconf", "-P"]) or ""), behind=behind)
+    if not asks:
+        found += _services(config, settings(run(["postconf", "-P"]) or ""), behind=behind)
     if not _runs(run):
         yield Finding("postfix", "ok", "the Postfix here does not run; what follows counts once it is started")
-        found = [Finding(one.subject, "warning", one.text) for one in found]
+        found = [Finding(one.subject, "warning", one.text) for one in found if one.state != "ok"]
     yield from found
-    if not found:
+    if not found and not asks:
         where = "behind the gateway (a route leads to this machine)" if behind else "in front of the gateway"
         yield Finding("postfix", "ok", f"the Postfix here is {where}; nothing of it goes around the gateway")
 
@@ -79,6 +58,40 @@ def _runs(run: Run) -> bool:
         return not folder
     except (OSError, ValueError):
         return True
+
+
+def reading(config: Config, run: Run = run) -> Postfix | None:
+    """The Postfix before the milter door, with all that is asked of it; None without such a door, or without a Postfix that can be read."""
+    return doctor_postconf.read(run, (*doctor_milter.NAMES, *doctor_transport.NAMES)) if doctor_milter.used(config) else None
+
+
+def _asking(config: Config, values: dict[str, str], run: Run) -> Iterator[Finding]:
+    """A Postfix that asks the milter door, and sends by itself."""
+    postfix = reading(config, run)
+    if postfix is None:
+        yield _wrong("the settings of Postfix cannot be read as a whole: postconf -x, -xP or -M fails")
+        return
+    yield from doctor_milter.examine(config, postfix)
+    if is_us(config, postfix["relayhost"]):
+        text = f"relayhost = {values.get('relayhost')} is this gateway too: mail is looked at twice; have the milter or the relayhost"
+        yield Finding("postfix", "warning", text)
+
+
+def proof(config: Config, run: Run = run) -> Proof | None:
+    """Whether the Postfix that asks the milter door sends on under TLS with AES-256 only; None without a milter door."""
+    if not doctor_milter.used(config):
+        return None
+    elsewhere = [one.address for one in config.listen if one.door == "milter" and doctor_milter.reaches_beyond(one.address)]
+    if elsewhere:
+        return doctor_transport.unread(f"the milter door listens on {elsewhere[0]}, so servers may use it whose settings are not read here")
+    postfix = reading(config, run)
+    if postfix is None:
+        return doctor_transport.unread("there is no Postfix on this machine whose settings can be read")
+    if not doctor_milter.asks_us(config, postfix):
+        return doctor_transport.unread("the Postfix on this machine does not ask the milter door, so it is another server that does")
+    if not _runs(run):
+        return doctor_transport.unread("the Postfix on this machine does not run")
+    return doctor_transport.prove(postfix)
 
 
 def is_us(config: Config, nexthop: str) -> bool:
@@ -128,39 +141,21 @@ def _maps(config: Config, values: dict[str, str], run: Run) -> Iterator[Finding]
     for table in re.split(r"[,\s]+", values.get("transport_maps", "")):
         if not table:
             continue
-        if table.startswith("static:"):
-            lines: list[str] | None = [f"* {table[7:]}"]
-        else:
-            listed = run(["postmap", "-s", table]) if table.startswith(("hash:", "btree:", "lmdb:", "cdb:")) else _text_of(table)
-            lines = listed.splitlines() if listed is not None else None
+        lines = doctor_postconf.entries(table, run)
         if lines is None:
             yield Finding("postfix", "warning", f"transport_maps = {table} cannot be listed here; no entry may name another way out")
             continue
         for line in lines:
-            words = line.split(None, 1)
-            if len(words) < 2 or words[0].startswith("#"):
-                continue
-            kind, _, nexthop = words[1].strip().partition(":")
+            key, value = pair(line, table)
+            kind, _, nexthop = value.partition(":")
             if (kind in _OUTWARD or not kind) and nexthop and not is_us(config, nexthop):
-                yield _wrong(f"transport_maps ({table}): {words[0]} goes to {words[1].strip()}, around the gateway; take the entry out")
-
-
-def _text_of(table: str) -> str | None:
-    """The text of a table that is kept as text."""
-    kind, _, path = table.partition(":")
-    if kind not in ("texthash", "regexp", "pcre"):
-        return None
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(5_000_000)
-    except OSError:
-        return None
+                yield _wrong(f"transport_maps ({table}): {key} goes to {value}, around the gateway; take the entry out")
 
 
 def _clear(values: dict[str, str]) -> Iterator[Finding]:
     level = values.get("smtp_tls_security_level", "")
     relayhost = values.get("relayhost", "")
-    if level not in _VERIFIED and not (relayhost and is_loopback(f"{_host(relayhost)}:25")):
+    if level not in doctor_transport.MANDATORY and not (relayhost and is_loopback(f"{_host(relayhost)}:25")):
         shown = f"smtp_tls_security_level = {level}" if level else "smtp_tls_security_level is not set"
         yield _wrong(f"{shown}: mail goes in clear where STARTTLS is not offered or is taken away; write encrypt, or verify")
 
@@ -202,7 +197,7 @@ def _services(config: Config, overrides: dict[str, str], *, behind: bool) -> lis
         service, _, name = place.rpartition("/")
         around = name in ("relayhost", *_AROUND) and value and not is_us(config, value)
         tables = name == "transport_maps" and bool(value)
-        clear = name == "smtp_tls_security_level" and value not in _VERIFIED
+        clear = name == "smtp_tls_security_level" and value not in doctor_transport.MANDATORY
         if not behind and (around or tables or clear):
             out.append(_wrong(f"master.cf: {service} has -o {name}={value}, which goes around the gateway or in clear; take it out"))
         if name == "milter_default_action" and value == "accept":

@@ -21,6 +21,7 @@ from gateway.cli import (
     backup,
     check,
     demo,
+    doctor,
     exceptions,
     explain,
     keys,
@@ -35,6 +36,7 @@ from gateway.cli import (
     samples,
     setup,
     store,
+    sweep,
     users,
 )
 from gateway.cli.options import Stop
@@ -63,7 +65,9 @@ def application() -> typer.Typer:
     setup.register(app)
     run.register(app)
     check.register(app)
+    doctor.register(app)
     explain.register(app)
+    sweep.register(app)
     samples.register(app)
     demo.register(app)
     backup.register(app)

@@ -1,4 +1,4 @@
-"""``gateway check`` and ``gateway doctor``: is this set-up fit to run?
+"""``gateway check``: is this set-up fit to run?
 
 Who calls it: administrators before the first start and after a change; scripts by the exit code.
 Must never: change anything; print a secret.
@@ -123,7 +123,8 @@ def _keys(config: Config) -> Iterator[Finding]:
         yield Finding("dkim", "warning", "no [[dkim]]: outbound mail is not signed")
 
 
-def _certificates(config: Config) -> Iterator[Finding]:
+def certificates(config: Config) -> Iterator[Finding]:
+    """Certificates and the keys that go with them: readable, and for how long."""
     import ssl
     from datetime import UTC, datetime
 
@@ -265,7 +266,8 @@ def line(finding: Finding) -> str:
     return f"{_WORDS[finding.state]:<6} {finding.subject:<12} {output.safe(finding.text)}"
 
 
-def _print(findings: Iterator[Finding], json: bool) -> None:
+def show_all(findings: Iterator[Finding], json: bool) -> None:
+    """One line each; exit code 1 if one of them is wrong."""
     wrong = False
     for finding in findings:
         wrong |= finding.state == "wrong"
@@ -331,7 +333,7 @@ def _check(
         yield from _doors(loaded)
         yield from _rules(loaded)
         yield from _keys(loaded)
-        yield from _certificates(loaded)
+        yield from certificates(loaded)
         yield from _store(loaded)
         yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
@@ -339,36 +341,9 @@ def _check(
         if not offline:
             yield from _routes(loaded)
 
-    _print(findings(), json)
-
-
-def _doctor(
-    context: typer.Context,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the next hops and the DNS.")] = False,
-    json: Json = False,
-    config: ConfigFile = "",
-) -> None:
-    """Look at this machine and its neighbours: interpreter, libraries, disk, permissions, clock, certificates, Postfix, next hops, DKIM in
-    the DNS. Each line is ok, or says what to do; nothing keeps the gateway from starting."""
-    from gateway import doctor, doctor_clock, doctor_dkim, doctor_hops, doctor_libraries, doctor_postfix
-    from gateway.config import Config
-
-    loaded = load_config(config_path(context, config)) if has_config(context, config) else Config()
-
-    def findings() -> Iterator[Finding]:
-        yield from doctor.examine(loaded)
-        yield from doctor_libraries.examine()
-        yield from doctor_clock.examine()
-        yield from _certificates(loaded)
-        yield from doctor_postfix.examine(loaded)
-        if not offline:
-            yield from doctor_hops.examine(loaded)
-            yield from doctor_dkim.examine(loaded)
-
-    _print(findings(), json)
+    show_all(findings(), json)
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
     app.command("check")(_check)
-    app.command("doctor")(_doctor)
