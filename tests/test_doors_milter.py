@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from gateway.address import Path
+from gateway.doors.listen import lacking
 from gateway.doors.milter import MilterSession
 from gateway.doors.relaying import Refused
 from gateway.envelope import Door, Peer, Transaction
@@ -656,3 +657,21 @@ async def test_only_the_addresses_on_the_list_may_ask() -> None:
         mta = await door.connect(negotiated=False)
         assert await mta.closed()
         assert door.door.counters["closed: address not listed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("listening", "lack"),
+    [
+        ({"address": "unix:/var/spool/postfix/gateway/milter.sock"}, ""),
+        ({"address": "127.0.0.1:8891"}, ""),
+        ({"address": "[::1]:8891"}, ""),
+        ({"address": "systemd:milter"}, ""),
+        ({"address": "0.0.0.0:8891", "networks": ["10.0.0.25/32"]}, ""),
+        ({"address": "0.0.0.0:8891"}, "name the MTA"),
+        ({"address": "10.0.0.1:8891"}, "name the MTA"),
+        ({"address": "127.0.0.1:8891", "proxy_protocol": True, "proxies": ["10.0.0.2/32"]}, "take proxy_protocol"),
+    ],
+)
+def test_T03_nobody_but_the_mta_may_reach_the_door(listening: dict[str, Any], lack: str) -> None:
+    found = lacking(milter_config(listen=[{"door": "milter", **listening}]))
+    assert (lack in found[0] and len(found) == 1) if lack else found == []

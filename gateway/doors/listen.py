@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from gateway import systemd
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, Listen, is_loopback
 
 BACKLOG = 1024
 """Connections that wait in the kernel for each listening socket."""
@@ -51,6 +51,8 @@ def lacking(config: Config) -> list[str]:
                 found.append(f"listen: imap on {one.address} needs [tls] with certificate and key: passwords are taken under TLS only")
             if not config.imap.server:
                 found.append(f'listen: imap on {one.address} needs the server behind it: [imap] server = "imap.example.gov.in:993"')
+        if one.door == "milter":
+            found += _milter(one)
         if one.door not in ("submission", "smtps"):
             continue
         if config.tls.certificate is None:
@@ -60,6 +62,20 @@ def lacking(config: Config) -> list[str]:
                 f"listen: {one.door} on {one.address} lets nobody sign in: name the file of logins, [submission] logins = "
                 '"/etc/gateway/logins.toml", or write check = "next-hop"'
             )
+    return found
+
+
+def _milter(one: Listen) -> list[str]:
+    """Whoever speaks the milter protocol says who sent a mail and who had signed in: nobody but the MTA may reach it."""
+    found = []
+    if one.proxy_protocol:
+        found.append(f"listen: milter on {one.address}: the MTA connects itself, take proxy_protocol and proxies out")
+    address = parse(one.address)
+    if address.kind == "tcp" and not one.networks and not is_loopback(one.address):
+        found.append(
+            f'listen: milter on {one.address} would believe anybody who connects: name the MTA, networks = ["10.0.0.25/32"], or use a '
+            'unix socket, address = "unix:/var/spool/postfix/gateway/milter.sock"'
+        )
     return found
 
 
