@@ -526,6 +526,21 @@ async def test_the_register_is_listed_by_pages(keeper: Running) -> None:
     assert await rows(keeper, requests.ListExceptions(limit=2, after=every[1]["id"])) == every[2:]
 
 
+async def test_the_doctor_notes_what_the_settings_of_an_mta_prove_over_the_administrators_socket(keeper: Running) -> None:
+    note = requests.NoteMta(True, "sha256:" + "a" * 64, "smtp_tls_security_level is verify, AES-256 only")
+    [on] = await rows(keeper, note)
+    register, _ = await keeper.door.call(requests.GetExceptions())
+    assert isinstance(register, Exceptions)
+    assert [(row.id, row.name) for row in register.profiles] == [(on["id"], "mta-tls")]
+    assert await rows(keeper, requests.ListProfiles()) == [on]
+    answer, _ = await keeper.admin.call(requests.EndProfile("mta-tls", "no"))
+    assert isinstance(answer, Failed)
+    assert await rows(keeper, requests.NoteMta(False, note.settings, "smtp_tls_security_level is may")) == []
+    assert await rows(keeper, requests.ListProfiles()) == []
+    answer, _ = await keeper.admin.call(requests.NoteMta(True, "", "x"))
+    assert isinstance(answer, Failed)
+
+
 async def test_profiles_first_times_and_removal_are_asked_over_the_sockets(keeper: Running) -> None:
     asked = requests.StartProfile("disaster", "flood", "asha", "bina", time.time() + 3600)
     [on] = await rows(keeper, asked)
@@ -543,7 +558,7 @@ async def test_profiles_first_times_and_removal_are_asked_over_the_sockets(keepe
     first, _ = await keeper.door.call(requests.FirstTimes("so@dept.gov.in", ("a@nic.in",)))
     assert first == requests.FirstTime(("a@nic.in",))
     [gone] = await rows(keeper, requests.Purge())
-    assert gone == {"audit": 0, "messages": 0, "correspondents": 0, "threads": 0, "counts": 0, "entries": 0, "files": 0, "finished": True}
+    assert gone == {"audit": 0, "messages": 0, "correspondents": 0, "threads": 0, "counts": 0, "entries": 0, "copies": 0, "files": 0, "finished": True}
 
 
 async def test_a_keeper_whose_registry_is_a_private_mailbox_does_not_start(tmp_path: Path) -> None:

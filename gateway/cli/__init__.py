@@ -17,6 +17,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli import (
+    archive,
     audit,
     backup,
     check,
@@ -73,7 +74,7 @@ def application() -> typer.Typer:
     backup.register(app)
     restore.register(app)
     metrics.register(app)
-    for noun in (rules, quarantine, queue, audit, exceptions, profiles, users, logins, keys, store):
+    for noun in (rules, quarantine, queue, archive, audit, exceptions, profiles, users, logins, keys, store):
         app.add_typer(noun.commands())
     return app
 

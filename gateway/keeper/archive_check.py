@@ -165,7 +165,7 @@ class _Step:
             raise Wrong("archive: this is no place to go on from", 2)
         box = await self._opened(self._archives[which])
         while True:
-            found, following = await self._within(box, lambda start=after: box.values(FIELD, start))
+            found, following = await self._within(box, lambda start=after: box.values(FIELD, start))  # type: ignore[misc]
             await self._compare(which, box, found)
             if not following:
                 later = boxes[boxes.index(which) + 1 :]
