@@ -446,3 +446,27 @@ def test_an_interrupt_ends_it_with_all_its_processes(tmp_path: Path) -> None:
     assert b"Traceback" not in err
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_the_door_by_which_it_comes_is_told(capsys: Capture) -> None:
+    def decided(*more: str) -> tuple[str, str, list[str]]:
+        (record,) = run(capsys, sample("confidential-word"), "--from", OFFICER, *more)
+        (found,) = record["recipients"]
+        return found["disposition"], found["rule"], found["tags"]
+
+    held = ("hold", "classified-attachment-unencrypted", [])
+    assert decided("--to", DESK) == decided("--to", DESK, "--door", "smtp") == held
+    assert decided("--to", DESK, "--door", "milter") == held
+    assert decided("--door", "imap") == ("deliver", "classified-attachment-unencrypted", ["imap-recorded"])
+    assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--door", "imap"]) == 0
+    assert "storing it is only recorded" in capsys.readouterr().out
+    assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--to", DESK, "--door", "pop3"]) == 2
+    assert "write one of smtp, submission, milter, imap" in capsys.readouterr().err
+
+
+def test_a_milter_without_a_note_on_its_server_holds_classified_text(capsys: Capture) -> None:
+    words = [sample("confidential-text"), "--from", OFFICER, "--to", DESK]
+    assert run(capsys, *words)[0]["recipients"][0]["disposition"] == "deliver"
+    (record,) = run(capsys, *words, "--door", "milter")
+    assert record["recipients"][0]["rule"] == "classified-by-milter-unproved"
+    assert "not known to encrypt" in record["recipients"][0]["explanation"]["en"]

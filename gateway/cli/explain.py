@@ -22,6 +22,7 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config,
 if TYPE_CHECKING:
     from gateway.address import Path
     from gateway.config import Config
+    from gateway.envelope import Door
     from gateway.levels import Level
     from gateway.requests import Exceptions
 
@@ -127,6 +128,8 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
             say(f"    source   {safe(one['source'])}")
         if one["exception"]:
             say(f"    by       exception {safe(one['exception'])}")
+        if "imap-recorded" in one["tags"]:
+            say("    stored   as mail it would be stopped; storing it is only recorded")
         for text in list(one["explanation"].values())[:1]:
             say(f"    why      {safe(text)}")
         watched = [step["rule"] for step in one["trace"] if step["hit"] and step["mode"] == "monitor"]
@@ -149,6 +152,9 @@ def _explain(
     user: Annotated[str, typer.Option("--user", help="Login that the message comes from.", metavar="NAME")] = "",
     text: Annotated[bool, typer.Option("--text", help="Add the text that was read from each leaf.")] = False,
     thread_level: Annotated[str, typer.Option("--thread-level", help="What the thread that it answers was marked.", metavar="LEVEL")] = "",
+    door: Annotated[
+        str, typer.Option("--door", help="Where it comes in: smtp, submission, milter, imap (--from stores it).", metavar="DOOR")
+    ] = "",
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
@@ -166,6 +172,8 @@ def _explain(
 
     if not sender:
         raise Stop("explain: --from is missing; write --from '<>' for the null sender", 2)
+    by = _door(door) if door else None
+    to = to or ([sender] if by is not None and by.value == "imap" else [])
     if not to:
         raise Stop("explain: --to is missing", 2)
     from_path, to_paths = _path(sender, "--from"), tuple(_path(one, "--to") for one in to)
@@ -187,7 +195,7 @@ def _explain(
         typer.echo(f"gateway: {doubt}", err=True)
     case = Case(
         from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=login, senders=senders, want_text=text,
-        thread=thread,
+        thread=thread, door=by,
     )  # fmt: skip
     unread = 0
     results = workers.results(case.in_worker, found, len(os.sched_getaffinity(0)))
@@ -213,6 +221,15 @@ def _check_ip(text: str) -> None:
         raise Stop(f"--client-ip: {text!r} is not an IP address", 2) from error
 
 
+def _door(text: str) -> Door:
+    from gateway.envelope import Door
+
+    try:
+        return Door(text)
+    except ValueError as error:
+        raise Stop(f"--door: {text!r}: write one of {', '.join(Door)}", 2) from error
+
+
 def _level(text: str) -> Level:
     from gateway.levels import Level
 
@@ -233,10 +250,14 @@ def _exceptions(config: Config) -> Exceptions:
     async def fetch() -> requests.Exceptions:
         channel = await ipc.Channel.connect(rights.place(config.run_dir, "keeper-admin.sock"), requests.KeeperAnswer)
         try:
-            answer, _ = await asyncio.wait_for(channel.call(requests.ListExceptions()), 5)
+            async with asyncio.timeout(5):
+                entries, _ = await channel.call(requests.ListExceptions())
+                profiles, _ = await channel.call(requests.ListProfiles())
         finally:
             channel.close()
-        return _register(answer.rows) if isinstance(answer, requests.Rows) else empty
+        if not isinstance(entries, requests.Rows):
+            return empty
+        return _register(entries.rows, profiles.rows if isinstance(profiles, requests.Rows) else ())
 
     try:
         return asyncio.run(fetch())
@@ -244,13 +265,14 @@ def _exceptions(config: Config) -> Exceptions:
         return empty
 
 
-def _register(rows: tuple[dict[str, Any], ...]) -> Exceptions:
+def _register(rows: tuple[dict[str, Any], ...], on: tuple[dict[str, Any], ...] = ()) -> Exceptions:
     from gateway import requests
     from gateway.stores.base import register_version
 
-    names = requests.ExceptionRow.__struct_fields__
+    names, titles = requests.ExceptionRow.__struct_fields__, requests.ProfileRow.__struct_fields__
     entries = tuple(requests.ExceptionRow(**{name: row[name] for name in names if name in row}) for row in rows)
-    return requests.Exceptions(register_version(entries), entries)
+    profiles = tuple(requests.ProfileRow(**{name: row[name] for name in titles if name in row}) for row in on)
+    return requests.Exceptions(register_version(entries, profiles), entries, profiles)
 
 
 def register(app: typer.Typer) -> None:

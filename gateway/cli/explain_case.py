@@ -17,7 +17,7 @@ from gateway.cli.options import Stop
 if TYPE_CHECKING:
     from gateway.address import Path
     from gateway.config import Config
-    from gateway.envelope import Transaction
+    from gateway.envelope import Door, Transaction
     from gateway.levels import Level
     from gateway.policy import Policy
     from gateway.requests import Exceptions
@@ -65,12 +65,15 @@ class Case:
     def __init__(
         self, sender: Path, recipients: tuple[Path, ...], config: Config, policy: Policy, exceptions: Exceptions,
         *, client_ip: str, user: str, want_text: bool, senders: tuple[str, ...] | None = None, thread: Level | None = None,
+        door: Door | None = None,
     ) -> None:  # fmt: skip
+        """*door*: by which it comes; None: submission with a login, else SMTP."""
         from gateway.inspector import tools
 
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
         self._tools = tools.direct(config.limits)
         self._thread = thread
+        self._named = door
         self._come(sender, recipients, client_ip, user, senders)
 
     def _come(self, sender: Path, recipients: tuple[Path, ...], client_ip: str, user: str, senders: tuple[str, ...] | None) -> None:
@@ -82,7 +85,9 @@ class Case:
 
         config = self.config
         self._sender, self._recipients = sender, recipients
-        self._door = Door.SUBMISSION if user else Door.SMTP
+        self._door = self._named or (Door.SUBMISSION if user else Door.SMTP)
+        if self._door is Door.IMAP and not user:
+            user = sender.text  # nobody stores anything without a login
         networks = [ipaddress.ip_network(network) for network in config.originators.networks]
         if client_ip or user:
             address = ipaddress.ip_address(client_ip) if client_ip else None
