@@ -218,12 +218,11 @@ class Milter:
                 length = int.from_bytes(self._buffer[start - 4 : start], "big")
                 if not 1 <= length <= _LONGEST_PACKET:
                     raise MilterError("a packet of no length, or too long")
-                if len(self._buffer) > start:
-                    command = bytes(self._buffer[start : start + 1])
-                    if command not in _COMMANDS or (command != b"O" and command != b"Q" and self._phase is _Phase.START):
-                        raise MilterError("a command that is none, or before the options")
                 if len(self._buffer) < start + length:
                     return None
+                command = bytes(self._buffer[start : start + 1])
+                if command not in _COMMANDS or (command not in (b"O", b"Q") and self._phase is _Phase.START):
+                    raise MilterError("a command that is none, or before the options")
                 after = _AFTER.get(command)
                 if after is not None and self._phase not in after and self.in_message:
                     # The packet stays: it is looked at again once the door has forgotten the message.

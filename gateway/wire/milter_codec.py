@@ -9,7 +9,6 @@ RFC 5322 section 2.1.1; hostile-inputs catalogue T01, T04, T08.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from gateway.reply import Reply
@@ -25,7 +24,7 @@ from gateway.wire.milter_events import (
     Negotiated,
     Quarantine,
 )
-from gateway.wire.milter_macros import WANTED
+from gateway.wire.milter_macros import WANTED, plain_address
 
 VERSION = 6
 _OLDEST = 2
@@ -104,20 +103,10 @@ def connect(data: bytes) -> Connect:
     port = int.from_bytes(rest[1:3], "big")
     if family == b"L":
         return Connect(name, "L", port, address.decode("utf-8", "replace"))
-    return Connect(name, family.decode("ascii"), port, _address(family, address))
-
-
-def _address(family: bytes, octets: bytes) -> str:
-    text = octets.decode("ascii", "replace")
-    try:
-        if family == b"4":
-            return str(ipaddress.IPv4Address(text))
-        if text[:5].lower() == "ipv6:":  # Sendmail's manner
-            text = text[5:]
-        address = ipaddress.IPv6Address(text.partition("%")[0])
-    except ValueError:
-        raise MilterError("a client's address that is none") from None
-    return str(address.ipv4_mapped or address)
+    text = plain_address(address.decode("ascii", "replace"))
+    if not text or (family == b"4") == (b":" in address):
+        raise MilterError("a client's address that is none")
+    return Connect(name, family.decode("ascii"), port, text)
 
 
 def one(data: bytes) -> bytes:

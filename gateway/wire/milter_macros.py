@@ -9,6 +9,7 @@ catalogue T03.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -42,6 +43,18 @@ _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _LONGEST = 4096  # octets of a value that is kept
 
 
+def plain_address(text: str) -> str:
+    """The IPv4 or IPv6 address *text* in its shortest form, without Sendmail's "IPv6:" and a zone; empty where it is none."""
+    if text[:5].lower() == "ipv6:":
+        text = text[5:]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
 class Macros:
     """The macros of one connection."""
 
@@ -68,13 +81,13 @@ class Macros:
         if not data:
             raise MilterError("macros for no command")
         stage = STAGES.find(data[:1])
+        if stage < 0:
+            return  # of a command that needs none (Postfix: of each header field); libmilter passes over them as well
         if len(data) > 1 and data[-1]:
             raise MilterError("a macro without its end")
         words = data[1:-1].split(b"\0") if len(data) > 1 else []
         if len(words) % 2:
             raise MilterError("a macro without a value")
-        if stage < 0:
-            return  # of a command that needs none: libmilter passes over them as well
         said: dict[str, str] = {}
         for name, value in zip(words[::2], words[1::2], strict=True):
             key = name.decode("ascii", "replace")
@@ -85,6 +98,8 @@ class Macros:
             if _CONTROLS.search(value) or len(value) > _LONGEST:
                 raise MilterError("a control character in a macro, or too much of it")
             text = value.decode("utf-8", "replace")
+            if key == "{client_addr}" and not (text := plain_address(text)):
+                continue  # no address that could be trusted
             if said.setdefault(key, text) != text:
                 raise MilterError("a macro with two values")
         self.forget(stage)
