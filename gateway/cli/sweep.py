@@ -119,7 +119,7 @@ class Messages(Sequence["Fetched"]):
             self._from, self._sizes = start, self._server.sizes(self._uids[start : start + _BATCH])
         size = self._sizes.get(uid)
         when = size.date.isoformat() if size is not None and size.date is not None else ""
-        octets = self._server.octets(uid, self._most) if size is not None and size.octets <= self._most else None
+        octets = self._server.octets(uid, size.octets, self._most) if size is not None and size.octets <= self._most else None
         gone = size is None or (octets is None and size.octets <= self._most)
         return Fetched(
             self._mailbox.name, self._validity, uid, self._mailbox.own, when, 0 if size is None else size.octets, octets, gone=gone

@@ -295,10 +295,13 @@ class Server:
                 found[uid] = Size(octets, when if isinstance(when, datetime) else None)
         return found
 
-    def octets(self, uid: int, most: int) -> bytes | None:
-        """The message *uid* as it lies there, its first *most* octets and one; None when it has gone. Raises ServerError."""
+    def octets(self, uid: int, size: int, most: int) -> bytes | None:
+        """The message *uid*, said to have *size* octets, as it lies there: its first *most* and one; None when it has gone.
+
+        Raises ServerError.
+        """
         try:
-            self._client.wire.allow(most + 65536, ANSWER + most / SLOWEST)
+            self._client.wire.allow(most + 65536, ANSWER + min(size, most) / SLOWEST)
             answer = self._client.fetch([uid], [f"BODY.PEEK[]<0.{most + 1}>".encode("ascii")])
         except FAULTS as error:
             raise self._gone(error, f"the message with UID {uid}") from error
