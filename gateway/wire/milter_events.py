@@ -112,7 +112,10 @@ class Message:
     """Why nothing was kept (then there are no fields and no body): ``too large``, ``too many fields`` or ``discarded``."""
 
     def content(self) -> bytes:
-        """The octets of the message, lines ended by CRLF, as the MTA holds them but for its own Received field."""
+        """The octets of the message, lines ended by CRLF, as the MTA holds them but for its own Received field.
+
+        It may hold what SMTP refuses (Postfix gives NUL in a body): see ``milter_text.offence``.
+        """
         space = b":" if self.leading_space else b": "
         parts = [piece for name, value in self.fields for piece in (name, space, _LINE_FEED.sub(b"\r\n", value), b"\r\n")]
         return b"".join((*parts, b"\r\n", self.body))

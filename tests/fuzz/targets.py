@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import cutting, files, mail
+from tests.fuzz import cutting, files, mail, milter
 
 ROOT = Path(__file__).parents[1]
 LONGEST_SEED = 60_000
@@ -151,6 +151,7 @@ TARGETS: dict[str, Target] = {
     "observed": Target(mail.observed, words=PERSONAL),
     "legacy_text": Target(mail.legacy, words=(b"\xef\x42", b"\xd8", b"xksiuh;", b"fnYyh", b"Hkkjr", b"\xb3\xa8")),
     "wire": Target(mail.wire, words=SMTP),
+    "milter": Target(milter.session, ("conversations/milter/*.txt",), milter.WORDS, milter.spoken),
     "cms": Target(files.cms, ("corpus/content/*.p7*", "fixtures/crypto/*.p7*"), (b"\x30\x80", b"\x00\x00", b"\x06\x09*\x86H\x86\xf7")),
     "pgp": Target(files.pgp, PGP, (b"-----BEGIN PGP MESSAGE-----\n\n", b"\xd2", b"\xc1", b"\xc3", b"\xcb", b"\xd4", b"\xff")),
     "covers": Target(files.covers, COVERS, (b"age-encryption.org/v1\n", b"-> X25519 ", b"---", b"Salted__", b"LUKS\xba\xbe", b"U2FsdGVk")),
