@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import check_inspection, check_review, logins, output
+from gateway.cli import check_doors, check_inspection, check_review, logins, output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ def _not_here(config: Config) -> Iterator[Finding]:
     """What the config asks for and this version does not do; nothing of it may be taken for done."""
     from gateway.doctor import Finding
 
-    for one in config.listen:
-        if one.door in ("milter", "imap"):
-            yield Finding("listen", "wrong", f"the {one.door} door is not in this version: nothing listens on {one.address}")
     if config.archive:
         yield Finding("archive", "wrong", "journal copies are not in this version: no copy is made; take [[archive]] out")
 
@@ -337,6 +334,7 @@ def _check(
         yield from _store(loaded)
         yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
+        yield from check_doors.findings(loaded, offline=offline)
         yield from check_review.findings(loaded, offline=offline)
         if not offline:
             yield from _routes(loaded)
