@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway import rights, serving
+from gateway import doctor_milter, rights, serving
 from gateway.config import Config, Limits
 
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
-SERVICES = {"keeper": 1.5, "inspector": 0.6, "doors": 1.5, "web": 1.5, "backup": 1.5}
+SERVICES = {"keeper": 1.5, "inspector": 0.6, "doors": 1.5, "web": 1.5, "backup": 1.5, "doctor": 1.5}
 """The exposure that systemd-analyze may find at most."""
-SOCKETS = {"smtp": "25", "submission": "587", "smtps": "465", "web": "127.0.0.1:8080"}
+SOCKETS = {
+    "smtp": "25", "submission": "587", "smtps": "465", "web": "127.0.0.1:8080", "imaps": "993", "imap": "143",
+    "milter": "/var/spool/postfix/gateway/milter.sock",
+}  # fmt: skip
 analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
@@ -65,7 +68,7 @@ def test_systemd_understands_every_unit(tmp_path: Path) -> None:
         (tmp_path / dropin.parent.name).mkdir(exist_ok=True)
         (tmp_path / dropin.parent.name / dropin.name.removesuffix(".example")).write_text(dropin.read_text())
     units = sorted(str(path) for path in tmp_path.glob("gateway*.*") if path.is_file())
-    assert len(units) == 11
+    assert len(units) == 16
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60)
     about_us = [line for line in done.stderr.splitlines() if "gateway" in line]
     assert about_us == []
@@ -167,3 +170,23 @@ def test_the_inspector_may_put_its_programs_behind_a_fence() -> None:
     allowed = service("inspector").all("Service", "SystemCallFilter")
     assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "prlimit64"} <= set(allowed)
     assert not {"/usr/bin", "/usr"} & set(service("inspector").all("Service", "NoExecPaths"))
+
+
+def test_postfix_alone_comes_to_the_milters_socket() -> None:
+    unit = Unit(UNITS / "gateway-milter.socket")
+    assert (unit.one("Socket", "SocketGroup"), unit.one("Socket", "SocketMode")) == ("postfix", "0660")
+    assert int(unit.one("Socket", "DirectoryMode"), 8) & 0o022 == 0
+    assert unit.one("Socket", "ListenStream") == f"/var/spool/postfix/{doctor_milter.SOCKET}"
+
+
+def test_the_doctor_reads_everything_and_reaches_the_keeper_only() -> None:
+    unit = service("doctor")
+    assert unit.one("Service", "CapabilityBoundingSet") == "CAP_DAC_READ_SEARCH"
+    assert unit.one("Service", "PrivateNetwork") == "yes"
+    assert unit.all("Service", "RestrictAddressFamilies") == ["AF_UNIX"]
+    assert unit.all("Service", "SupplementaryGroups") == [rights.ADMINISTRATORS]
+    assert "--offline" in unit.one("Service", "ExecStart")
+    # With it, Postfix's master would look as if it did not run.
+    assert not unit.all("Service", "ProtectProc")
+    # A note of the doctor holds for 8 days: one that failed must not be the last.
+    assert Unit(UNITS / "gateway-doctor.timer").one("Timer", "OnCalendar").startswith("*-*-* ")
