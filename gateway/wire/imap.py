@@ -181,16 +181,10 @@ class Client:
             if line is None:
                 return None
             self._used += len(line) + 2
-            event = self._take_line(line)
+            takes = {Phase.LINE: self._command, Phase.REST: self._rest, Phase.RESPONSE: self._response}.get(phase, self._done)
+            event = takes(line)
             if event is not None or (len(self._stream) == before and self._next is None):
                 return event  # None: the command waits for the reply to another one
-
-    def _take_line(self, line: bytes) -> ClientEvent | None:
-        if self._phase is Phase.LINE:
-            return self._command(line)
-        if self._phase is Phase.REST:
-            return self._rest(line)
-        return self._response(line) if self._phase is Phase.RESPONSE else self._done(line)
 
     def _literal(self) -> ClientEvent | None:
         """Octets of the literal under way."""

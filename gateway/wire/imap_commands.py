@@ -34,17 +34,18 @@ def append(messages: Sequence[Append]) -> list[Step]:
     """The command that files *messages* (all of one command)."""
     first = messages[0]
     steps: list[Step] = []
-    chunks: Step = (first.tag + b" APPEND " + first.mailbox.token,)
+    chunks: Step = ()
+    line = first.tag + b" APPEND " + first.mailbox.token
     if not first.mailbox.token:
-        steps.append((first.tag + b" APPEND {%d}\r\n" % len(first.mailbox.name),))
-        chunks = (first.mailbox.name,)
+        steps.append((line + b"{%d}\r\n" % len(first.mailbox.name),))
+        line = first.mailbox.name
     for one in messages:
-        line = b"".join(b" " + word for word in (one.flags, one.date) if word)
+        line += b"".join(b" " + word for word in (one.flags, one.date) if word)
         line += b" UTF8 (" if one.utf8 else b" "
         line += b"%s{%d}\r\n" % (b"~" if one.literal8 else b"", len(one.message))
         steps.append((*chunks, line))
-        chunks = (one.message, b")") if one.utf8 else (one.message,)
-    return [*steps, (*chunks, b"\r\n")]
+        chunks, line = (one.message,), b")" if one.utf8 else b""
+    return [*steps, (*chunks, line + b"\r\n")]
 
 
 def no(tag: bytes, code: str, text: str) -> bytes:

@@ -21,7 +21,12 @@ _LITERAL = 2**32 - 1
 """Octets of a literal, RFC 9051 section 9: number."""
 _TAIL = 40  # octets in which the end of a line announces a literal
 _WORDS = rb"(?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n]"
-_RUN = re.compile(rb"(?:\* (?!" + _WORDS + rb")[^\r\n]++(?<!\})\r\n)*+", re.IGNORECASE)
+_RUN = re.compile(
+    # Lines of data, whole and without a literal; then one that announces a literal, if it follows.
+    rb"(?:\* (?!" + _WORDS + rb")[^\r\n]++(?<!\})\r\n)*+"
+    rb"(?:\* (?!" + _WORDS + rb")[^\r\n{]*+(?:\{(?!\d{1,9}\}\r\n)[^\r\n{]*+)*+(?:(?<=[ (])|(?<=[ (]~))\{(\d{1,9})\}\r\n)?",
+    re.IGNORECASE,
+)
 _HELD = re.compile(rb"(?:[^*]|\*[^ ]|\* " + _WORDS + rb")", re.IGNORECASE)
 _MARK = re.compile(rb"[ (]~?\{(-?\d+\+?)\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n]", re.IGNORECASE)
@@ -71,8 +76,6 @@ class Server:
         buffer, start = self._buffer, self._position
         if not start and self._at is _At.LITERAL and 0 < len(buffer) <= self._left:
             self._left -= len(buffer)
-            if not self._left:
-                self._at = _At.LINE
             self._position = len(buffer)
             return Pass(buffer)
         place = self._untagged(buffer, start) if self._greeted else start
@@ -89,16 +92,22 @@ class Server:
         size = len(buffer)
         while place < size:
             if self._at is _At.LITERAL:
-                step = min(self._left, size - place)
-                place += step
-                self._left -= step
-                if not self._left:
-                    self._at = _At.LINE
+                if self._left > size - place:
+                    self._left -= size - place
+                    return size
+                place += self._left
+                self._left = 0
+                ends = buffer.startswith(b")\r\n", place)
+                place += 3 * ends
+                self._at = _At.START if ends else _At.LINE
                 continue
             if self._at is _At.START:
                 run = _RUN.match(buffer, place)
                 assert run is not None  # it matches nothing as well
                 place = run.end()
+                if run[1] is not None:
+                    self._left, self._at = int(run[1]), _At.LITERAL
+                    continue
                 if place == size or not self._is_data(buffer, place):
                     break
                 self._at = _At.LINE
@@ -125,7 +134,7 @@ class Server:
         if not found[1].isdigit() or int(found[1]) > _LITERAL:
             raise ImapError("The server announces a literal that cannot be.")
         self._left = int(found[1])
-        self._at = _At.LITERAL if self._left else _At.LINE
+        self._at = _At.LITERAL
 
     def _held(self, buffer: bytes, start: int) -> ServerEvent | None:
         """A response that is read whole."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz import cutting, files, mail, milter
+from tests.fuzz import cutting, files, imap, mail, milter
 
 ROOT = Path(__file__).parents[1]
 LONGEST_SEED = 60_000
@@ -114,6 +114,14 @@ SMTP = (
     b"AUTH PLAIN AGEAYg==\r\n", b"AUTH LOGIN\r\n", b"YQ==\r\n", b"RSET\r\n", b"QUIT\r\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", b"250-", b"250 SIZE 1\r\n", b"<@a:b@c>", b'"a b"@c.in', b"[IPv6:::1]",
 )  # fmt: skip
+IMAP = (
+    b"a ", b"b ", b"\r\n", b"NOOP\r\n", b"UID FETCH 1:* (BODY[])\r\n", b"APPEND INBOX (\\Seen) ", b'"1-Jan-2026 10:00:00 +0000" ',
+    b"{3+}\r\nabc", b"{3}\r\n", b" ~{2+}\r\nab", b" UTF8 (~{1+}\r\na)", b"CATENATE (TEXT {1+}\r\nx)",
+    b"LOGIN u ", b"AUTHENTICATE PLAIN", b"AGEAYg==\r\n",
+    b"IDLE\r\n", b"DONE\r\n", b"STARTTLS\r\n", b"COMPRESS DEFLATE\r\n", b"SEARCH SUBJECT ", b'"x \\" y"', b"(", b")", b"{501+}\r\n",
+    b"* ", b"+ ", b"1 FETCH (BODY[] {4}\r\n", b"OK ", b"NO ", b"BAD ", b"BYE ", b"[CAPABILITY IMAP4rev1 BINARY AUTH=PLAIN APPENDLIMIT=9] ",
+    b"{4294967296}\r\n",
+)  # fmt: skip
 XML = (b"<", b">", b"</", b"/>", b"<!DOCTYPE", b"<!ENTITY", b"&#x53;", b"<w:t>", b"<w:instrText>", b"<text:p>", b"<![CDATA[", b"xmlns:w=")
 PGP = ("corpus/content/*.asc", "corpus/content/*.gpg", "corpus/content/*.sig", "fixtures/crypto/*.gpg", "fixtures/crypto/*.asc",
        "fixtures/crypto/*.pgp", "fixtures/openpgpjs/*.gpg", "fixtures/openpgpjs/*.pgp")  # fmt: skip
@@ -151,6 +159,7 @@ TARGETS: dict[str, Target] = {
     "observed": Target(mail.observed, words=PERSONAL),
     "legacy_text": Target(mail.legacy, words=(b"\xef\x42", b"\xd8", b"xksiuh;", b"fnYyh", b"Hkkjr", b"\xb3\xa8")),
     "wire": Target(mail.wire, words=SMTP),
+    "imap": Target(imap.dialogue, ("conversations/imap/*.txt",), IMAP),
     "milter": Target(milter.session, ("conversations/milter/*.txt",), milter.WORDS, milter.spoken),
     "cms": Target(files.cms, ("corpus/content/*.p7*", "fixtures/crypto/*.p7*"), (b"\x30\x80", b"\x00\x00", b"\x06\x09*\x86H\x86\xf7")),
     "pgp": Target(files.pgp, PGP, (b"-----BEGIN PGP MESSAGE-----\n\n", b"\xd2", b"\xc1", b"\xc3", b"\xcb", b"\xd4", b"\xff")),
