@@ -114,7 +114,7 @@ class Message:
     def content(self) -> bytes:
         """The octets of the message, lines ended by CRLF, as the MTA holds them but for its own Received field.
 
-        It may hold what SMTP refuses (Postfix gives NUL in a body): see ``milter_text.offence``.
+        It may hold what SMTP refuses (Postfix gives NUL in a body): see ``smtp_data.fault``.
         """
         space = b":" if self.leading_space else b": "
         parts = [piece for name, value in self.fields for piece in (name, space, _LINE_FEED.sub(b"\r\n", value), b"\r\n")]

@@ -1,19 +1,15 @@
 """The content of a message as it comes in pieces from an MTA: header fields, then chunks of the body.
 
-What it is: ``Text``, which keeps what fits under the size limit and counts the rest; ``offence``, which judges octets that are whole.
-Who calls it: ``wire.milter``, one object a message; ``doors.milter``.
+What it is: ``Text``, which keeps what fits under the size limit and counts the rest.
+Who calls it: ``wire.milter``, one object a message.
 Must never: keep octets of a message that is over the limit; cost more than the octets that came.
 Sources: libmilter/mfdef.h (MILTER_CHUNK_SIZE); hostile-inputs catalogue T04.
 """
 
 from __future__ import annotations
 
-import re
-
 from gateway.wire.milter_events import Message
 
-_OFFENCE = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
-_NAMES = {b"\0": "NUL", b"\r": "bare CR", b"\n": "bare LF"}
 _FIELD = 160  # octets that a header field costs apart from its text: a pair and two objects of bytes
 _FIELDS = 10_000  # header fields of one message that are kept at most
 _PIECE = 32_768  # octets from which a chunk is worth an object of its own
@@ -80,19 +76,3 @@ class Text:
         if self.octets + 2 > self._size:  # with the line between header section and body
             self.lose("too large")
         return not self.lost
-
-
-def offence(content: bytes, line: int) -> str:
-    """What *content* holds that servers read differently, by the names of ``smtp_data``: ``NUL``, ``bare CR``, ``bare LF``, or
-    ``line too long`` for a line of more than *line* octets with CRLF; empty for none. Not all MTAs keep such octets out."""
-    pairs = content.count(b"\r\n")  # counting is far quicker than a search with the pattern
-    if content.count(b"\r") != pairs or content.count(b"\n") != pairs or b"\0" in content:
-        found = _OFFENCE.search(content)
-        return _NAMES[found[0]] if found else ""
-    start, length = 0, len(content)
-    while length - start > line:
-        newline = content.rfind(b"\n", start, start + line)
-        if newline < 0:
-            return "line too long"
-        start = newline + 1
-    return ""

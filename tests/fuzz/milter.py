@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.reply import Reply
-from gateway.wire import milter_codec, milter_text
+from gateway.wire import milter_codec, smtp_data
 from gateway.wire import milter_events as say
 from gateway.wire.milter import Milter
 from tests.milter_lines import packet, packets, read
@@ -72,7 +72,7 @@ def _answer(codec: Milter, event: say.Event) -> None:
             codec.proceed()
         case say.Message():
             content = event.content()
-            milter_text.offence(content, 1000)
+            smtp_data.fault(content, 1000)
             codec.progress()
             codec.end_message(say.Final.CONTINUE, [say.AddHeader("X-A", "b"), say.DeleteRecipient(b"<c@d.in>")])
 
