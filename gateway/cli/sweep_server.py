@@ -225,6 +225,8 @@ class Server:
         except UnicodeEncodeError as error:
             raise ServerError(f"{self.place} takes passwords of plain letters only (it does not offer AUTH=PLAIN).") from error
         except imapclient.exceptions.LoginError as error:
+            if isinstance(error.__context__, imaplib.IMAP4.abort) or "[UNAVAILABLE]" in str(error).upper():
+                raise self._gone(error, "to sign in") from error
             raise ServerError(f"{self.place} does not take this login and password: see --login and --password-file.") from error
         except FAULTS as error:
             raise self._gone(error) from error
@@ -257,7 +259,7 @@ class Server:
             said = self._client.select_folder(name, readonly=True)
             validity, following, count = said.get(b"UIDVALIDITY"), said.get(b"UIDNEXT"), said.get(b"EXISTS", 0)
         except FAULTS as error:
-            raise self._gone(error, f"the mailbox {name!r}") from error
+            raise self._gone(error, f"for the mailbox {name!r}") from error
         if b"READ-ONLY" not in said:
             raise ServerError(f"{self.place} did not open the mailbox {name!r} for reading only, so it is left alone.")
         if not isinstance(validity, int) or not isinstance(count, int):
@@ -304,7 +306,7 @@ class Server:
             self._client.wire.allow(most + 65536, ANSWER + min(size, most) / SLOWEST)
             answer = self._client.fetch([uid], [f"BODY.PEEK[]<0.{most + 1}>".encode("ascii")])
         except FAULTS as error:
-            raise self._gone(error, f"the message with UID {uid}") from error
+            raise self._gone(error, f"for the message with UID {uid}") from error
         for name, value in answer.get(uid, {}).items():
             if name.startswith(b"BODY[]") and isinstance(value, bytes):
                 return value
@@ -319,7 +321,7 @@ class Server:
             self._client.wire.shutdown()
 
     def _gone(self, error: BaseException, what: str = "") -> ServerError:
-        of = f", asked for {what}," if what else ""
+        of = f", asked {what}," if what else ""
         refused = isinstance(error, IMAPClientError | imaplib.IMAP4.error) and not isinstance(error, imaplib.IMAP4.abort)
         return ServerError(f"{self.place}{of} {'said no' if refused else 'gave no answer that can be used'} ({_why(error)}).")
 

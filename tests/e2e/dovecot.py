@@ -155,7 +155,8 @@ service stats {{
     def client(self, user: str, *, port: int = 0) -> imaplib.IMAP4_SSL:
         """A session of *user* over TLS, with Dovecot itself or with what listens on *port* before it."""
         client = imaplib.IMAP4_SSL("127.0.0.1", port or self.tls_port, ssl_context=self.context(), timeout=30)
-        client.login(user, self.users[user])
+        secret = f"\0{user}\0{self.users[user]}".encode()
+        client.authenticate("PLAIN", lambda _: secret)
         return client
 
     def put(self, user: str, mailbox: str, *messages: bytes, flags: str = "", create: bool = False) -> None:
