@@ -77,6 +77,10 @@ _TABLE: tuple[Family, ...] = (
     Family("gateway_held_messages", "gauge", ("state", "level"), "Held messages that wait for a person, by state and level."),
     Family("gateway_held_oldest_age_seconds", "gauge", (), "Age of the oldest held message; 0 with none."),
     Family("gateway_held_next_deadline_timestamp_seconds", "gauge", (), "When the next held message expires (Unix time)."),
+    # --- journal copies
+    Family("gateway_archive_copies_total", "counter", ("archive", "result"), "Attempts to file a journal copy: filed or failed."),
+    Family("gateway_archive_waiting_copies", "gauge", ("archive",), "Journal copies that are not filed yet."),
+    Family("gateway_archive_oldest_age_seconds", "gauge", ("archive",), "Age of the oldest journal copy that is not filed; 0 with none."),
     # --- store and decision log
     Family("gateway_store_commit_seconds", "histogram", (), "Time of COMMIT with its fsync, in seconds."),
     Family("gateway_store_group_batches", "histogram", (), "Batches that shared one transaction."),

@@ -18,6 +18,7 @@ from gateway.audit.audit import AuditChain
 from gateway.config import Config, Contacts, Limits, Originators
 from gateway.envelope import Door, Envelope, Peer, Recipient, Transaction, new_id, reference_of
 from gateway.keeper.act import Actor
+from gateway.keeper.archive import Journal
 from gateway.keeper.copies import Copies
 from gateway.keeper.correspondents import Correspondents
 from gateway.keeper.exceptions import Register
@@ -225,8 +226,9 @@ class Room:
         self.correspondents = Correspondents(self.store, self.vault, lambda: self.policy, lambda: self.now)
         self.threads = Threads(self.store, self.vault, lambda: self.now)
         self.notifier = Notifier(self.config, self.vault, lambda: self.policy, lambda: self.now, lambda: self.now)
-        self.actor = Actor(*parts, self.copies, self.correspondents, self.threads, self.notifier, seal, lambda: self.now)
-        self.quarantine = Quarantine(*parts, self.copies, self.correspondents, lambda: self.now)
+        self.journal = Journal(self.config.archive)
+        self.actor = Actor(*parts, self.copies, self.correspondents, self.threads, self.notifier, seal, lambda: self.now, self.journal)
+        self.quarantine = Quarantine(*parts, self.copies, self.correspondents, lambda: self.now, journal=self.journal)
         return self
 
     async def close(self) -> None:

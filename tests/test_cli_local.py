@@ -114,14 +114,6 @@ def test_check_of_a_next_hop_that_is_not_there(tmp_path: Path, capsys: Capture) 
     assert "127.0.0.1:1 for *" in out
 
 
-@pytest.mark.slow
-def test_check_names_what_this_version_does_not_do(tmp_path: Path, capsys: Capture) -> None:
-    config = config_file(tmp_path, '[[archive]]\nkind = "store"\n')
-    assert invoke(["check", "--offline", "--config", str(config)]) == 1
-    out = capsys.readouterr().out
-    assert "no copy is made" in out
-
-
 def test_keys_are_made_once_and_their_dns_record_is_printed(tmp_path: Path, capsys: Capture) -> None:
     key = tmp_path / "keys" / "dkim.pem"
     vault = tmp_path / "vault" / "key"

@@ -277,7 +277,7 @@ def test_check_says_what_rules_in_force_need_and_the_config_lacks() -> None:
     assert found["packs", "ok"] == "jammu-kashmir, gujarat, maharashtra, rajasthan\n"
     assert "nodal-officer-told" in found["contacts", "warning"]
     assert "contacts.registry" in found["contacts", "warning"]
-    assert found["archive", "warning"].startswith("official-record: ")
+    assert found["archive", "warning"].startswith("official-record: asks for journal copies in journal, and no [[archive]] has that name")
     assert not {"senders", "languages"} & {subject for subject, _ in found}
     assert ("languages", "warning") not in lacking(languages=("hi",))
 
@@ -302,6 +302,7 @@ def test_check_says_when_rules_ask_for_topics_that_nobody_looks_for(tmp_path: Pa
 def test_check_is_silent_where_nothing_is_lacking() -> None:
     contacts = {"nodal": "nodal@it.gujarat.gov.in", "registry": "registry@it.gujarat.gov.in"}
     assert set(lacking(contacts=contacts)) == {("packs", "ok"), ("archive", "warning")}
+    assert set(lacking(contacts=contacts, archive=({"kind": "store"},))) == {("packs", "ok")}
     assert set(lacking(packs=("rajasthan",))) == {("packs", "ok")}
     assert lacking(packs=()) == {("packs", "ok"): "none: only the baseline is in force\n"}
 

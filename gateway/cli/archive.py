@@ -89,13 +89,17 @@ def summary(total: dict[str, int], problems: int) -> str:
     return f"ok: {copies}{more}"
 
 
+def _nothing(done: int, of: int) -> None:
+    """No bar."""
+
+
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
     """What shows how far it is: a bar where stderr is a terminal, else nothing."""
     import sys
 
     if not sys.stderr.isatty():
-        yield lambda done, of: None
+        yield _nothing
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

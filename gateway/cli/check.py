@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import check_doors, check_inspection, check_review, logins, output
+from gateway.cli import check_archive, check_doors, check_inspection, check_review, logins, output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, has_config, load_config
 
 if TYPE_CHECKING:
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from gateway.doctor import Finding
 
 _CONNECT = 10.0  # seconds for the next hop's answers
-
-
-def _not_here(config: Config) -> Iterator[Finding]:
-    """What the config asks for and this version does not do; nothing of it may be taken for done."""
-    from gateway.doctor import Finding
-
-    if config.archive:
-        yield Finding("archive", "wrong", "journal copies are not in this version: no copy is made; take [[archive]] out")
 
 
 def _doors(config: Config) -> Iterator[Finding]:
@@ -326,7 +318,6 @@ def _check(
 
     def findings() -> Iterator[Finding]:
         yield Finding("config", "ok", str(path))
-        yield from _not_here(loaded)
         yield from _doors(loaded)
         yield from _rules(loaded)
         yield from _keys(loaded)
@@ -335,6 +326,7 @@ def _check(
         yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
         yield from check_doors.findings(loaded, offline=offline)
+        yield from check_archive.findings(loaded, offline=offline)
         yield from check_review.findings(loaded, offline=offline)
         if not offline:
             yield from _routes(loaded)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gateway.cli import check_archive
 from gateway.policy import contacts, rule_loader
 from gateway.verdict import Disposition, Tier
 
@@ -35,9 +36,7 @@ def needs(config: Config, policy: Policy) -> Iterator[Finding]:
         yield Finding("contacts", "wrong", sentence)
     for sentence in contacts.missing(config, policy):
         yield Finding("contacts", "warning", sentence)
-    asking = [rule.id for rule in policy.rules.rules if rule.mode == "enforce" and rule.archive]
-    if asking and not config.archive:
-        yield Finding("archive", "warning", f"{', '.join(asking)}: asks for journal copies, which this version does not make yet")
+    yield from check_archive.asked(config, policy)
     yield from _topics(config, policy)
     for code in policy.explanations.unverified:
         name = policy.explanations.languages[code].name

@@ -107,6 +107,7 @@ class Metrics:
         self._processes: dict[str, _Process] = {}
         self._started = time.time()
         self._reload: tuple[bool, float] | None = None
+        self._mailboxes = tuple(one for one in config.archive if one.kind == "imap")
         self._certificates = machine.Certificates(config)
         self._clock = Watch()
         self._one = asyncio.Lock()
@@ -177,7 +178,7 @@ class Metrics:
             if time.monotonic() - self._made >= FRESH:
                 samples = self._counted() | self._reported() | self._state()
                 with contextlib.suppress(StoreError):
-                    samples |= _stored(await self._parts.store.figures())
+                    samples |= self._unfiled() | _stored(await self._parts.store.figures())
                 timings = self._counts.timings()
                 # In a thread: the library is loaded there at the first time, and formatting takes some milliseconds.
                 self._text = await asyncio.to_thread(exposition.write, samples, timings)
@@ -189,6 +190,7 @@ class Metrics:
         parts = self._parts
         samples: Samples = dict.fromkeys(_FROM_THE_START, 0.0)
         samples |= {("gateway_next_hop_failures_total", hop.name): 0.0 for hop in parts.relay.routes.hops}
+        samples |= {("gateway_archive_copies_total", one.name, result): 0.0 for one in self._mailboxes for result in ("filed", "failed")}
         samples |= self._counts.counters()
         for result, count in parts.sign_ins.counters.items():
             samples["gateway_sign_ins_total", result.removeprefix("login-")] = count
@@ -220,6 +222,11 @@ class Metrics:
                 else:
                     samples[key] = samples.get(key, 0.0) + value
         return samples | {("gateway_processes", kind): float(count) for kind, count in living.items()}
+
+    def _unfiled(self) -> Samples:
+        """Zeros for the archives for which nothing waits."""
+        names = ("gateway_archive_waiting_copies", "gateway_archive_oldest_age_seconds")
+        return {(name, one.name): 0.0 for one in self._mailboxes for name in names}
 
     def _state(self) -> Samples:
         parts, limits = self._parts, self._config.limits
@@ -268,6 +275,9 @@ def _stored(figures: Figures) -> Samples:
     for held in figures.held:
         level = next((word for known, word in _LEVELS.items() if known == held.level), OTHER)
         samples["gateway_held_messages", held.state, level] = held.count
+    for copies in figures.unfiled:
+        samples["gateway_archive_waiting_copies", copies.name] = float(copies.count)
+        samples["gateway_archive_oldest_age_seconds", copies.name] = max(0.0, now - copies.oldest)
     if figures.next_deadline:
         samples[("gateway_held_next_deadline_timestamp_seconds",)] = figures.next_deadline
     return samples
