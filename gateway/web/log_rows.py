@@ -34,6 +34,8 @@ ACTIONS = {
 KINDS = {"deliver": "deliver", "hold": "requested", "refuse": "refuse", "defer": ""}
 """The class of the mark of a decision."""
 DECISIONS = {"deliver": "delivered", "hold": "held", "refuse": "refused", "defer": "try again later"}
+_KEPT = {"mta": "passed to the mail server", "mta-hold": "held by the mail server", "mailbox": "stored"}
+"""What became of mail that another keeps, instead."""
 _ABOUT = ("reviewer", "name", "key", "format", "rows", "count", "door")
 
 
@@ -48,7 +50,8 @@ def told_row(row: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any
     return {
         "time": str(plain["time"] or ""), "seq": row.get("seq", 0), "reference": str(plain["reference"] or ""),
         "what": ACTIONS.get(action) or told.action(action) or "Recorded", "action": action,
-        "mark": KINDS.get(disposition), "decision": DECISIONS.get(disposition, ""), "sender": str(plain["sender"] or ""),
+        "mark": KINDS.get(disposition), "decision": _KEPT.get(str(gateway.get("kept_by"))) or DECISIONS.get(disposition, ""),
+        "sender": str(plain["sender"] or ""),
         "recipient": str(plain["recipient"] or ""), "rule": rule, "title": titles.get(rule, ""),
         "source": str(_part(row, "rule").get("reference") or ""), "user": str(plain["user"] or ""),
         "reason": "" if event.get("dataset") == "gateway.decision" else str(plain["reason"] or ""), "level": str(plain["level"] or ""),
