@@ -34,9 +34,17 @@ class Archive(Dovecot):
 
     def session(self) -> imaplib.IMAP4_SSL:
         """Of another program."""
-        client = imaplib.IMAP4_SSL("127.0.0.1", self.tls_port, ssl_context=self.context(), timeout=30)
-        client.authenticate("PLAIN", lambda _: f"\0{LOGIN}\0{SECRET}".encode())
+        client: imaplib.IMAP4_SSL = wait_for(self._signed_in, 30, "Dovecot takes the login")
         client.select("Journal")
+        return client
+
+    def _signed_in(self) -> imaplib.IMAP4_SSL | None:
+        client = imaplib.IMAP4_SSL("127.0.0.1", self.tls_port, ssl_context=self.context(), timeout=30)
+        try:
+            client.authenticate("PLAIN", lambda _: f"\0{LOGIN}\0{SECRET}".encode())
+        except imaplib.IMAP4.error:  # its checker of passwords is not up yet
+            client.shutdown()
+            return None
         return client
 
     def copies(self) -> list[bytes]:
