@@ -1,11 +1,11 @@
-"""The two connections of an IMAP session: the mail program's and the one to its server, with their clock, memory and end.
+"""The mail program's connection under an IMAP session: its transport, TLS, its clock and its end.
 
-What it is: ``ImapConnection``, an asyncio.Protocol that lets a mail program in, connects to the server, passes octets both ways through
-the codecs, obeys back-pressure, ends what lasts too long. ``ServerLink`` is its ear at the server's side. It judges nothing.
-Who calls it: the event loop, and ``doors.imap`` whose ``ImapSession`` it is the base of.
-Must never: give the codec octets that came in clear as if they had come through TLS; read on from one side while the other does not
-take it; say anything inside a response of the server; keep a timer for an idle session (one sweep of the door watches all of them).
-Sources: RFC 9051 sections 5.4, 6.2.1, 7.1.5, 11.1; RFC 2177; hostile-inputs catalogue I01, I02, I04, I05, I07, I08, I10.
+What it is: ``ImapConnection``, an asyncio.Protocol that lets a mail program in, negotiates TLS, ends what lasts too long, and closes so
+that no response of the server is taken for a whole one. It judges nothing.
+Who calls it: the event loop, and ``doors.imap_passage`` whose ``Passage`` it is the base of.
+Must never: give the codec octets that came in clear as if they had come through TLS; say anything inside a response of the server; keep
+a timer for an idle session (one sweep of the door watches all of them).
+Sources: RFC 9051 sections 5.4, 6.2.1, 7.1.5, 11.1; RFC 2177; hostile-inputs catalogue I01, I10.
 """
 
 from __future__ import annotations
@@ -13,30 +13,26 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
 from typing import Any, cast
 
 from gateway import logs
 from gateway.doors.connection import client_of
 from gateway.doors.door import PLAIN, Door, Listener, Settings
-from gateway.doors.imap_upstream import UpstreamAway
 from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import Reply
 from gateway.wire import imap_commands
 from gateway.wire.imap import Client
-from gateway.wire.imap_events import Bye, Capabilities, ClientEvent, Greeting, ImapError, Pass, Plus, ServerEvent, Step, Tagged
+from gateway.wire.imap_events import Step
 from gateway.wire.imap_order import Order
 from gateway.wire.imap_responses import Server
 
-_PENDING = 65_536  # octets that may wait behind a command that is being decided
-_HIGH, _LOW = 1 << 19, 1 << 17  # octets on their way to one side at which the other is not read any more, and is again
+HIGH, LOW = 1 << 19, 1 << 17
+"""Octets on their way to one side at which the other is not read any more, and is again."""
 _LINGER = 30.0  # seconds in which a client may read our last words
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _log = logs.get("gateway.doors.imap")
 
-AWAY = "[UNAVAILABLE] The mail server cannot be reached at present. Please try again later."
-BROKEN = "[UNAVAILABLE] The mail server broke off. Please try again."
 FAULT = "[UNAVAILABLE] The mail gateway could not go on. Please try again later."
 STOPPING = "[UNAVAILABLE] The mail gateway is stopping. Please connect again."
 NOBODY = "Nobody signed in for too long; closing the session."
@@ -46,32 +42,6 @@ TIMEOUT = "Nothing came for too long; closing the session."
 def not_on_the_list(ip: str) -> Reply:
     """Why a client that is not in the ``networks`` of where it connects is turned away."""
     return Reply(554, "5.7.1", f"Your computer's address {ip} is not on the list for official mailboxes. Ask your IT cell to add it.")
-
-
-class ServerLink(asyncio.Protocol):
-    """The server's end, for the event loop."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: ImapConnection) -> None:
-        self._session = session
-
-    def data_received(self, data: bytes) -> None:
-        """Octets of the server."""
-        self._session.server_received(data)
-
-    def pause_writing(self) -> None:
-        """It does not take more at present."""
-        self._session.server_full(True)
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        self._session.server_full(False)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
-        self._session.server_lost()
-
 
 class ImapConnection(asyncio.Protocol):
     """Both connections of one session."""
@@ -154,7 +124,7 @@ class ImapConnection(asyncio.Protocol):
         elif self._ended:  # the process began to stop during the handshake
             transport.abort()
             return
-        transport.set_write_buffer_limits(_HIGH, _LOW)
+        transport.set_write_buffer_limits(HIGH, LOW)
         networks = self._listener.networks
         if networks is not None and self._ip not in networks and self._named:
             refused = not_on_the_list(self._ip)
@@ -202,126 +172,7 @@ class ImapConnection(asyncio.Protocol):
             self._upstream.close()
         self._let_go()
         self.leave()
-
-    # --- the server's connection --------------------------------------------------------------------------------------
-
-    async def _connect(self) -> None:
-        settings = self._settings
-        assert settings.imap is not None
-        try:
-            transport, said = await settings.imap.upstream.connect(ServerLink(self), settings.config.limits)
-        except UpstreamAway as error:
-            self._door.count("imap server away")
-            _log.warning("imap.server_away", **{"error.message": str(error)})
-            self._end("server away", AWAY)
-            return
-        except Exception:
-            _log.exception("imap.fault", **{"client.ip": self._ip})
-            self._end("fault", FAULT)
-            return
-        if self._transport is None or self._ended:
-            transport.abort()
-            return
-        self._upstream = transport
-        transport.set_write_buffer_limits(_HIGH, _LOW)
-        self.server_received(said)
-        if not transport.is_closing():
-            transport.resume_reading()
-
-    def server_received(self, data: bytes) -> None:
-        """Octets of the server."""
-        if self._ended or self._transport is None:
-            return
-        server, order, out = self._server, self._order, self._to_client
-        if order.outstanding and not self._client.idle:
-            self._last = self._loop.time()
-        try:
-            server.receive(data)
-            while (event := server.next_event()) is not None:
-                if type(event) is Pass:
-                    out.append(event.octets)
-                else:
-                    self._server_event(event)
-        except ImapError as error:
-            _log.warning("imap.server_protocol", **{"error.message": str(error)})
-            self._end("server protocol", BROKEN)
-            return
-        except Exception:
-            self._fault()
-            return
-        self._pump()
-
-    def _server_event(self, event: ServerEvent) -> None:
-        out = self._to_client
-        if isinstance(event, Tagged):
-            if event.tag == self._steps_tag:
-                self._steps.clear()
-            self._client.answered(event.tag, event.word == b"OK")
-            shown = self._order.replied(event.tag)
-            if shown:
-                out.append(event.octets)
-            if due := self._order.due(self._server.between):
-                out.append(due)
-            self._replied(event)
-        elif isinstance(event, Plus):
-            if self._steps:
-                self._to_server.extend(self._steps.pop(0))
-            else:
-                self._asked(event)
-        elif isinstance(event, Greeting):
-            if event.word != b"OK":
-                raise ImapError("The greeting is not OK.")
-            if not self._shown:
-                self._shown = True
-                out.append(event.octets)
-        elif isinstance(event, Bye):
-            self._leaving = True
-            out.append(event.octets)
-        elif isinstance(event, Capabilities | Pass):
-            out.append(event.octets)
-
-    def server_full(self, full: bool) -> None:
-        """The server takes no more octets, or does again."""
-        self._server_full = full
-        if full:
-            self._pause_reading()
-        else:
-            self._pump()
-
-    def server_lost(self) -> None:
-        """The server has closed."""
-        self._end("" if self._leaving else "server lost", "" if self._leaving else BROKEN)
-
-    def _send(self, tag: bytes, steps: Sequence[Step]) -> None:
-        """Sends a command whose *steps* but the first wait for a ``+`` each, which the client does not see."""
-        self._order.sent(tag)
-        self._to_server.extend(steps[0])
-        self._steps_tag, self._steps = tag, list(steps[1:])
-
     # --- between them -------------------------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        """Takes what the client said as far as it may be taken now, then writes to both sides."""
-        if self._pumping or self._transport is None:
-            return
-        self._pumping = True
-        client, order = self._client, self._order
-        try:
-            while not (self._ended or self._server_full or order.full or (self._upstream is None and client.tls)):
-                event = client.next_event()
-                if event is None:
-                    break
-                self._dispatch(event)
-        except Exception:
-            self._pumping = False
-            self._fault()
-            return
-        self._pumping = False
-        self._flush()
-        if self._server_full or client.pending > _PENDING:
-            self._pause_reading()
-        else:
-            self._resume_reading()
 
     def _flush(self) -> None:
         if self._to_server:
@@ -342,16 +193,12 @@ class ImapConnection(asyncio.Protocol):
 
     # --- what a session adds ------------------------------------------------------------------------------------------
 
-    def _dispatch(self, event: ClientEvent) -> None:
-        """Does what the client wants."""
+    async def _connect(self) -> None:
+        """Connects to the server."""
         raise NotImplementedError
 
-    def _replied(self, event: Tagged) -> None:
-        """The server has answered a command, and the client has it."""
-        raise NotImplementedError
-
-    def _asked(self, event: Plus) -> None:
-        """The server wants more of a command of the client's."""
+    def _pump(self) -> None:
+        """Takes what the client said as far as it may be taken now, then writes to both sides."""
         raise NotImplementedError
 
     def _let_go(self) -> None:
@@ -381,7 +228,7 @@ class ImapConnection(asyncio.Protocol):
         if transport is None or self._transport is None:
             return
         self._transport = transport
-        transport.set_write_buffer_limits(_HIGH, _LOW)
+        transport.set_write_buffer_limits(HIGH, LOW)
         self._read_paused = False
         self._client.tls_started()
         self._client.tls = True

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gateway import logs
 from gateway.doors.door import PLAIN, Door, Listener
-from gateway.doors.imap_connection import ImapConnection
+from gateway.doors.imap_passage import Passage
 from gateway.reply import Reply
 from gateway.requests import LoggedIn, Permitted
 from gateway.wire import imap_commands, sasl
@@ -43,7 +43,7 @@ def code_of(reply: Reply) -> str:
     return "AUTHENTICATIONFAILED" if reply.code == 535 else "CONTACTADMIN"
 
 
-class SignIn(ImapConnection):
+class SignIn(Passage):
     """The sign-in of one session."""
 
     __slots__ = ("_again", "_asking", "_failures", "_login", "_login_tag", "_mechanism", "_permitted", "_responses")
