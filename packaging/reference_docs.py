@@ -73,7 +73,6 @@ a key, a rule file or the logins file that changes in its place needs a reload t
 """
 
 NOT_YET = {
-    "listen": '`door = "milter"` and `door = "imap"`: nothing listens there',
     "store": "`url` of a PostgreSQL server: only `sqlite` is there",
     "archive": "the whole table: no journal copy is made",
 }

@@ -17,11 +17,11 @@ import pytest
 import typer
 from typer.main import get_command
 
-from gateway import cli, config, metrics, policy
+from gateway import cli, config, doctor_milter, doctor_postfix, doctor_transport, metrics, policy
 from gateway.policy import watching
 from gateway.signin import login_file
 from gateway.text import passwords
-from tests import test_marking_corpus, test_marking_negatives
+from tests import postfix_kit, test_marking_corpus, test_marking_negatives
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -29,7 +29,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 WRITTEN = {"options.md", "commands.md"}
 NEEDED = {
     "install.md", "install-rhel.md", "options.md", "commands.md", "rules.md", "officer.md", "officer.hi.md", "reviewer.md",
-    "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md", "inspection.md",
+    "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md", "inspection.md", "milter.md", "imap.md",
 }  # fmt: skip
 RUNBOOK = (
     "queue-not-moving", "next-hop-down", "held-near-deadline", "inspector-dying", "store-degraded", "disk-reserve", "chain-head-stale",
@@ -284,6 +284,14 @@ def test_every_call_in_a_shell_box_parses() -> None:
             pytest.fail(f"{box}: gateway {' '.join(words)}: {error}")
 
 
+def test_every_call_in_a_shell_box_of_the_readme_parses() -> None:
+    text = "\n".join(re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S))
+    found = list(calls(text))
+    assert ["doctor"] in found
+    for words in found:
+        parse(list(words))
+
+
 @pytest.mark.parametrize("words", [["queue", "lost"], ["queue", "list", "--nope"], ["quarantine", "release"], ["purge"], ["keys"]])
 def test_a_call_that_is_wrong_does_not_parse(words: list[str]) -> None:
     with pytest.raises((typer.TyperException, typer.Exit, AssertionError)):
@@ -355,6 +363,22 @@ def test_a_logins_file_loads(box: Box, tmp_path: Path) -> None:
     file.chmod(0o600)
     table = login_file.load(file, config.Config(**tomllib.loads(BASE)))
     assert table.logins
+
+
+# --- Postfix ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [DOCS / "milter.md", ROOT / "README.md"], ids=lambda page: str(page.name))
+def test_what_stands_in_main_cf_is_well_with_the_doctor(page: Path, tmp_path: Path) -> None:
+    main = "".join(re.findall(r"^```text main\.cf\n(.*?)^```", page.read_text("utf-8"), re.M | re.S))
+    listen = {"door": "milter", "address": f"unix:{tmp_path}/gateway/milter.sock"}
+    postfix = doctor_postfix.reading(config.Config(listen=(listen,)), postfix_kit.postconf(main, folder=tmp_path))
+    assert postfix is not None
+    assert [one.state for one in doctor_milter.examine(config.Config(listen=(listen,)), postfix)] == ["ok"]
+    proof = doctor_transport.prove(postfix)
+    assert proof.protected == ("smtp_tls_mandatory_protocols" in main), proof.gaps
+    if proof.protected:
+        assert all(line.partition(" = ")[2] in doctor_transport.WRITE for line in main.splitlines() if line.startswith("smtp_tls_"))
 
 
 # --- rules --------------------------------------------------------------------------------------------------------------
