@@ -16,6 +16,7 @@ Must never: send or take a packet that the file does not name.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -62,8 +63,9 @@ def read(line: str) -> bytes:
 
 
 def shown(event: Event) -> str:
-    """An event as a line shows it."""
-    return f"{type(event).__name__} {repr(event).partition('(')[2][:-1]}".rstrip()
+    """An event as a line shows it; its repr leaves the content of a message out."""
+    values = ", ".join(f"{field.name}={getattr(event, field.name)!r}" for field in dataclasses.fields(event))
+    return f"{type(event).__name__} {values}".rstrip()
 
 
 def reply(text: str) -> Reply:

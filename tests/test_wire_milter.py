@@ -402,6 +402,20 @@ def test_T04_chunks_of_65535_octets_and_a_limit_that_is_crossed_at_its_octet() -
     assert (len(found.content()), found.lost) == (exact, "")
     found = message(opened(size=exact - 1), octets)
     assert (found.fields, found.body, found.lost) == ((), b"", "too large")
+    assert "xxx" not in repr(message(opened(size=exact), octets))
+
+
+def test_T04_the_limit_is_the_same_where_the_space_after_the_colon_is_not_given() -> None:
+    octets = MAIL + RCPT + packet(b"L", b"A\0b\n\tc\0") + packet(b"N") + packet(b"B", b"tail") + END
+    exact = len(b"A: b\r\n\tc\r\n\r\ntail")
+    assert len(message(opened(V2, size=exact), octets).content()) == exact
+    assert message(opened(V2, size=exact - 1), octets).lost == "too large"
+
+
+def test_T04_small_and_large_pieces_stay_in_order() -> None:
+    pieces = [b"a", b"b" * 40_000, b"c", b"d" * 32_767, b"e" * 32_768, b"f" * 20_000, b"g" * 20_000, b"h"]
+    found = message(opened(size=1 << 20), MAIL + RCPT + packet(b"N") + b"".join(packet(b"B", piece) for piece in pieces) + END)
+    assert found.body == b"".join(pieces)
 
 
 @pytest.mark.parametrize(

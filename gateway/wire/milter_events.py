@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _LINE_FEED = re.compile(rb"\n")
 
@@ -103,9 +103,9 @@ class Unknown:
 class Message:
     """The end of a message: answer with ``end_message``, ``progress`` before it as often as needed."""
 
-    fields: tuple[tuple[bytes, bytes], ...]
+    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     """Name and value of each header field, in order, exactly as given: a folded value holds LF (not CRLF) before white space."""
-    body: bytes
+    body: bytes = field(repr=False)
     leading_space: bool
     """Values hold what follows the colon; otherwise the MTA took the space after it away."""
     lost: str = ""

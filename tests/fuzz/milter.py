@@ -41,14 +41,14 @@ def session(data: bytes) -> None:
     _text(data)
 
 
-def _events(data: bytes, size: int) -> list[str]:
+def _events(data: bytes, size: int) -> list[say.Event | str]:
     codec = Milter(_SIZE)
-    found = []
+    found: list[say.Event | str] = []
     try:
         for at in range(0, len(data), size):
             codec.feed(data[at : at + size])
             while (event := codec.next_event()) is not None:
-                found.append(repr(event))
+                found.append(event)
                 _answer(codec, event)
                 if codec.memory > _SIZE * 200:
                     raise AssertionError("more memory than a message may take")
