@@ -172,7 +172,7 @@ MALFORMED = [
     b'a SEARCH SUBJECT "x {5+}', b"a SEARCH SUBJECT x{5+}", b'a SEARCH SUBJECT x"y" {5+}', b'a SEARCH "x"y', b"a SEARCH {5 }",
     b"a SEARCH {-1}", b"a SEARCH {+5}", b"a SEARCH {5++}", b"a SEARCH {x}", b"a SEARCH {5} ", b"a SEARCH {99999999999+}",
     b'a SEARCH "\0"', b"a SEARCH \0", b"a SEARCH x\ry", b'a SEARCH "x\ry"', b"a  NOOP", b" a NOOP", b"", b"a", b"a\tNOOP", b"a+ NOOP",
-    b"+ NOOP", b"* NOOP", b"{1} NOOP", b'"a" NOOP', b"a SEARCH \\\"x\" {5+}", b'a SEARCH "x\\" {5+}', b"a NOOP\0",
+    b"+ NOOP", b"]a NOOP", b"* NOOP", b"{1} NOOP", b'"a" NOOP', b"a SEARCH \\\"x\" {5+}", b'a SEARCH "x\\" {5+}', b"a NOOP\0",
     b"a" * 300 + b" NOOP",
 ]  # fmt: skip
 

@@ -31,7 +31,11 @@ FOREIGN_ID = re.compile(rb'[ ("]x-|\\', re.IGNORECASE)
 
 
 def append(messages: Sequence[Append]) -> list[Step]:
-    """The command that files *messages* (all of one command)."""
+    """The command that files *messages* (all of one command).
+
+    Its literals wait for the server even where that offers LITERAL+: Dovecot answers an APPEND whose date or flags it does not like, and
+    reads a literal that comes unasked as commands. A message could hold an APPEND of another one.
+    """
     first = messages[0]
     steps: list[Step] = []
     chunks: Step = ()

@@ -17,8 +17,8 @@ from gateway.wire.imap_events import ImapError, Mailbox
 
 _QUOTED = rb'"[^"\\\r\n\0]*+(?:\\[^\r\n\0][^"\\\r\n\0]*+)*+"'
 _ATOM = rb'[^\x00-\x20\x7f(){"\\]++'
-_HEAD = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,256}) ((?:UID )?[A-Z0-9-]{1,32})(?= |\Z)', re.IGNORECASE)
-_TAG = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+]{1,256}) ')
+_HEAD = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+\]]{1,256}) ((?:UID )?[A-Z0-9-]{1,32})(?= |\Z)', re.IGNORECASE)
+_TAG = re.compile(rb'([^\x00-\x20\x7f-\xff(){%*"\\+\]]{1,256}) ')
 _LINE = re.compile(rb'(?:[^"{\r\n\0]++|(?<=[ (])' + _QUOTED + rb"(?=[ )\]]|\Z))*+")
 _MARK = re.compile(rb"(?:(?<=[ (])|(?<=[ (]~))\{(\d{1,10})(\+?)\}\Z")
 _WORD = re.compile(rb" (?:(" + _QUOTED + rb")|(" + _ATOM + rb"))(?= |\Z)")
