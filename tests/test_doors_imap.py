@@ -449,6 +449,18 @@ async def test_I10_a_client_that_does_not_read_holds_its_server_back(tmp_path: P
         assert (await client.ask(b"b NOOP")).startswith(b"b OK")
 
 
+async def test_I10_a_client_that_only_asks_does_not_fill_our_memory(tmp_path: Path) -> None:
+    async with running(tmp_path, starttls=True) as door:
+        client = await door.connect()
+        client.writer.transport.pause_reading()
+        for _ in range(40):
+            client.write(b"a NOOP\r\n" * 10_000)
+        await asyncio.sleep(0.5)
+        (session,) = door.door.sessions
+        assert session._transport.get_write_buffer_size() < 4_000_000  # type: ignore[attr-defined]
+        assert session._client.pending < 1_000_000  # type: ignore[attr-defined]
+
+
 # --- time --------------------------------------------------------------------------------------------------------------
 
 

@@ -47,9 +47,9 @@ class ImapConnection(asyncio.Protocol):
     """Both connections of one session."""
 
     __slots__ = (
-        "_barred", "_born", "_client", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving", "_listed",
-        "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server", "_server_full",
-        "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
+        "_barred", "_born", "_client", "_client_full", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving",
+        "_listed", "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server",
+        "_server_full", "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
         "_tls_data", "_to_client", "_to_server", "_transport", "_upstream",
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ class ImapConnection(asyncio.Protocol):
         """The server has said BYE."""
         self._shown = False
         """The client has had a greeting."""
-        self._ended = self._pumping = self._read_paused = self._server_full = False
+        self._ended = self._pumping = self._read_paused = self._server_full = self._client_full = False
 
     # --- the mail program's connection --------------------------------------------------------------------------------
 
@@ -155,14 +155,17 @@ class ImapConnection(asyncio.Protocol):
         self._pump()
 
     def pause_writing(self) -> None:
-        """The client does not read: nor do we from its server."""
+        """The client does not read: nor do we from its server, nor is anything more done for it."""
+        self._client_full = True
         if self._upstream is not None and not self._upstream.is_closing():
             self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._client_full = False
         if self._upstream is not None and not self._upstream.is_closing():
             self._upstream.resume_reading()
+        self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server's connection ends with it. A message that is with the pipeline goes on, and is filed nowhere."""
@@ -263,7 +266,7 @@ class ImapConnection(asyncio.Protocol):
         elif not self._client.signed_in:
             if now - self._born > limits.imap_login:
                 self._end("login deadline", NOBODY)
-        elif self._reserved:
+        elif self._reserved and not self._order.outstanding:
             if quiet > limits.data_idle:
                 self._end("idle in message", TIMEOUT)
         elif quiet > limits.imap_idle:

@@ -157,7 +157,7 @@ class Passage(ImapConnection):
         self._pumping = True
         client, order = self._client, self._order
         try:
-            while not (self._ended or self._server_full or order.full or (self._upstream is None and client.tls)):
+            while not (self._ended or self._server_full or self._client_full or order.full or (self._upstream is None and client.tls)):
                 event = client.next_event()
                 if event is None:
                     break
@@ -168,7 +168,7 @@ class Passage(ImapConnection):
             return
         self._pumping = False
         self._flush()
-        if self._server_full or client.pending > _PENDING:
+        if self._server_full or self._client_full or client.pending > _PENDING:
             self._pause_reading()
         else:
             self._resume_reading()

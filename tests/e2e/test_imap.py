@@ -21,7 +21,7 @@ import pytest
 
 from gateway.cli import samples
 from tests.e2e.dovecot import DOVECOT, IMAP, Dovecot
-from tests.e2e.parts import Gateway, free_port, port_open, running, wait_for
+from tests.e2e.parts import Gateway, free_port, port_open, running
 from tests.test_smtp_client import certificates
 
 __all__ = ["certificates"]
@@ -134,7 +134,10 @@ def both(pair: Pair, *commands: bytes) -> None:
         with Raw(port, context) as raw:
             said.append([re.sub(rb"\(\d[^)]*secs\)", b"", raw.ask(b"x " + command, b"x")) for command in commands])
     for command, bare, door in zip(commands, *said, strict=True):
-        assert bare == door, command
+        if command.startswith(b"LIST"):  # in an order of its own each time
+            assert sorted(bare.splitlines()) == sorted(door.splitlines()), command
+        else:
+            assert bare == door, command
 
 
 def test_I04_every_form_of_fetch_is_byte_identical(pair: Pair) -> None:
@@ -199,8 +202,9 @@ def test_I06_drafts_are_saved_and_what_is_top_secret_is_not(pair: Pair) -> None:
     client.logout()
     reference = re.search(rb"[0-9A-Z]{26}", text[0])
     assert reference is not None
-    rows = wait_for(lambda: pair.gateway.records("audit", "search", "--reference", reference[0].decode()), 20, "the record of the refusal")
-    assert rows
+    (row,) = pair.gateway.records("audit", "show", reference[0].decode())
+    assert "imap" in str(row)
+    assert OFFICER in str(row)
 
 
 def test_curl_files_and_fetches(pair: Pair, tmp_path: Path) -> None:
