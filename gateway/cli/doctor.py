@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.doctor import Finding
     from gateway.doctor_transport import Proof
 
+_LONGEST = 500  # characters of the sentence for the log
+
 
 def _doctor(
     context: typer.Context,
@@ -77,8 +79,10 @@ def told(config: Config, path: FilePath, proof: Proof) -> Finding:
     from gateway.cli import link
     from gateway.doctor import Finding
 
+    # What stands in somebody's table must not keep the keeper from learning that nothing is proved.
+    said = "".join(letter if letter.isprintable() else " " for letter in proof.said)[:_LONGEST]
     try:
-        link.ask(config, path, inquiries.NoteMta(proof.protected, proof.settings, proof.said))
+        link.ask(config, path, inquiries.NoteMta(proof.protected, proof.settings, said))
     except Stop as stop:
         return Finding("mta tls", "warning", f"the gateway could not be told: {stop}")
     return Finding("mta tls", "ok", f"the gateway knows now that it is {'' if proof.protected else 'not '}proved; that holds for 8 days")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from gateway import doctor_milter, doctor_postconf, doctor_postfix, doctor_transport
 from gateway.config import Config
 from gateway.relay.hop_tls import is_aes_256
-from tests.e2e.parts import POSTFIX_MASTER, Postfix, free_port, running, stop, wait_for
+from tests.e2e.parts import POSTFIX_MASTER, Gateway, Postfix, free_port, running, stop, wait_for
 from tests.test_doctor_transport import GOOD
 
 pytestmark = [
@@ -129,3 +130,29 @@ def test_a_real_postfix_behind_the_documents_settings_is_well(folder: Path) -> N
     stopped = doctor_postfix.proof(config, reader(front.folder))
     assert stopped is not None
     assert "does not run" in stopped.said
+
+
+def test_the_gateway_gets_to_know_it_and_forgets_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = "unix:gateway/milter.sock"
+    front = Postfix(folder / "known", "mx.dept.gov.in", f"smtpd_milters = {socket}\nnon_smtpd_milters = {socket}\n{GOOD}")
+    (front.folder / "spool" / "gateway").mkdir(parents=True)
+    door = f'[[listen]]\ndoor = "milter"\naddress = "unix:{front.folder}/spool/gateway/milter.sock"\n[limits]\nfree_disk = 0\n'
+    gateway = Gateway(folder / "gw", free_port(), extra=door)
+    monkeypatch.setenv("MAIL_CONFIG", str(front.folder))
+
+    def doctor() -> list[tuple[str, str]]:
+        done = gateway.cli("doctor", "--offline", "--json", check=False)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(row["state"], row["text"]) for row in rows if row["subject"] == "mta tls"]
+
+    with running(front, gateway):
+        first, told = doctor()
+        assert (first[0], told[0]) == ("ok", "ok"), (first, told)
+        (row,) = [row for row in gateway.records("profiles", "list") if row["name"] == "mta-tls"]
+        assert 7.9 * 86400 < row["expires"] - row["created"] <= 8 * 86400
+        (front.folder / "main.cf").write_text((front.folder / "main.cf").read_text().replace("TLSv1.2", ">=TLSv1.2"))
+        found = doctor()
+        assert "TLS 1.3 is on" in found[0][1]
+        assert found[-1][0] == "ok"
+        assert not [row for row in gateway.records("profiles", "list") if row["name"] == "mta-tls"]
+    assert doctor()[-1][0] == "warning", "nobody is there to be told"
