@@ -85,7 +85,7 @@ def test_T02_T04_conversation(file: Path, piece: int) -> None:
 
 
 def test_conversations_are_there_and_hold_the_codec_to_them() -> None:
-    assert len([file for file in FILES if file.stem.startswith("postfix-")]) == 5
+    assert len([file for file in FILES if file.stem.startswith(("postfix-", "sendmail-"))]) == 6
     text = (CONVERSATIONS / "postfix-v2.txt").read_text()
     for line, other in (("S: m ", "S: h "), ("E: Helo", "E: Abort"), ("C: N", "C: E")):
         with pytest.raises((AssertionError, MilterError)):
