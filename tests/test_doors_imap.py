@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import uvloop
 from gateway.envelope import Door as DoorName
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import LoggedIn, Permitted
+from gateway.wire.imap import Client as WireClient
+from gateway.wire.imap_events import Append, AppendSize, Limits
 
 from .imap_door import Memory, Server, make_certificate, running, server_context
 from .smtp_door import OURS
@@ -459,6 +462,25 @@ async def test_I10_a_client_that_only_asks_does_not_fill_our_memory(tmp_path: Pa
         (session,) = door.door.sessions
         assert session._transport.get_write_buffer_size() < 4_000_000  # type: ignore[attr-defined]
         assert session._client.pending < 1_000_000  # type: ignore[attr-defined]
+
+
+def test_I10_a_message_octet_by_octet_takes_no_more_than_it_has() -> None:
+    client = WireClient(Limits(1_000_000))
+    client.signed_in = True
+    client.receive(b"a APPEND Drafts {30000+}\r\n")
+    assert isinstance(client.next_event(), AppendSize)
+    client.take()
+    tracemalloc.start()
+    for octet in b"xy" * 15_000:
+        client.receive(bytes((octet,)))
+        event = client.next_event()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    client.receive(b"\r\n")
+    event = client.next_event()
+    assert isinstance(event, Append)
+    assert event.message == b"xy" * 15_000
+    assert held < 200_000
 
 
 # --- time --------------------------------------------------------------------------------------------------------------

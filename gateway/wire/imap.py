@@ -36,6 +36,9 @@ _SHORT = 1024
 _ENDLESS = 10
 """How often the size of the largest message is skipped before the session ends."""
 
+_PIECE = 4096
+"""Octets of a piece of a message that is kept as it came."""
+
 
 class Client:
     """One session. ``receive`` octets; take events, and answer each as its words ask, until there are none."""
@@ -65,7 +68,7 @@ class Client:
         self._goes = Goes.ON
         self._left = 0  # of the literal
         self._silent = False  # the client does not wait for the + of this literal
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self._judged: Filing | Signing | None = None
 
     # --- the door's side ----------------------------------------------------------------------------------------------
@@ -195,13 +198,19 @@ class Client:
         if not self._left:
             self._phase = Phase.REST
         if self._goes is Goes.KEPT:
-            self._parts.append(piece)
+            if len(piece) >= _PIECE:
+                self._parts.append(piece)
+            elif self._parts and isinstance(self._parts[-1], bytearray):
+                self._parts[-1] += piece
+            else:  # a message that comes octet by octet must not take fifty times its size
+                self._parts.append(bytearray(piece))
             return self._kept() if not self._left else None
         return Forward(piece) if piece and self._goes is Goes.ON else None
 
     def _kept(self) -> ClientEvent | None:
         """A literal of LOGIN or APPEND is whole."""
-        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        first = self._parts[0]
+        whole = first if len(self._parts) == 1 and isinstance(first, bytes) else b"".join(self._parts)
         self._parts = []
         assert self._judged is not None
         if reason := self._judged.literal(whole):
