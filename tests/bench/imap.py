@@ -1,0 +1,251 @@
+"""Not collected: the IMAP door beside the Dovecot behind it, both with TLS, in alternation; prints, asserts nothing.
+
+usage: python -m tests.bench.imap [--rounds 3] [--fetches 20] [--noops 2000] [--idle 500] [--messages 10000] [--only fetch,noop,idle,isync]
+
+What it measures: 10 MB FETCH in MB/s, NOOP in ms (median and 99th part of a hundred), memory (PSS) of the gateway's processes for idle
+sessions, and a mailbox that isync copies through the door, compared octet by octet with the one in Dovecot. It starts its own Dovecot
+and its own gateway (as root, on loopback, high ports) and ends them. Real figures need a machine on which nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import imaplib
+import re
+import shutil
+import ssl
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.e2e.dovecot import Dovecot
+from tests.e2e.parts import free_port, port_open, running, wait_for
+from tests.e2e.test_imap import ImapGateway
+from tests.test_smtp_client import certificates as make_certificates
+
+USER = "asha.verma@dept.gov.in"
+SIZE = 10_000_000
+
+
+def main() -> None:
+    """Parses the options, starts both, measures what is asked for."""
+    options = argparse.ArgumentParser(description=__doc__)
+    for name, number in (("rounds", 3), ("fetches", 20), ("noops", 2000), ("idle", 500), ("messages", 10_000)):
+        options.add_argument(f"--{name}", type=int, default=number)
+    options.add_argument("--only", default="fetch,noop,idle,isync")
+    asked = options.parse_args()
+    only = asked.only.split(",")
+    with tempfile.TemporaryDirectory(prefix="imap-bench-", ignore_cleanup_errors=True) as folder, _both(Path(folder)) as (dovecot, gateway):
+        doors = {"Dovecot": dovecot.tls_port, "gateway": gateway.imap_port}
+        if "fetch" in only:
+            fetch(dovecot, doors, asked.rounds, asked.fetches)
+        if "noop" in only:
+            noop(dovecot, doors, asked.rounds, asked.noops)
+        if "idle" in only:
+            idle(dovecot, gateway, asked.idle)
+        if "isync" in only:
+            isync(dovecot, gateway, asked.messages, Path(folder))
+
+
+@contextlib.contextmanager
+def _both(base: Path) -> Iterator[tuple[Dovecot, ImapGateway]]:
+    """A Dovecot, and a gateway before it."""
+    base.chmod(0o755)
+
+    class Folders:
+        """What the fixture of the tests asks for."""
+
+        def mktemp(self, name: str) -> Path:
+            made = base / name
+            made.mkdir()
+            return made
+
+    certificates = make_certificates.__wrapped__(Folders())  # type: ignore[attr-defined]
+    dovecot = Dovecot(base / "dovecot", certificates, {USER: "right 7"})
+    gateway = ImapGateway(base / "gw", free_port())
+    gateway.extra = f"""
+[[listen]]
+door = "imap"
+address = "127.0.0.1:{gateway.imap_port}"
+[tls]
+certificate = "{certificates}/good.pem"
+key = "{certificates}/good.key"
+[imap]
+server = "127.0.0.1:{dovecot.tls_port}"
+tls_ca = "{certificates}/ca.pem"
+tls_name = "hop.test"
+[limits]
+free_disk = 0
+connections = 1000
+connections_per_ip = 2000
+connections_per_minute = 100000
+connections_listed = 2000
+"""
+    with running(dovecot, gateway):
+        wait_for(lambda: port_open(gateway.imap_port), 120, "the IMAP door listens")
+        yield dovecot, gateway
+
+
+def fetch(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> None:
+    """One message of 10 MB, again and again; the octets are counted, not kept."""
+    line = b"The quick brown fox jumps over the lazy dog, and over it again.\r\n"
+    dovecot.put(USER, "Large", b"Subject: large\r\n\r\n" + line * (SIZE // len(line)), create=True)
+    rates: dict[str, list[float]] = {name: [] for name in doors}
+    for _ in range(rounds):
+        for name, port in doors.items():
+            with _session(dovecot, port, "Large") as client:
+                raw = client.socket()
+                assert isinstance(raw, ssl.SSLSocket)
+                began, got = time.perf_counter(), 0
+                for number in range(count):
+                    tag = f"f{number}".encode()
+                    client.send(tag + b" FETCH 1 BODY.PEEK[]\r\n")
+                    got += _until(raw, b"\r\n" + tag + b" OK ")
+                rates[name].append(got / (time.perf_counter() - began) / 1e6)
+    print(f"10 MB FETCH, MB/s: {_shown(rates)}; gateway {_ratio(rates):.0%} of Dovecot")
+
+
+_SPACE = memoryview(bytearray(1 << 18))
+
+
+def _until(raw: ssl.SSLSocket, end: bytes) -> int:
+    """Reads until *end* and a line end stand in the last octets; how many octets there were."""
+    got, tail = 0, b""
+    while True:
+        count = raw.recv_into(_SPACE)
+        if not count:
+            raise ConnectionError("the session has ended")
+        got += count
+        tail = (tail + bytes(_SPACE[max(0, count - 200) : count]))[-400:]
+        if end in tail and tail.endswith(b"\r\n"):
+            return got
+
+
+def noop(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> None:
+    """NOOP, one after the other."""
+    middle: dict[str, list[float]] = {name: [] for name in doors}
+    late: dict[str, list[float]] = {name: [] for name in doors}
+    for _ in range(rounds):
+        for name, port in doors.items():
+            with _session(dovecot, port, "INBOX") as client:
+                raw, times = client.socket(), []
+                for number in range(count):
+                    began = time.perf_counter()
+                    client.send(f"n{number} NOOP\r\n".encode())
+                    while not raw.recv(4096).endswith(b"\r\n"):
+                        pass
+                    times.append(1000 * (time.perf_counter() - began))
+                times.sort()
+                middle[name].append(times[len(times) // 2])
+                late[name].append(times[int(len(times) * 0.99)])
+    more = statistics.median(middle["gateway"]) - statistics.median(middle["Dovecot"])
+    print(f"NOOP, median ms: {_shown(middle)}; the gateway adds {more:.3f} ms; 99 of 100 within ms: {_shown(late)}")
+
+
+def idle(dovecot: Dovecot, gateway: ImapGateway, count: int) -> None:
+    """What *count* sessions that wait in IDLE cost the gateway's processes."""
+    before, sessions = _memory(gateway), []
+    try:
+        for _ in range(count):
+            client = dovecot.client(USER, port=gateway.imap_port)
+            client.select("INBOX", readonly=True)
+            client.send(b"i IDLE\r\n")
+            client.readline()
+            sessions.append(client)
+        time.sleep(2)
+        after = _memory(gateway)
+    finally:
+        for client in sessions:
+            client.shutdown()
+    more = after - before
+    print(f"{count} sessions in IDLE: PSS {more:.1f} MiB more ({before:.1f} -> {after:.1f}), {1024 * more / count:.0f} KiB each")
+
+
+def _memory(gateway: ImapGateway) -> float:
+    """PSS of all of its processes in MiB."""
+    total = 0
+    for pid in gateway.processes():
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+            total += int(found[1]) if found else 0
+    return total / 1024
+
+
+def isync(dovecot: Dovecot, gateway: ImapGateway, count: int, folder: Path) -> None:
+    """A mailbox of *count* messages copied by mbsync, bare and through the door: time, and whether all octets are the same."""
+    client = dovecot.client(USER)
+    client.create("Many")
+    for number in range(count):
+        head = f"From: a@dept.gov.in\r\nSubject: {number}\r\nMessage-ID: <{number}@x>\r\n\r\n".encode()
+        octets = head + bytes([65 + number % 26]) * (number % 5000)
+        client.append("Many", "", "", octets + b"\r\n")  # type: ignore[arg-type]
+    client.logout()
+    found = {}
+    for name, port in {"Dovecot": dovecot.tls_port, "gateway": gateway.imap_port}.items():
+        place = folder / f"copy-{name}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        config = place / "mbsyncrc"
+        config.write_text(f"""IMAPAccount one
+Host 127.0.0.1
+Port {port}
+User {USER}
+Pass "{dovecot.users[USER]}"
+SSLType IMAPS
+CertificateFile {dovecot.certificates}/good.pem
+SystemCertificates no
+PipelineDepth 50
+
+IMAPStore far
+Account one
+
+MaildirStore near
+Path {place}/
+Inbox {place}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns Many
+Create Near
+Sync Pull
+SyncState *
+""")
+        began = time.perf_counter()
+        done = subprocess.run(["mbsync", "-c", str(config), "all"], capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            print(f"isync of {name}: {done.stderr[-500:]}")
+            return
+        # mbsync writes a field of its own into no message that it only pulls, but for X-TUID while it works.
+        found[name] = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in (place / "Many").glob("*/*") if file.is_file())
+        print(f"isync of {count} messages, {name}: {seconds:.1f} s, {len(found[name])} copies")
+    print("isync: the two copies are", "identical" if found["Dovecot"] == found["gateway"] else "DIFFERENT")
+
+
+@contextlib.contextmanager
+def _session(dovecot: Dovecot, port: int, mailbox: str) -> Iterator[imaplib.IMAP4_SSL]:
+    client = dovecot.client(USER, port=port)
+    client.select(mailbox, readonly=True)
+    try:
+        yield client
+    finally:
+        client.shutdown()
+
+
+def _shown(values: dict[str, list[float]]) -> str:
+    return ", ".join(f"{name} {statistics.median(one):.3g} ({min(one):.3g}-{max(one):.3g})" for name, one in values.items())
+
+
+def _ratio(values: dict[str, list[float]]) -> float:
+    return statistics.median(values["gateway"]) / statistics.median(values["Dovecot"])
+
+
+if __name__ == "__main__":
+    main()
