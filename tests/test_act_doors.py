@@ -15,9 +15,11 @@ from gateway.address import NULL_PATH
 from gateway.config import Contacts, Relay
 from gateway.envelope import Door, Transaction
 from gateway.keeper import recorded
+from gateway.keeper.archive import Journal
 from gateway.keeper.tallies import Tallies
 from gateway.levels import Level
 from gateway.message import edits as message_edits
+from gateway.options import Archive
 from gateway.policy import decide
 from gateway.reply import Reply
 from gateway.requests import AddException, Committed, Failed, Stale
@@ -252,6 +254,24 @@ async def test_R32_no_copy_is_made_of_what_an_mta_holds(tmp_path: Path) -> None:
     made = verdict(room.version, recipient(DESK, copies=("registry",), trace=(FILED,)), recipient(HEAD, HOLD))
     assert (await room.commit(tx, made)).hold_there
     assert await everything(room) == (0, 1, 0)
+    await room.close()
+
+
+@pytest.mark.parametrize(
+    ("hold", "mix", "copies"), [("store", (DELIVER, HOLD), 1), ("mta", (DELIVER, HOLD), 0), ("mta", (DELIVER, DELIVER), 1)]
+)
+async def test_what_passes_is_journaled_with_its_content_and_what_waits_there_is_not(
+    tmp_path: Path, hold: str, mix: tuple[Disposition, ...], copies: int
+) -> None:
+    room = await Room(tmp_path, relay=Relay(milter_hold=hold)).open()
+    room.actor._journal = Journal([Archive(kind="store")])
+    tx = milter(DESK, HEAD)
+    await room.commit(tx, verdict(room.version, *(recipient(to, one) for to, one in zip((DESK, HEAD), mix, strict=True))))
+    assert [line["event"]["action"] for line in await room.lines()].count("message-archived") == copies
+    assert (await room.store.body(tx.id) is not None) is bool(copies or await room.store.holds())
+    draft = imap()
+    await room.commit(draft, verdict(room.version, recipient(OWN)))
+    assert await room.store.body(draft.id) is None, "what is stored is no sending"
     await room.close()
 
 
