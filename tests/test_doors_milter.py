@@ -516,7 +516,7 @@ async def test_T05_an_mta_that_leaves_before_the_answer_leaves_no_orphan_and_one
         door.memory.hold.set()
         await door.until(lambda: door.door.budget.used == 0)
         assert len(door.memory.messages) == 1
-        assert door.door.counters["milter: left before the answer"] == 1
+        assert door.door.counters["closed: left before the answer"] == 1
         mta = await door.connect()  # again: a message of its own
         assert (await mta.message())[-1][0] == b"c"
         first, second = (tx.id for tx, _ in door.memory.messages)

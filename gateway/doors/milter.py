@@ -87,7 +87,6 @@ class MilterSession(MilterConnection):
                     return
                 self._dispatch(event)
         except MilterError as error:
-            self._door.count("milter: not of the protocol")
             _log.warning("milter.broken", **{"client.ip": self._ip, "error.message": str(error)})
             self._close("not of the protocol")
             return
@@ -256,7 +255,7 @@ class MilterSession(MilterConnection):
         if self._work is work:
             self._answer(work, said)
         else:
-            self._door.count("milter: left before the answer")
+            self._door.count("closed: left before the answer")
             _log.info("milter.left_before_answer", **_about(work))
 
     def _answer(self, work: _Work, said: Outcome | Reply) -> None:
@@ -275,6 +274,8 @@ class MilterSession(MilterConnection):
             final = OUR_FAULT
             self._codec.end_message(OUR_FAULT)
         reply = final if isinstance(final, Reply) else None
+        if final is Final.DISCARD:
+            _log.info("milter.discarded", **_about(work))  # the MTA logs no reference with it
         self._door.count("accepted" if reply is None else "deferred" if reply.temporary else "refused")
         self._forget()
         self._last = self._loop.time()
@@ -285,7 +286,7 @@ class MilterSession(MilterConnection):
         if work is None:
             return False
         if now - work.since > self.patience:
-            self._door.count("milter: out of patience")
+            self._door.count("deferred")
             _log.warning("milter.too_slow", **_about(work))
             # The pipeline goes on: whether its commit happened is known to nobody here, so nothing is said to have.
             self._codec.end_message(OUR_FAULT)
