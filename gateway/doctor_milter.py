@@ -341,14 +341,16 @@ def _after(postfix: Postfix) -> Iterator[Finding]:
 
 
 def _acting(postfix: Postfix, name: str, table: str) -> Iterator[Finding]:
+    """What a table of checks does beyond its message. What it replaces or adds in it is done before any milter is asked (cleanup(8)), so
+    the gateway sees the outcome."""
     entries = postfix.table(table)
     if entries is None:
-        yield _warn(f"{name} = {table} cannot be listed here: no entry may have REDIRECT, BCC, FILTER, REPLACE or PREPEND")
+        yield _warn(f"{name} = {table} cannot be listed here: no entry may have REDIRECT, BCC or FILTER")
         return
     for line in entries:
         key, value = pair(line, table)
-        found = re.match(r"(REDIRECT|BCC|FILTER|REPLACE|PREPEND|STRIP|IGNORE)\b", value, re.I)
-        if found and found[1].upper() in ("REDIRECT", "BCC"):
-            yield _warn(f"{name} ({table}): {key} {value}: Postfix sends mail to a recipient that the gateway does not see")
+        found = re.match(r"(REDIRECT|BCC|FILTER)\b", value, re.I)
+        if found and found[1].upper() == "FILTER":
+            yield _warn(f"{name} ({table}): {key} {value}: that filter may change what the gateway has looked at")
         elif found:
-            yield _warn(f"{name} ({table}): {key} {value}: the message that goes on may be another one than the gateway has looked at")
+            yield _warn(f"{name} ({table}): {key} {value}: Postfix sends mail to a recipient that the gateway does not see")

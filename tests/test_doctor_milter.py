@@ -41,6 +41,7 @@ def words(findings: list[Finding], state: str) -> str:
         (GOOD, ("systemd:milter",)),
         (GOOD.replace("unix:", "unix:/"), ()),  # as a daemon in its cage sees it
         (GOOD.replace("unix:", "local:"), ()),
+        (GOOD + "header_checks = static:{REPLACE Subject: x}\n", ()),  # done before a milter is asked
         (GOOD.replace("unix:gateway/milter.sock", "inet:rspamd:11332, unix:gateway/milter.sock"), ()),
         (GOOD.replace("unix:gateway/milter.sock", "{ unix:gateway/milter.sock, default_action = tempfail, content_timeout=200s }"), ()),
         (INET, ("127.0.0.1:8891",)),
@@ -125,8 +126,8 @@ def test_settings_that_cost_something_are_warned_of(main: str, own: str, said: s
         (GOOD + "smtp_generic_maps = hash:/g\n", "", "changes messages or addresses"),
         (GOOD + "canonical_maps = hash:/g\n", "", "changes messages or addresses"),
         (GOOD + "smtp_header_checks = pcre:/g\n", "", "changes messages or addresses"),
-        (GOOD + "header_checks = static:{REPLACE Subject: x}\n", "", "may be another one"),
-        (GOOD + "body_checks = static:{PREPEND x}\n", "", "may be another one"),
+        (GOOD + "header_checks = static:{FILTER smtp:[127.0.0.1]:10024}\n", "", "may change what the gateway has looked at"),
+        (GOOD + "body_checks = static:{BCC me@isp.in}\n", "", "a recipient that the gateway does not see"),
         (GOOD + "header_checks = static:{REDIRECT me@isp.in}\n", "", "a recipient that the gateway does not see"),
         (GOOD + "nested_header_checks = ldap:/x\n", "", "cannot be listed"),
     ],
