@@ -62,7 +62,7 @@ class Site:
 
     def wait(self, address: str, subject: str) -> Message:
         """The message with *subject* once it is in the mailbox."""
-        return wait_for(lambda: self.box(address, subject), 30, f"{subject} for {address}; see {self.postfix.folder}/mail.log")[0]
+        return wait_for(lambda: self.box(address, subject), 60, f"{subject} for {address}; see {self.postfix.folder}/mail.log")[0]
 
     def queue(self) -> list[dict[str, Any]]:
         """Postfix's queue."""
@@ -272,29 +272,26 @@ def test_T10_mail_is_held_in_the_mta_s_own_queue_where_the_config_says_so(over_i
 
 def test_T07_without_the_gateway_nothing_passes_and_nothing_is_lost(over_inet: Site, there: Site) -> None:
     for one in (over_inet, there):
-        with smtplib.SMTP("127.0.0.1", one.postfix.port, timeout=60) as client:
-            client.ehlo("pc1.dept.gov.in")
-            client.mail("officer@dept.gov.in")
-            client.rcpt("desk@finance.nic.in")
-            assert client.docmd("DATA")[0] == 354
-            client.send(b"Subject: Cut\r\n\r\nhalf of it")
-            one.gateway.kill_all()  # in the middle of the message
-            code, _ = client.docmd("\r\n.")
-            assert 400 <= code < 500
-        with pytest.raises(
-            (smtplib.SMTPSenderRefused, smtplib.SMTPConnectError, smtplib.SMTPServerDisconnected, smtplib.SMTPRecipientsRefused)
-        ) as no:
+        client = smtplib.SMTP("127.0.0.1", one.postfix.port, timeout=60)
+        client.ehlo("pc1.dept.gov.in")
+        client.mail("officer@dept.gov.in")
+        assert client.rcpt("desk@finance.nic.in")[0] == 250
+        assert client.docmd("DATA")[0] == 354
+        client.send(b"Subject: Cut\r\n\r\nhalf of it")
+        one.gateway.kill_all()  # in the middle of the message
+        client.send(b"\r\n.\r\n")
+        assert 400 <= client.getreply()[0] < 500
+        client.close()
+        with pytest.raises(smtplib.SMTPSenderRefused) as refused:
             one.send("desk@finance.nic.in", subject="Without")
-        assert 400 <= getattr(no.value, "smtp_code", 421) < 500
-        if one.socket is not None:
-            one.socket.unlink(missing_ok=True)
-            with pytest.raises(smtplib.SMTPException):
-                one.send("desk@finance.nic.in", subject="Without")
-            sendmail(one, "desk@finance.nic.in", subject="Later")
-    assert (
-        there.box("desk@finance.nic.in", "Cut") + there.box("desk@finance.nic.in", "Without") + there.box("desk@finance.nic.in", "Later")
-        == []
-    )
+        assert 400 <= refused.value.smtp_code < 500
+    assert there.socket is not None
+    there.socket.unlink(missing_ok=True)
+    with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+        there.send("desk@finance.nic.in", subject="Without")
+    assert 400 <= refused.value.smtp_code < 500
+    sendmail(there, "desk@finance.nic.in", subject="Later")
+    assert [there.box("desk@finance.nic.in", subject) for subject in ("Cut", "Without", "Later")] == [[], [], []]
     there.gateway.start()
     assert there.wait("desk@finance.nic.in", "Later")["X-Gateway-Reference"]
     there.send("desk@finance.nic.in", subject="Again")
