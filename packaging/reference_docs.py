@@ -74,7 +74,6 @@ a key, a rule file or the logins file that changes in its place needs a reload t
 
 NOT_YET = {
     "store": "`url` of a PostgreSQL server: only `sqlite` is there",
-    "archive": "the whole table: no journal copy is made",
 }
 """What the file may hold already and this version does not do; ``gateway check`` says WRONG to each."""
 

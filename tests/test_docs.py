@@ -34,7 +34,7 @@ NEEDED = {
 RUNBOOK = (
     "queue-not-moving", "next-hop-down", "held-near-deadline", "inspector-dying", "store-degraded", "disk-reserve", "chain-head-stale",
     "clock-not-synced", "certificate-expires", "keeper-away", "lost-records", "reload-failed", "unprotected-waiting", "sign-in-failures",
-    "backup-old", "not-ready", "faults",
+    "backup-old", "not-ready", "faults", "journal-copies-wait",
 )  # fmt: skip
 BASE = """
 hostname = "gw1.example.gov.in"

@@ -27,6 +27,7 @@ WANTED = {
     "keeper away": "keeper-away", "lost records": "lost-records", "rules reload failed": "reload-failed",
     "unprotected mail waiting": "unprotected-waiting", "auth failures spray": "sign-in-failures",
     "backup old": "backup-old", "not ready": "not-ready", "faults of the program": "faults",
+    "archive late": "journal-copies-wait",
 }  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
     assert found["schemaVersion"] >= 38
     assert found["id"] is None, "the server gives it one"
     rows = [panel["title"] for panel in found["panels"] if panel["type"] == "row"]
-    assert rows == ["Decisions", "Stage times", "Queue", "Held mail", "Inspector", "Next hops", "Audit chain", "Machine"]
+    assert rows == ["Decisions", "Stage times", "Queue", "Held mail", "Inspector", "Next hops", "Audit chain", "Machine", "Journal copies"]
     ids = [panel["id"] for panel in found["panels"]]
     assert len(ids) == len(set(ids))
     variables = {one["name"] for one in found["templating"]["list"]}

@@ -103,7 +103,7 @@ def send(gateway: Gateway, number: int, *recipients: str) -> bytes:
 def test_copies_are_filed_verified_and_none_is_lost_or_doubled_by_a_kill(place: tuple[Archive, Gateway, Hop]) -> None:
     archive, gateway, _ = place
     original = send(gateway, 0, "desk@finance.nic.in", "blind@dept.gov.in")
-    wait_for(lambda: archive.count() == 1, 30, "the first copy is filed")
+    wait_for(lambda: archive.count() == 1, 60, "the first copy is filed")
     [copy] = archive.copies()
     assert copy.endswith(original)
     block = copy[: -len(original)].replace(b"\r\n ", b" ").decode().split("\r\n")
@@ -139,15 +139,15 @@ def test_an_archive_that_is_away_holds_no_mail_up_and_gets_it_later(place: tuple
     assert len(waiting) == 5
     archive.start()
     wait_for(lambda: archive.count() == 5, 60, "the copies are filed")
-    wait_for(lambda: gateway.cli("archive", "verify", check=False).returncode == 0, 30, "all is recorded")
+    wait_for(lambda: gateway.cli("archive", "verify", check=False).returncode == 0, 60, "all is recorded")
 
 
 def test_what_is_missing_different_or_extra_is_named(place: tuple[Archive, Gateway, Hop]) -> None:
     archive, gateway, _ = place
     for number in range(4):
         send(gateway, number)
-    wait_for(lambda: archive.count() == 4, 30, "the copies are filed")
-    wait_for(lambda: "not filed" not in gateway.cli("archive", "verify").stdout, 20, "all is recorded")
+    wait_for(lambda: archive.count() == 4, 60, "the copies are filed")
+    wait_for(lambda: "not filed" not in gateway.cli("archive", "verify").stdout, 60, "all is recorded")
     client = archive.session()
     _, answer = client.uid("fetch", "2", "(BODY.PEEK[])")
     changed = answer[0][1].replace(b"ordinary", b"tampered")
