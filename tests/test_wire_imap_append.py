@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from gateway.wire import imap_commands
@@ -170,6 +172,28 @@ def test_I02_messages_are_kept_as_they_come_not_as_they_are_announced() -> None:
     client.receive(b"abc")
     assert client.next_event() is None
     assert client.memory == 3
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000])
+def test_I02_a_message_in_small_pieces_takes_little_more_than_its_size(size: int) -> None:
+    client = _signed_in(Limits(1_000_000))
+    client.receive(b"a APPEND x {100000+}\r\n")
+    client.next_event()
+    client.take()
+    tracemalloc.start()
+    try:
+        for at in range(0, 100_000, size):
+            client.receive(bytes([at % 250 + 1]) * min(size, 100_000 - at))
+            assert client.next_event() is None
+        assert tracemalloc.get_traced_memory()[0] < 150_000
+    finally:
+        tracemalloc.stop()
+    assert client.memory == 0  # it is in the event that waits for the end of the line
+    client.receive(b"\r\n")
+    event = client.next_event()
+    assert isinstance(event, Append)
+    assert type(event.message) is bytes
+    assert len(event.message) == 100_000
 
 
 def test_I10_what_comes_behind_an_append_waits_for_its_reply() -> None:

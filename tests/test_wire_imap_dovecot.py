@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import random
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,13 +87,15 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def dovecot(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Dovecot]:  # noqa: F811
-    server = Dovecot(tmp_path_factory.mktemp("dovecot"), certificates, {USER: SECRET})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def dovecot(certificates: Path) -> Iterator[Dovecot]:  # noqa: F811
+    # Not below pytest's own folder: another run of pytest closes that to nobody, as whom Dovecot reads mail.
+    with tempfile.TemporaryDirectory(prefix="dovecot-") as folder:
+        server = Dovecot(Path(folder), certificates, {USER: SECRET})
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 class Through:
@@ -137,7 +140,8 @@ def kept(dovecot: Dovecot) -> list[bytes]:
     """What is in the mailbox."""
     with imaplib.IMAP4("127.0.0.1", dovecot.port) as box:
         box.login(USER, SECRET)
-        box.select("INBOX", readonly=True)
+        answer = box.select("INBOX", readonly=True)
+        assert answer[0] == "OK", (answer, dovecot.log[-1500:])
         return [one[1] for one in box.uid("FETCH", "1:*", "(BODY.PEEK[])")[1] if isinstance(one, tuple)]
 
 
@@ -162,7 +166,13 @@ def test_I06_I03_whatever_is_said_nothing_gets_in(dovecot: Dovecot, seed: int) -
             alive = through.say(stream + b"\r\nz NOOP\r\n", b"z OK")
             for number in range(4):
                 alive = alive or through.say(b"x" * 520 + b"\r\nDONE\r\ny%d NOOP\r\n" % number, b"y%d OK" % number)
-            assert alive or through.pair.closed or through.ended, (stream, through.pair.to_server, through.pair.to_client, through.pair.client._phase, through.pair.order._queue)
+            assert alive or through.pair.closed or through.ended, (
+                stream,
+                through.pair.to_server,
+                through.pair.to_client,
+                through.pair.client._phase,
+                through.pair.order._queue,
+            )
         finally:
             through.close()
     assert b"secret" not in b"".join(kept(dovecot))

@@ -28,16 +28,13 @@ from gateway.wire.imap_events import (
     StartTls,
 )
 from gateway.wire.imap_login import Signing
-from gateway.wire.imap_stream import Stream
+from gateway.wire.imap_stream import Gathered, Stream
 from gateway.wire.imap_words import Mark
 
 _SHORT = 1024
 """Octets of a literal that is a login, a password or the name of a mailbox to file in."""
 _ENDLESS = 10
 """How often the size of the largest message is skipped before the session ends."""
-
-_PIECE = 4096
-"""Octets of a piece of a message that is kept as it came."""
 
 
 class Client:
@@ -68,7 +65,7 @@ class Client:
         self._goes = Goes.ON
         self._left = 0  # of the literal
         self._silent = False  # the client does not wait for the + of this literal
-        self._parts: list[bytes | bytearray] = []
+        self._parts = Gathered()
         self._judged: Filing | Signing | None = None
 
     # --- the door's side ----------------------------------------------------------------------------------------------
@@ -86,7 +83,7 @@ class Client:
     @property
     def memory(self) -> int:
         """Octets of the message under way that are kept."""
-        return sum(map(len, self._parts))
+        return self._parts.size
 
     @property
     def idle(self) -> bool:
@@ -115,8 +112,8 @@ class Client:
         """
         if self._judged is None or self._goes is not Goes.KEPT:
             return
-        announced, self._parts = self._judged.announced, []
-        self._refuse(Say(octets, "refused"), announced)
+        self._parts = Gathered()
+        self._refuse(Say(octets, "refused"), self._judged.announced)
 
     def tls_started(self) -> None:
         """The handshake is done: what came in clear is forgotten."""
@@ -198,20 +195,13 @@ class Client:
         if not self._left:
             self._phase = Phase.REST
         if self._goes is Goes.KEPT:
-            if len(piece) >= _PIECE:
-                self._parts.append(piece)
-            elif self._parts and isinstance(self._parts[-1], bytearray):
-                self._parts[-1] += piece
-            else:  # a message that comes octet by octet must not take fifty times its size
-                self._parts.append(bytearray(piece))
+            self._parts.add(piece)
             return self._kept() if not self._left else None
         return Forward(piece) if piece and self._goes is Goes.ON else None
 
     def _kept(self) -> ClientEvent | None:
         """A literal of LOGIN or APPEND is whole."""
-        first = self._parts[0]
-        whole = first if len(self._parts) == 1 and isinstance(first, bytes) else b"".join(self._parts)
-        self._parts = []
+        whole = self._parts.take()
         assert self._judged is not None
         if reason := self._judged.literal(whole):
             self._goes, self._judged = Goes.NOWHERE, None
@@ -393,7 +383,9 @@ class Client:
     def _end_command(self) -> None:
         self._phase = Phase.LINE
         self._used = self._left = 0
-        self._parts, self._judged = [], None
+        self._judged = None
+        if self._parts.size:
+            self._parts = Gathered()
 
     def _close(self, text: str, reason: str) -> ClientEvent | None:
         """Ends the session; the event is the next one."""

@@ -1,14 +1,42 @@
 """Lines and literals out of octets that come in any pieces.
 
-What it is: ``Stream``. Each octet is looked at once, however it comes.
+What it is: ``Stream``, what has come; ``Gathered``, a literal that is kept. Each octet is looked at once, however it comes.
 Who calls it: ``wire.imap``.
-Must never: keep more than one line and what came with it.
+Must never: keep more than one line and what came with it; take many times its size for a literal that comes in small pieces.
 Source: RFC 9051 section 2.2 (lines end in CR LF).
 """
 
 from __future__ import annotations
 
 from gateway.wire.imap_events import ImapError
+
+_PIECE = 4096
+"""Octets of a piece that is kept as it came."""
+
+
+class Gathered:
+    """A literal as far as it has come."""
+
+    __slots__ = ("_parts", "size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | bytearray] = []
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """The next octets of it."""
+        self.size += len(piece)
+        if len(piece) >= _PIECE:
+            self._parts.append(piece)
+        elif self._parts and isinstance(self._parts[-1], bytearray):
+            self._parts[-1] += piece
+        else:
+            self._parts.append(bytearray(piece))
+
+    def take(self) -> bytes:
+        """All of it; nothing is kept any more."""
+        parts, self._parts, self.size = self._parts, [], 0
+        return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
 
 
 class Stream:
