@@ -63,7 +63,7 @@ def suites(base: str, exclusions: str) -> tuple[tuple[str, int], ...]:
     except ssl.SSLError:
         return ()
     return tuple(
-        (str(one["name"]), int(one.get("strength_bits", 0)))  # type: ignore[call-overload]
+        (str(one["name"]), int(one.get("strength_bits", 0)))
         for one in context.get_ciphers()
         if one.get("protocol") != "TLSv1.3"
     )

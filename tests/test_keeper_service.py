@@ -558,7 +558,17 @@ async def test_profiles_first_times_and_removal_are_asked_over_the_sockets(keepe
     first, _ = await keeper.door.call(requests.FirstTimes("so@dept.gov.in", ("a@nic.in",)))
     assert first == requests.FirstTime(("a@nic.in",))
     [gone] = await rows(keeper, requests.Purge())
-    assert gone == {"audit": 0, "messages": 0, "correspondents": 0, "threads": 0, "counts": 0, "entries": 0, "copies": 0, "files": 0, "finished": True}
+    assert gone == {
+        "audit": 0,
+        "messages": 0,
+        "correspondents": 0,
+        "threads": 0,
+        "counts": 0,
+        "entries": 0,
+        "copies": 0,
+        "files": 0,
+        "finished": True,
+    }
 
 
 async def test_a_keeper_whose_registry_is_a_private_mailbox_does_not_start(tmp_path: Path) -> None:

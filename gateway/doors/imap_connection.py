@@ -43,6 +43,7 @@ def not_on_the_list(ip: str) -> Reply:
     """Why a client that is not in the ``networks`` of where it connects is turned away."""
     return Reply(554, "5.7.1", f"Your computer's address {ip} is not on the list for official mailboxes. Ask your IT cell to add it.")
 
+
 class ImapConnection(asyncio.Protocol):
     """Both connections of one session."""
 
@@ -175,6 +176,7 @@ class ImapConnection(asyncio.Protocol):
             self._upstream.close()
         self._let_go()
         self.leave()
+
     # --- between them -------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:

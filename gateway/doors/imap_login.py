@@ -221,6 +221,7 @@ class SignIn(Passage):
             permitted, self._permitted = self._permitted, None
             self._tell(permitted, accepted=False)
 
+
 def _text(octets: bytes) -> str:
     """A login as text; empty where it is none."""
     try:
