@@ -135,18 +135,34 @@ def keeper_for_web() -> FakeKeeper:
     return keeper
 
 
-def web_client(keeper: FakeKeeper, config: Config | None = None, base: str = BASE) -> httpx.AsyncClient:
-    """A browser without a session, before the application over *keeper*."""
-    app = application(config or Config(hostname="gw.dept.gov.in"), keeper.ask)
+class OneApplication:
+    """The application made once, before the keeper of whichever test asks: for the tests that come by the hundred, one a route."""
+
+    def __init__(self) -> None:
+        self._keeper = keeper_for_web()
+        self._app = application(Config(hostname="gw.dept.gov.in"), self._ask)
+
+    async def _ask(self, request: Any) -> tuple[Any, bytes]:
+        return await self._keeper.ask(request)
+
+    def before(self, keeper: FakeKeeper) -> Any:
+        """The application, over *keeper* from now on."""
+        self._keeper = keeper
+        return self._app
+
+
+def web_client(keeper: FakeKeeper, config: Config | None = None, base: str = BASE, *, app: Any = None) -> httpx.AsyncClient:
+    """A browser without a session, before the application over *keeper*: *app*, else one of its own."""
+    app = app or application(config or Config(hostname="gw.dept.gov.in"), keeper.ask)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url=base)
 
 
-def signed_in(keeper: FakeKeeper, row: dict[str, Any] | None = None, config: Config | None = None) -> httpx.AsyncClient:
+def signed_in(keeper: FakeKeeper, row: dict[str, Any] | None = None, config: Config | None = None, *, app: Any = None) -> httpx.AsyncClient:
     """A browser with the session of the person *row*, which the keeper knows."""
     row = row or person()
     session = f"session-of-{row['name']}-0123456789abcdef"
     keeper.sessions[session] = row
-    web = web_client(keeper, config)
+    web = web_client(keeper, config, app=app)
     web.cookies.set("gateway", session)
     return web
 

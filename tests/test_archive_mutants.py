@@ -74,6 +74,7 @@ def mutate(name: str, count: int, seed: int) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.skipif(not libarchive.available(), reason="libarchive is not installed")
+@pytest.mark.slow
 def test_Z13_one_octet_changed(name: str) -> None:
     mutate(name, 60, 1)
 

@@ -239,6 +239,7 @@ async def proved(there: Path) -> None:
     await store.close()
 
 
+@pytest.mark.slow
 def test_O23_a_certificate_seals_and_its_private_key_opens(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("mine", "other"):
         keys_officer.make(home / f"{name}.key", home / f"{name}.pem", "Backup", PHRASE.encode())
@@ -378,6 +379,7 @@ async def test_a_copy_goes_nowhere_else_and_over_nothing(store: SqliteStore, tmp
 # --- a gateway that is running ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_O23_O22_a_running_keeper_under_load_is_backed_up_and_rotated_and_goes_on_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

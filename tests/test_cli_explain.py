@@ -89,6 +89,7 @@ def test_the_samples_are_decided_as_they_say(capsys: Capture, name: str, to: lis
     assert [edit for edit in record["edits"] if edit["header"] == "SIO-Label"] == [] or record["classification"]["level"] is not None
 
 
+@pytest.mark.slow
 def test_the_labels_that_would_be_written_are_shown(capsys: Capture) -> None:
     edits = {edit["header"]: edit["value"] for edit in one(capsys, "hindi")["edits"] if edit["action"] == "add"}
     assert 'marking="CONFIDENTIAL"' in edits["SIO-Label"]
@@ -248,6 +249,7 @@ def test_a_file_that_kills_its_reader_is_suspect_and_the_rest_go_on(
     assert records[1]["classification"]["complete"] is False
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_is_suspect(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "gateway.toml"
     config.write_text(f'state_dir = "{tmp_path}/state"\n[limits]\ninspect_cpu = "0.3s"\n')
@@ -289,6 +291,7 @@ def test_for_people_it_says_what_why_and_what_to_do(capsys: Capture) -> None:
         ("Please find attached", "a part is strongly encrypted", "stands in the same message"),
     ],
 )
+@pytest.mark.slow
 def test_the_reason_why_a_level_is_in_doubt_is_the_true_one(capsys: Capture, tmp_path: Path, body: str, said: str, not_said: str) -> None:
     file, archive = tmp_path / "x.eml", io.BytesIO()
     with pyzipper.AESZipFile(archive, "w", encryption=pyzipper.WZ_AES) as out:
@@ -303,6 +306,7 @@ def test_the_reason_why_a_level_is_in_doubt_is_the_true_one(capsys: Capture, tmp
     assert record["classification"]["complete"] is ("same message" in said)
 
 
+@pytest.mark.slow
 def test_a_message_cannot_act_on_the_terminal(capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "x.eml"
     head = b"Subject: a\x1b]0;owned\x07b\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n\x1b[31mRed\n--x\n"
@@ -335,6 +339,7 @@ def test_the_null_sender_is_a_sender(capsys: Capture) -> None:
     assert record["recipients"][0]["direction"] == "inbound"
 
 
+@pytest.mark.slow
 def test_workers_give_results_in_order_and_name_the_dead() -> None:
     def work(item: int) -> int:
         if item == 7:
@@ -354,6 +359,7 @@ def test_workers_end_when_the_reader_stops() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+@pytest.mark.slow
 def test_the_text_says_where_it_stands(capsys: Capture) -> None:
     (record,) = run(capsys, sample("restricted-pdf"), "--from", OFFICER, "--to", DESK, "--text")
     leaf = next(leaf for leaf in record["leaves"] if leaf["name"].endswith(".pdf"))
@@ -369,6 +375,7 @@ def test_the_text_says_where_it_stands(capsys: Capture) -> None:
     assert "             body\n             | " in out
 
 
+@pytest.mark.slow
 def test_a_thread_can_be_assumed(capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "answer.eml"
     file.write_text(

@@ -90,6 +90,7 @@ def messages() -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_reads_otherwise_than_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(content: bytes) -> tuple[object, ...]:
         scan = prescan.prescan(content, LIMITS)
@@ -113,6 +114,7 @@ def test_hops_are_those_of_the_prescan() -> None:
         assert prescan.hops(content, LIMITS) == prescan.prescan(content, LIMITS).received
 
 
+@pytest.mark.slow
 def test_many_beginnings_take_linear_time() -> None:
     line = b"A" * 56 + b"\r\n"
     for unit in (b"\r\n", b"\r\n" + line * 2, b"\r\n" + line * 130, b"\r\n" + line * 150, line * 160 + b"B\r\n\r\n"):

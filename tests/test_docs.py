@@ -399,6 +399,7 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_rule_of_the_guide_loads_and_its_examples_hold(guide: Path) -> None:
     """Loading tries every example; those that name a message are inspected too."""
     written = [rule for box in of("toml rule") for rule in tomllib.loads(box.text)["rule"]]

@@ -143,6 +143,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_O13_O17_a_door_process_without_its_keeper(tmp_path: Path) -> None:
     """It answers 4xx and keeps running; a reload that fails changes nothing and says why; SIGTERM ends it."""
     port = free_port()

@@ -413,6 +413,7 @@ async def test_S44_the_same_message_many_times() -> None:
         assert len({tx.reference for tx, _ in door.memory.messages}) == 1000
 
 
+@pytest.mark.slow
 async def test_a_stop_lets_transactions_finish() -> None:
     async with running() as door:
         door.memory.hold = asyncio.Event()

@@ -372,6 +372,7 @@ def test_a_long_leaf_is_cut_and_what_is_marked_behind_the_cut_is_told(monkeypatc
     assert len(show(many).cut) == 4
 
 
+@pytest.mark.slow
 def test_every_mark_of_the_corpus_is_within_its_text() -> None:
     checked = 0
     for file in sorted(CORPUS.iterdir())[::3]:

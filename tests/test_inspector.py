@@ -203,6 +203,7 @@ def test_O11_a_worker_killed_while_it_reads(service: Service) -> None:
 
 
 @pytest.mark.parametrize("word", ["hang", "sleep"])
+@pytest.mark.slow
 def test_O11_a_hanging_reader_is_ended(service: Service, word: str) -> None:
     start = time.monotonic()
     with pytest.raises(ipc.ChannelError):

@@ -125,6 +125,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 """
 
 
+@pytest.mark.slow
 def test_O11_a_worker_that_lies_gets_no_more_than_its_share_of_messages(service: Taken) -> None:
     """And it is killed when it does not go by itself."""
     service.run(LIES + "os._exit = lambda code: time.sleep(1000)")

@@ -115,6 +115,7 @@ def test_fuzz_legacy_fonts_keep_lines(text: str, font: str) -> None:
     assert shown is None or shown.count("\n") == text.count("\n")
 
 
+@pytest.mark.slow
 def test_a_flood_stays_linear() -> None:
     for part in ("fZ", "f", "dZ", "d~", " ds esa gS vkSj "):
         assert legacy_fonts.decode(part * 100_000, "Kruti Dev") is not None

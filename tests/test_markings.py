@@ -166,6 +166,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("zone", [Zone.BODY, Zone.SUBJECT, Zone.PAGE_HEADER, Zone.PROPERTY, Zone.FILE_NAME])
 @pytest.mark.parametrize("text", FLOODS.values(), ids=FLOODS)
+@pytest.mark.slow
 def test_C09_floods_stay_linear(text: str, zone: Zone) -> None:
     if zone is not Zone.BODY:
         text = text[-150_000:]

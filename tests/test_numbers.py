@@ -187,6 +187,7 @@ def test_what_stands_in_a_workbook_is_counted_there() -> None:
     "4111 1111 1111 1111 ", "ifsc sbin0001234 30512345678 ", "passport m1234567 ", "aadhaar 2345 6789\n0123 ", "a/c no 123456789 bank ",
     "4" * 16 + ",",
 ])  # fmt: skip
+@pytest.mark.slow
 def test_linear(piece: str) -> None:
     """Four times the text costs about four times the time."""
 

@@ -151,6 +151,7 @@ def classified(found: dict[str, Any]) -> bool:
     return max(int(found["message.level"]), int(found["message.probable"])) >= Level.RESTRICTED
 
 
+@pytest.mark.slow
 def test_a_pack_never_lowers_what_the_baseline_says(
     baseline: policy.Policy, every: policy.Policy, alone: dict[str, policy.Policy]
 ) -> None:  # fmt: skip
@@ -282,6 +283,7 @@ def test_check_says_what_rules_in_force_need_and_the_config_lacks() -> None:
     assert ("languages", "warning") not in lacking(languages=("hi",))
 
 
+@pytest.mark.slow
 def test_check_says_when_rules_ask_for_topics_that_nobody_looks_for(tmp_path: Path) -> None:
     own = tmp_path / "rules"
     shutil.copytree(RULES, own)

@@ -102,6 +102,7 @@ def test_what_programs_put_below_a_head_is_quoted_without_marks(text: str, expec
 
 
 @pytest.mark.parametrize(("words", "place", "least"), [(900, 700, 40), (3000, 1500, 40), (3000, 2800, 40), (7500, 7000, 32)])
+@pytest.mark.slow
 def test_a_marked_letter_is_recognised_wherever_it_stands_in_a_long_thread(words: int, place: int, least: int) -> None:
     found = 0
     for seed in range(40):

@@ -481,6 +481,7 @@ async def follow(world: World, delivery: str) -> list[tuple[float, str]]:
         await world.attempted(delivery, attempts)
 
 
+@pytest.mark.slow
 async def test_P22_the_schedule_to_its_end(told: Told) -> None:
     async with Hop(replies={"RCPT": lambda line: None if "a@dept" in line else b"451 4.3.0 later\r\n"}) as hop:
         world = World(hop)

@@ -156,6 +156,7 @@ async def test_the_sender_releases_nothing_under_any_of_his_names(room: Room, se
     assert (await room.quarantine.release(reference, "seen", (), WHO["rev"])).startswith("released")
 
 
+@pytest.mark.slow
 async def test_W07_of_a_release_and_a_refusal_at_once_exactly_one_wins(tmp_path: Path) -> None:
     room = await staffed(tmp_path, relay=Relay(two_people_from="never"))
     for attempt in range(100):

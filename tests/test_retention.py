@@ -347,6 +347,7 @@ def test_the_floor_of_the_log_is_180_days() -> None:
     assert Ages().audit == 365 * DAY
 
 
+@pytest.mark.slow
 async def test_mail_goes_on_while_much_is_removed(room: Room) -> None:
     """Commits between the steps wait for one step at most: a tenth of a second would be a stall."""
     house, _ = keeping(room)

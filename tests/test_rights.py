@@ -168,6 +168,7 @@ def test_sockets_that_nobody_names_are_noticed(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("only", [True, pytest.param(False, marks=pytest.mark.service)], ids=["doors-alone", "under-the-supervisor"])
+@pytest.mark.slow
 def test_sockets_of_systemd_reach_the_doors(tmp_path: Path, only: bool) -> None:
     """As systemd starts a service: the sockets from descriptor 3 on, LISTEN_PID the process itself."""
     with socket.socket() as sock:

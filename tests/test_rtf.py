@@ -229,6 +229,7 @@ def test_D06_object_data_split_over_lines_and_behind_bin() -> None:
         b"{\\rtf1 " + b"{\\sp{\\sn a}{\\sv b}}" * 40_000 + b"}",
     ],
 )
+@pytest.mark.slow
 def test_D06_whatever_is_repeated_stays_cheap(data: bytes) -> None:
     start = time.process_time()
     found = attached(data, "a.rtf")

@@ -39,6 +39,7 @@ class TestText:
         changed = re.sub(r"(AGE-SECRET-KEY-1.{20})(.)", lambda match: match[1] + ("Q" if match[2] != "Q" else "P"), text)
         assert list(secret_keys.in_text(changed)) == []
 
+    @pytest.mark.slow
     def test_a_text_of_many_keys_ends(self) -> None:
         pem = parts("ec-pem.eml")[2].decode()
         assert len(list(secret_keys.in_text(pem * 500))) == secret_keys.MOST

@@ -78,6 +78,7 @@ async def test_O01_a_full_file_is_refused_and_recovers_by_itself(tmp_path: Path)
     await store.close()
 
 
+@pytest.mark.slow
 def test_O01_a_limit_on_the_file_size_answers_an_error_and_loses_nothing(tmp_path: Path) -> None:
     """A real write error (EFBIG, as a quota gives it), in a process of its own."""
     script = textwrap.dedent(

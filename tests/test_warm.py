@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "corpus" / "ordinary"
 
@@ -42,6 +44,7 @@ MAIL = (
 )
 
 
+@pytest.mark.slow
 def test_no_ordinary_mail_makes_a_worker_open_a_file() -> None:
     """A worker that tries is refused, and its message held as one that stopped the inspection: so it was with names as Thunderbird writes
     them, with Japanese subjects and with addresses in other scripts."""

@@ -17,7 +17,19 @@ from gateway.web import rights
 from gateway.web.application import application
 from gateway.web.hosts import Hosts
 from gateway.web.secured import DOWNLOAD_CSP, Secured
-from tests.faces import BASE, HELD, ORIGIN, SESSION, FakeKeeper, form, keeper_for_web, person, signed_in, web_client
+from tests.faces import (
+    BASE,
+    HELD,
+    ORIGIN,
+    SESSION,
+    FakeKeeper,
+    OneApplication,
+    form,
+    keeper_for_web,
+    person,
+    signed_in,
+    web_client,
+)
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'; style-src 'self'; "
@@ -30,6 +42,9 @@ HEADERS = {
     "cache-control": "no-store",
 }
 PUBLIC = Config(hostname="gw.dept.gov.in", web=Web(public_url="https://gateway.dept.gov.in"))
+
+
+ONE = OneApplication()
 
 
 def found(routes: Any) -> Iterator[tuple[str, str]]:
@@ -72,7 +87,7 @@ def test_W16_these_routes_are_open_and_no_others() -> None:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_W16_every_route_but_the_open_ones_needs_a_session(method: str, path: str) -> None:
-    web = web_client(keeper := keeper_for_web())
+    web = web_client(keeper := keeper_for_web(), app=ONE.before(keeper))
     answer = await web.request(method, filled(path), headers=ORIGIN)
     assert str(HELD["reference"]) not in answer.text
     need: str = rights.ROUTES[method, path]
@@ -87,7 +102,7 @@ async def test_W16_every_route_but_the_open_ones_needs_a_session(method: str, pa
 
 @pytest.mark.parametrize(("method", "path"), [one for one in ROUTES if one[1].startswith("/api/")])
 async def test_W03_a_cookie_opens_nothing_of_the_api(method: str, path: str) -> None:
-    web = signed_in(keeper := keeper_for_web(), everybody())
+    web = signed_in(keeper := keeper_for_web(), everybody(), app=ONE.before(keeper))
     answer = await web.request(method, filled(path), headers=ORIGIN, json={})
     assert answer.status_code == 401
     assert keeper.asked == []
@@ -101,7 +116,7 @@ def test_W16_no_route_changes_anything_on_get() -> None:
 
 @pytest.mark.parametrize("path", [path for method, path in PAGES if method == "GET" and path != "/login/oidc/callback"])
 async def test_W03_a_get_asks_the_keeper_for_nothing_that_changes(path: str) -> None:
-    web = signed_in(keeper := keeper_for_web(), everybody())
+    web = signed_in(keeper := keeper_for_web(), everybody(), app=ONE.before(keeper))
     await web.get(filled(path))
     reading = re.compile(
         r"(Find|Count|Show|List|Colleagues|Dashboard|Search|SignInWays|OfficerItem|OfficerWords|MyMail|Health|GetMetrics|BeginOidc)"
@@ -131,7 +146,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
 async def test_W03_no_change_by_a_page_that_is_not_ours(method: str, path: str, how: str) -> None:
     if "{token}" in path and FOREIGN[how]["headers"].get("origin") == BASE:
         return  # the signed link is the secret, and the page of ours that shows it was opened without a cookie
-    web = signed_in(keeper := keeper_for_web(), everybody())
+    web = signed_in(keeper := keeper_for_web(), everybody(), app=ONE.before(keeper))
     answer = await web.request(method, filled(path), **FOREIGN[how])
     assert answer.status_code in (400, 403)
     assert keeper.asked == []
@@ -139,7 +154,7 @@ async def test_W03_no_change_by_a_page_that_is_not_ours(method: str, path: str, 
 
 @pytest.mark.parametrize("name", ["x-http-method-override", "x-http-method", "x-method-override"])
 async def test_W03_a_get_or_a_post_stays_what_it_is(name: str) -> None:
-    web = signed_in(keeper := keeper_for_web(), everybody())
+    web = signed_in(keeper := keeper_for_web(), everybody(), app=ONE.before(keeper))
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert (await web.get("/logout", headers={name: method})).status_code == 405
         assert (await web.get("/", headers={name: method}, params={"_method": method})).status_code == 200
@@ -150,7 +165,7 @@ async def test_W03_a_get_or_a_post_stays_what_it_is(name: str) -> None:
 
 
 async def test_W03_an_image_of_another_site_changes_nothing() -> None:
-    web = signed_in(keeper := keeper_for_web(), everybody())
+    web = signed_in(keeper := keeper_for_web(), everybody(), app=ONE.before(keeper))
     shown = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for method, path in ROUTES if method == "GET"]
     only_changes = [path for _, path in CHANGES if not any(page.fullmatch(path) for page in shown)]
     assert len(only_changes) > 15
@@ -223,7 +238,9 @@ async def test_W11_what_a_proxy_may_add_is_not_believed(name: str) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/static/none.css"), ("GET", "/nothing"), ("GET", "/docs")])
 async def test_W15_every_answer_carries_the_security_headers(method: str, path: str) -> None:
-    for web in (web_client(keeper_for_web()), signed_in(keeper_for_web(), everybody())):
+    keeper = keeper_for_web()
+    app = ONE.before(keeper)
+    for web in (web_client(keeper, app=app), signed_in(keeper, everybody(), app=app)):
         for verb in (method, "OPTIONS", "TRACE"):
             answer = await web.request(verb, filled(path), headers={"origin": "https://evil.example"})
             if verb != method:

@@ -14,10 +14,13 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 1_000_000
+_HEADING = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"\s*[\"']?([^\"'=]*?)[\"']?\s*=")
 
 
 class PolicyError(Exception):
@@ -43,10 +46,9 @@ class Source:
         inside = not table
         if inside:
             found = 1
-        for number, text in enumerate(self.text.splitlines(), 1):
-            heading = re.match(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$", text)
-            if heading:
-                current = heading[1].replace('"', "").replace("'", "")
+        for number, heading, name in _marks(self.text):
+            if heading is not None:
+                current = heading
                 if inside and not (current.startswith(table + ".") if table else False):
                     return found
                 if current == table:
@@ -55,10 +57,21 @@ class Source:
                     found = number if inside else found
                 elif not current.startswith(table + ".") and not inside:
                     inside = False
-                continue
-            if inside and key and current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", text):
+            elif inside and key and current == table and name == key:
                 return number
         return found
+
+
+@lru_cache(maxsize=4)
+def _marks(text: str) -> tuple[tuple[int, str | None, str], ...]:
+    """The lines of a TOML file that are headings, with their table, or begin with a key: asked for each entry of a file in turn."""
+    marks: list[tuple[int, str | None, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if heading := _HEADING.match(line):
+            marks.append((number, heading[1].replace('"', "").replace("'", ""), ""))
+        elif key := _KEY.match(line):
+            marks.append((number, None, key[1]))
+    return tuple(marks)
 
 
 def files(folder: Path) -> list[Path]:

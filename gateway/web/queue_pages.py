@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -43,6 +44,8 @@ SAID = {
 """What a page says after a form was sent, by the code in its address."""
 _GOOD = frozenset({"saved", "dropped"})
 _TITLES_FOR = 60.0  # seconds
+_WHOLE_FOR = 10.0  # seconds for which the numbers beside the choices of a filter may stand
+_PEOPLE = 200  # whose numbers are kept
 _NOT_UNDERSTOOD = 2  # of Failed: the call is wrong
 
 
@@ -64,9 +67,27 @@ class Titles:
         return self._known
 
 
+class Whole:
+    """What each person may list in all, counted anew after some seconds: a search counts what it finds, and that is enough to wait for."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+
+    async def of(self, visitor: Visitor) -> dict[str, Any]:
+        """Of the person."""
+        until, counts = self._kept.get(visitor.name, (0.0, {}))
+        if time.monotonic() >= until:
+            counts = await _count(visitor, Filter())
+            self._kept[visitor.name] = (time.monotonic() + _WHOLE_FOR, counts)
+            self._kept.move_to_end(visitor.name)
+            while len(self._kept) > _PEOPLE:
+                self._kept.popitem(last=False)
+        return counts
+
+
 def router(site: Site) -> APIRouter:
     """The routes."""
-    routes, entered, titles = APIRouter(), site.entered, Titles()
+    routes, entered, titles, whole = APIRouter(), site.entered, Titles(), Whole()
 
     @routes.get("/")
     async def queue(request: Request, visitor: Visitor = entered) -> Response:
@@ -81,7 +102,7 @@ def router(site: Site) -> APIRouter:
                 raise
             wrong = error.failed.message
         counts, everything, views, known = await asyncio.gather(
-            _count(visitor, None if wrong else choice.filter), _count(visitor, Filter() if choice != Choice() else None),
+            _count(visitor, None if wrong else choice.filter), whole.of(visitor) if choice != Choice() else _count(visitor, None),
             visitor.rows(ListViews()), titles.of(visitor),
         )  # fmt: skip
         rows = [held_rows.shown(row, visitor, now, fresh) for row in found[:PAGE]]
