@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,8 +32,9 @@ def _line(lines: BinaryIO) -> bytes:
 
 
 @contextmanager
-def server(answer: Callable[[bytes], list[bytes] | None]) -> Iterator[int]:
-    """A server of one session: *answer* says what follows a line; None ends the connection."""
+def server(answer: Callable[[bytes], list[bytes] | None], *, drip: float = 0.0) -> Iterator[int]:
+    """A server of one session: *answer* says what follows a line; None ends the connection. With *drip*, an answer without a tag is
+    said one octet after the other, with so many seconds between them."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -43,7 +45,12 @@ def server(answer: Callable[[bytes], list[bytes] | None]) -> Iterator[int]:
                 said = answer(line)
                 if said is None:
                     return
-                connection.sendall(b"".join(said))
+                with suppress(OSError):
+                    if drip and said and said[-1].startswith(b"* "):
+                        for octet in b"".join(said) * 100:
+                            connection.sendall(bytes([octet]))
+                            time.sleep(drip)
+                    connection.sendall(b"".join(said))
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import io
-import socket
 import ssl
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,22 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import imapclient
-from imapclient.exceptions import IMAPClientError
 
-CONNECT = 20.0
-"""Seconds until the server must have answered the connection and its TLS."""
-ANSWER = 120.0
-"""Seconds for the whole answer to one command; a large message has more, see ``SLOWEST``."""
-SLOWEST = 20_000
-"""Octets in a second below which a message takes too long."""
-SMALL = 4_000_000
-"""Octets of an answer that holds no message: lists, numbers, sizes."""
-WINDOW = 80_000
-"""UIDs that one SEARCH may find: its answer is one line, and imaplib takes no line over a million octets."""
-TOP = 4_294_967_295
-"""The highest UID there can be."""
-FAULTS = (OSError, ssl.SSLError, IMAPClientError, imaplib.IMAP4.error, ValueError, AssertionError)
-"""What a server, a network or a hostile answer can raise here; TimeoutError is an OSError."""
+from gateway.relay.imap_limits import ANSWER, MORE, SLOWEST, SMALL, TOP, WINDOW
+from gateway.relay.imap_wire import FAULTS, Client, refused
+
 _SENT = ("sent", "sent items", "sent messages", "sent mail", "inbox.sent", "inbox/sent")
 _DRAFTS = ("drafts", "draft", "inbox.drafts", "inbox/drafts")
 
@@ -108,87 +93,6 @@ def parse(url: str) -> Place:
     return Place(host, port if port is not None else 993 if tls else 143, tls)
 
 
-class _Incoming(io.RawIOBase):
-    """What a socket says, until a moment and up to a number of octets that each command sets anew."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.until = time.monotonic() + ANSWER
-        self.left = SMALL
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        seconds = self.until - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError("the answer took too long")
-        self._sock.settimeout(seconds)
-        got = self._sock.recv_into(buffer)
-        self.left -= got
-        if self.left < 0:
-            raise imaplib.IMAP4.abort("the answer is longer than what was asked for")
-        return got
-
-
-class _Wire(imaplib.IMAP4):
-    """imaplib's connection with a limit of octets and of time for each answer, and no copy of anything for a log."""
-
-    def __init__(self, place: Place, context: ssl.SSLContext | None) -> None:
-        self._place, self._context = place, context
-        super().__init__(place.host, place.port)
-
-    def open(self, host: str = "", port: int = 0, timeout: float | None = None) -> None:
-        """Connects, with TLS where the place has it; the certificate is checked before a word is said."""
-        self.host, self.port = host, port
-        plain = socket.create_connection((self._place.host, self._place.port), CONNECT)
-        try:
-            self.sock = self._context.wrap_socket(plain, server_hostname=self._place.host) if self._context is not None else plain
-        except BaseException:
-            plain.close()
-            raise
-        self.incoming = _Incoming(self.sock)
-        self._read = io.BufferedReader(self.incoming, 65536)
-
-    def allow(self, octets: int, seconds: float) -> None:
-        """The next answer may have so many octets and take so long."""
-        self.incoming.left, self.incoming.until = octets, time.monotonic() + seconds
-
-    def read(self, size: int) -> bytes:
-        """A literal. Its length is the server's word: nothing is kept ready for more than what was asked for."""
-        if not 0 <= size <= self.incoming.left + 65536:
-            raise imaplib.IMAP4.abort("the server speaks of more octets than were asked for")
-        return self._read.read(size)
-
-    def readline(self) -> bytes:
-        """One line of at most a million octets."""
-        line = self._read.readline(1_000_001)
-        if len(line) > 1_000_000:
-            raise imaplib.IMAP4.abort("the server sends a line without an end")
-        return line
-
-    def shutdown(self) -> None:
-        """Closes the connection."""
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-
-
-class _Client(imapclient.IMAPClient):  # type: ignore[misc]
-    """IMAPClient on such a connection."""
-
-    def __init__(self, place: Place, context: ssl.SSLContext | None) -> None:
-        self._wire_place, self._wire_context = place, context
-        super().__init__(place.host, place.port, ssl=place.tls, ssl_context=context, timeout=CONNECT)
-        # IMAPClient turns imaplib's log on: that would be a text of every message's octets.
-        self.wire.debug = 0
-        self.normalise_times = False
-
-    def _create_IMAP4(self) -> _Wire:  # noqa: N802 - IMAPClient's own name
-        self.wire = _Wire(self._wire_place, self._wire_context)
-        return self.wire
-
-
 class Server:
     """One login's mailboxes, to be looked at."""
 
@@ -202,7 +106,7 @@ class Server:
         except (OSError, ssl.SSLError) as error:
             raise ServerError(f"--ca {authorities}: no authorities can be read from it: {_why(error)}") from error
         try:
-            self._client = _Client(place, context)
+            self._client = Client(place.host, place.port, context, place.host)
         except ssl.SSLCertVerificationError as error:
             raise ServerError(
                 f"{place}: its certificate is not accepted ({error.verify_message}): name its authority with --ca FILE, or use the name "
@@ -303,7 +207,7 @@ class Server:
         Raises ServerError.
         """
         try:
-            self._client.wire.allow(most + 65536, ANSWER + min(size, most) / SLOWEST)
+            self._client.wire.allow(most + MORE, ANSWER + min(size, most) / SLOWEST)
             answer = self._client.fetch([uid], [f"BODY.PEEK[]<0.{most + 1}>".encode("ascii")])
         except FAULTS as error:
             raise self._gone(error, f"for the message with UID {uid}") from error
@@ -322,8 +226,7 @@ class Server:
 
     def _gone(self, error: BaseException, what: str = "") -> ServerError:
         of = f", asked {what}," if what else ""
-        refused = isinstance(error, IMAPClientError | imaplib.IMAP4.error) and not isinstance(error, imaplib.IMAP4.abort)
-        return ServerError(f"{self.place}{of} {'said no' if refused else 'gave no answer that can be used'} ({_why(error)}).")
+        return ServerError(f"{self.place}{of} {'said no' if refused(error) else 'gave no answer that can be used'} ({_why(error)}).")
 
 
 def batches(uids: list[int], size: int = 200) -> Iterator[list[int]]:

@@ -31,7 +31,8 @@ from gateway.keeper.archive import FIELD
 from gateway.keeper.archiving import Opener
 from gateway.keeper.exceptions import Wrong
 from gateway.levels import Level
-from gateway.relay.mailbox import ANSWER, CONNECT, Mailbox, MailboxError, Place
+from gateway.relay.imap_limits import ANSWER, CONNECT
+from gateway.relay.mailbox import Mailbox, MailboxError, Place
 from gateway.requests import Rows
 from gateway.roles import Act
 from gateway.stores.base import Store

@@ -31,7 +31,8 @@ from gateway.counting import Counts
 from gateway.keeper import archive
 from gateway.keeper.archive import Journal
 from gateway.message import edits
-from gateway.relay.mailbox import ANSWER, CONNECT, Found, Mailbox, MailboxError, Place
+from gateway.relay.imap_limits import ANSWER, CONNECT
+from gateway.relay.mailbox import Found, Mailbox, MailboxError, Place
 from gateway.relay.schedule import Clock, Schedule
 from gateway.stores.base import Batch, BodyRow, Store, StoreError
 from gateway.stores.journal import CopyState, JournalRow, JournalUpdate

@@ -1,9 +1,9 @@
 """An archive mailbox: what the keeper asks of an IMAP server, one call after the other, each within its time.
 
 What it is: ``Place`` (where and as whom), ``Mailbox`` (one session: append, look for, hash) over IMAPClient, and ``MailboxError``.
-Who calls it: ``keeper.archiving`` and ``keeper.archive_check``, in threads; ``gateway check``.
-Must never: speak in clear with another machine; go on with a certificate that does not verify; change or remove a message; read a
-whole message into memory to hash it.
+Who calls it: ``keeper.archiving`` and ``keeper.archive_check``, in threads; ``gateway check``. The connection is ``imap_wire``.
+Must never: speak in clear with another machine; go on with a certificate that does not verify; change or remove a message; hold a
+whole message in memory to hash it, or more of an answer than was asked for.
 Sources: RFC 9051 sections 6.3.12 (APPEND), 6.4.4 (SEARCH HEADER), 6.4.5 (FETCH); RFC 4315 (APPENDUID); IMAPClient 4.1.
 """
 
@@ -15,21 +15,25 @@ import os
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gateway.options import Archive
+from gateway.relay.hop_tls import Contexts, Trust
+from gateway.relay.imap_limits import ANSWER, MORE, SLOWEST, SMALL
 from gateway.vault.vault import VaultError, read_secret
 
-CONNECT = 20.0
-"""Seconds for the connection and its TLS handshake."""
-ANSWER = 120.0
-"""Seconds of silence of the server within one command."""
+if TYPE_CHECKING:
+    from gateway.relay.imap_wire import Client
+
 _PIECE = 1 << 20
 _AT_ONCE = 500
+_WINDOW = 10_000  # UIDs that are searched at once in a mailbox that has more messages
+_VALUE = 1000  # octets of a field that are looked at
 _APPENDED = re.compile(rb"\[APPENDUID (\d{1,10}) (\d{1,10})\]", re.IGNORECASE)
 _RAW = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
 
@@ -96,66 +100,53 @@ class Found:
     size: int
 
 
-class _Tls:
-    """A context that checks certificates against *name*, whatever address was connected to."""
-
-    def __init__(self, place: Place) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if place.authorities is None:
-            self._context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        else:
-            self._context.load_verify_locations(cafile=place.authorities)
-        self._name = place.name
-
-    def wrap_socket(self, sock: socket.socket, server_hostname: str = "") -> ssl.SSLSocket:
-        """As the context's own."""
-        return self._context.wrap_socket(sock, server_hostname=self._name)
-
-
 class Mailbox:
     """One session with an archive; blocking. ``open`` first, ``close`` in the end; ``abort`` from another thread ends any call."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._client: Any = None
+        self._client: Client | None = None
         self._aborted = False
+        self._busy = threading.Lock()
+        """Held while a thread is in the connection: its descriptor is not closed under it, or it might read another's."""
+        self._highest = 0
+        """The highest UID at the time of ``open``; 0: not told, or a small mailbox."""
         self.uidvalidity = 0
         self.protected = ""
         """Version and cipher of TLS; empty without."""
 
     def open(self, *, readonly: bool = False) -> None:
         """Connects, signs in and selects the mailbox. Raises MailboxError (away)."""
-        import imapclient  # a library that only this process needs, where an archive is configured
+        from gateway.relay.imap_wire import Client  # a library that only this process needs, where an archive is configured
 
         place = self._place
         password = place.password()
         with self._errors("cannot be reached", away=True):
-            self._client = client = imapclient.IMAPClient(
-                place.host, place.port, ssl=place.tls, ssl_context=_Tls(place) if place.tls else None,
-                timeout=imapclient.SocketTimeout(CONNECT, ANSWER),
-            )  # fmt: skip
-            client._imap.debug = 0  # no line of a session is written anywhere
+            context = Contexts().get(place.authorities, Trust.VERIFIED) if place.tls else None
+            self._client = client = Client(place.host, place.port, context, place.name)
             if self._aborted:
                 raise MailboxError("the session was ended", away=True)
             sock = client.socket()
             if isinstance(sock, ssl.SSLSocket) and (suite := sock.cipher()):
                 self.protected = f"{suite[1]} {suite[0]}"
         with self._errors("does not take the login", away=True):
+            client.wire.allow(SMALL, ANSWER)
             if client.has_capability("AUTH=PLAIN"):  # LOGIN has no words for a password beyond ASCII
                 client.plain_login(place.login, password)
             else:
                 client.login(place.login, password)
         with self._errors(f"has no mailbox {place.mailbox} that may be used", away=True):
+            client.wire.allow(SMALL, ANSWER)
             said = client.select_folder(place.mailbox, readonly=readonly)
             self.uidvalidity = int(said.get(b"UIDVALIDITY", 0))
+            self._highest = int(said.get(b"UIDNEXT", 0)) - 1 if int(said.get(b"EXISTS", 0)) > _WINDOW else 0
 
     def append(self, content: bytes) -> tuple[int, int]:
         """Files *content*; UIDVALIDITY and UID where the server says them, else 0. Raises MailboxError."""
         if _RAW.search(content):
             raise MailboxError("the message holds a NUL octet or a bare line end, which no IMAP server stores as it is")
         with self._errors("did not file the message", doubtful=True):
-            said = self._client.append(self._place.mailbox, content, flags=(b"\\Seen",))
+            said = self._allowed(SMALL, len(content)).append(self._place.mailbox, content, flags=(b"\\Seen",))
         found = _APPENDED.search(said if isinstance(said, bytes) else b"")
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
@@ -170,15 +161,15 @@ class Mailbox:
     def with_field(self, field: str, value: str) -> list[int]:
         """The UIDs of messages whose header *field* holds *value*. Raises MailboxError."""
         with self._errors("could not be searched"):
-            self._client.noop()  # what other sessions have filed is seen from here on
-            return sorted(int(uid) for uid in self._client.search(["HEADER", field, value]))
+            self._allowed(SMALL).noop()  # what other sessions have filed is seen from here on
+            return sorted(int(uid) for uid in self._allowed(SMALL).search(["HEADER", field, value]))
 
     def read(self, uid: int) -> Found | None:
         """Hash and size of the message *uid*, read in pieces; None where it is not there. Raises MailboxError."""
         digest, size = hashlib.sha256(), 0
         with self._errors("could not be read"):
             while True:
-                said = self._client.fetch([uid], [f"BODY.PEEK[]<{size}.{_PIECE}>"]).get(uid)
+                said = self._allowed(_PIECE + MORE, _PIECE).fetch([uid], [f"BODY.PEEK[]<{size}.{_PIECE}>"]).get(uid)
                 piece = None if said is None else next((v for k, v in said.items() if k.startswith(b"BODY[]")), None)
                 if piece is None:
                     if size:
@@ -193,53 +184,79 @@ class Mailbox:
         """The first value of *field* in each of the next messages by UID after *after* (empty where it has none), and the UID to go on
         after; 0 where there are no more. Raises MailboxError."""
         with self._errors("could not be listed"):
-            # "n:*" holds the last message even where its UID is below n.
-            uids = sorted(int(uid) for uid in self._client.search(["UID", f"{after + 1}:*"]) if int(uid) > after)
+            uids, more = self._following(after)
             some = uids[:_AT_ONCE]
-            said = self._client.fetch(some, [f"BODY.PEEK[HEADER.FIELDS ({field})]"]) if some else {}
+            # Only so much of it: a message that somebody else has sent may hold any number of fields of that name.
+            asked = f"BODY.PEEK[HEADER.FIELDS ({field})]<0.{_VALUE}>"
+            said = self._allowed(SMALL).fetch(some, [asked]) if some else {}
         found = []
         for uid in some:
             octets = next((v for k, v in said.get(uid, {}).items() if k.startswith(b"BODY[HEADER")), b"")
             lines = (octets or b"").replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ").split(b"\r\n")
             found.append((uid, lines[0].partition(b":")[2].strip().decode("ascii", "replace")))
-        return found, some[-1] if len(uids) > len(some) else 0
+        return found, some[-1] if more or len(uids) > len(some) else 0
+
+    def _following(self, after: int) -> tuple[list[int], bool]:
+        """The next UIDs after *after*, at least one where there is one, and whether there may be more behind them. In a large mailbox
+        they are searched in windows: an answer to SEARCH is one line, and no line is endless."""
+        low = after + 1
+        while low + _WINDOW <= self._highest:
+            high = low + _WINDOW - 1
+            if found := sorted(uid for uid in self._allowed(SMALL).search(["UID", f"{low}:{high}"]) if low <= uid <= high):
+                return found, True
+            low = high + 1
+        # "n:*" holds the last message even where its UID is below n.
+        return sorted(int(uid) for uid in self._allowed(SMALL).search(["UID", f"{low}:*"]) if int(uid) >= low), False
+
+    def _allowed(self, octets: int, message: int = 0) -> Client:
+        """The session, for one command: *octets* of answer; *message*: octets of a message that go up or come down."""
+        assert self._client is not None
+        self._client.wire.allow(octets, ANSWER + message / SLOWEST)
+        return self._client
 
     def close(self) -> None:
         """Signs out; never raises."""
-        if self._client is not None:
-            with contextlib.suppress(Exception):
-                self._client.logout()
+        client = self._client
+        if client is not None:
+            if self._busy.acquire(timeout=1.0):
+                with contextlib.suppress(Exception):
+                    client.wire.allow(SMALL, 5.0)
+                    client.logout()
+                self._busy.release()
             self.abort()
 
     def abort(self) -> None:
-        """Ends the session at once, from whatever thread; never raises."""
+        """Ends the session at once, from whatever thread; never raises. Who is in the connection meanwhile closes it."""
         self._aborted = True
-        if self._client is not None:
+        client = self._client
+        if client is not None:
             with contextlib.suppress(Exception):
-                self._client.socket().shutdown(socket.SHUT_RDWR)
-            with contextlib.suppress(Exception):
-                self._client.shutdown()
+                client.socket().shutdown(socket.SHUT_RDWR)
+            if self._busy.acquire(blocking=False):
+                client.wire.shutdown()
+                self._busy.release()
 
     @contextlib.contextmanager
     def _errors(self, what: str, *, doubtful: bool = False, away: bool = False) -> Iterator[None]:
         """One sentence for whatever goes wrong. A refusal of the server (NO, BAD) leaves nothing in doubt; a connection that breaks
         does, and cannot be used again."""
-        import imapclient.exceptions as failures
+        from gateway.relay.imap_wire import FAULTS, refused
 
         where = f"the archive at {self._place.host}:{self._place.port} {what}"
         try:
-            yield
-        except MailboxError:
-            raise
-        except failures.IMAPClientAbortError as error:
-            raise MailboxError(f"{where}: {_words(error)}", doubtful=doubtful, away=True) from error
-        except failures.IMAPClientError as error:
-            raise MailboxError(f"{where}: {_words(error)}", away=away) from error
-        except (OSError, ValueError, EOFError, LookupError, AttributeError) as error:
-            raise MailboxError(f"{where}: {_words(error)}", doubtful=doubtful, away=True) from error
+            with self._busy:
+                yield
+        except FAULTS as error:
+            broken = not refused(error)
+            raise MailboxError(f"{where}: {_words(error)}", doubtful=doubtful and broken, away=away or broken) from error
+        finally:
+            if self._aborted:
+                self.abort()
 
 
 def _words(error: BaseException) -> str:
     """What *error* says, as one short line of printable characters."""
+    if isinstance(error, TimeoutError):
+        return "it took too long"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())[:200]
