@@ -315,6 +315,32 @@ async def test_I06_what_is_appended_is_judged_before_the_server_has_it(tmp_path:
         assert (await client.ask(b"b NOOP")).startswith(b"b OK")
 
 
+async def test_I06_what_is_judged_and_filed_has_the_line_ends_of_mail(tmp_path: Path) -> None:
+    """A marking in a field behind a bare LF was seen by the server's readers and by none of ours."""
+    async with running(tmp_path) as door:
+        client = await (await door.connect()).login()
+        client.write(append(b"a", NOTE.replace(b"\r\n", b"\n"), NOTE))
+        assert (await client.until(b"a"))[-1].startswith(b"a OK")
+        assert [content for _, content in door.memory.messages] == [NOTE, NOTE]
+        assert door.server.boxes["so"][0].count(b"{%d}\r\n%s" % (len(NOTE), NOTE)) == 2
+        assert door.door.budget.used == 0
+
+
+@pytest.mark.parametrize(
+    "octets", [b"X: y\nSubject: a\r\n\r\nhello\r\n", b"X: y\rSubject: a\r\n\r\n", b"X: y\n\rhello\n", b"Subject: a\r\n\nhello\r\n"]
+)
+async def test_I06_lines_that_readers_end_in_different_places_are_not_filed(tmp_path: Path, octets: bytes) -> None:
+    async with running(tmp_path) as door:
+        client = await (await door.connect()).login()
+        client.write(append(b"a", NOTE, octets))
+        assert (await client.until(b"a"))[-1].startswith(b"a NO [CANNOT] The message holds a bare CR, a bare LF")
+        assert (await client.ask(b"b NOOP")).startswith(b"b OK")
+        assert b"APPEND" not in door.server.octets
+        assert door.memory.messages == []
+        assert door.memory.refusals[0].rule.startswith("message-form: bare ")
+        assert door.door.budget.used == 0
+
+
 async def test_I06_of_a_multiple_append_all_or_none(tmp_path: Path) -> None:
     async with running(tmp_path) as door:
         client = await (await door.connect()).login()

@@ -10,6 +10,7 @@ Sources: RFC 9051 sections 6.1, 6.2.1 and 6.3.12, RFC 3502, RFC 5530; design.md 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 
@@ -19,10 +20,12 @@ from gateway import address, logs
 from gateway.doors.door import PLAIN, Door, Listener
 from gateway.doors.imap_connection import FAULT
 from gateway.doors.imap_login import SignIn, words_of
+from gateway.doors.relaying import Refused
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
+from gateway.message import prescan
 from gateway.reply import OUR_FAULT, Reply, ReplyError
-from gateway.wire import imap_commands
+from gateway.wire import imap_commands, smtp_data
 from gateway.wire.imap_events import (
     Append,
     AppendSize,
@@ -36,6 +39,7 @@ from gateway.wire.imap_events import (
     StartTls,
     Tagged,
 )
+from gateway.wire.smtp_events import BARE_TEXT
 
 _NO_MEMORY = "The mail gateway has no room for this message at present. Please try again later."
 _TOO_MUCH = "These messages are too large to be filed in one command. File them one by one."
@@ -197,6 +201,18 @@ class ImapSession(SignIn):
             self._refuse_append(event.tag, "CLIENTBUG", "Sign in before you file anything.")
             return
         peer = replace(self._identity(), user=permitted.login)
+        wanted, messages = sum(len(one.message) for one in messages), tuple(map(_in_lines, messages))
+        if offence := next(filter(None, (smtp_data.fault(one.message, len(one.message) + 1) for one in messages)), ""):
+            # Where one reader sees a header field another sees a part of the one before: neither can be judged for the other.
+            refused = Refused(BARE_TEXT, "message-form: " + offence)
+            self._door.record(peer, permitted.mailbox, permitted.mailbox, refused, self._listener.door)
+            self._refuse_append(event.tag, "CANNOT", BARE_TEXT.text)
+            return
+        grown = sum(len(one.message) for one in messages) - wanted
+        if grown and not self._door.budget.take(grown):
+            self._refuse_append(event.tag, "UNAVAILABLE", _NO_MEMORY)
+            return
+        self._reserved += grown
         self._door.receiving.observe(self._loop.time() - self._appends_since)
         self._handling = True
         self._door.spawn(self._file(messages, peer, permitted.mailbox))
@@ -251,6 +267,12 @@ class ImapSession(SignIn):
         if reply.temporary:
             return imap_commands.no(tag, "UNAVAILABLE", words), "deferred"
         return imap_commands.no(tag, "NOPERM", words), "refused"
+
+
+def _in_lines(one: Append) -> Append:
+    """*one*, and where it has the line ends of a file, which servers mend without a word, with those of mail: what is judged is filed."""
+    content = prescan.canonical(one.message)
+    return one if content is one.message else dataclasses.replace(one, message=content)
 
 
 def _transaction(content: bytes, peer: Peer, mailbox: str) -> Transaction:
