@@ -313,7 +313,13 @@ def imap_config(
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, server: Server | None = None, *, memory: Memory | None = None, error_delay: float = 0.0, **more: Any
+    folder: Path,
+    server: Server | None = None,
+    *,
+    memory: Memory | None = None,
+    error_delay: float = 0.0,
+    rate_grace: float = 10.0,
+    **more: Any,
 ) -> AsyncIterator[Running]:
     """A door before *server*, until the end of the block."""
     from gateway.doors import tls as door_tls
@@ -326,7 +332,7 @@ async def running(
     server.port = behind.sockets[0].getsockname()[1]
     config = imap_config(f"127.0.0.1:{server.port}", certificate, **more)
     settings = Settings.make(config, lambda *_: None, door_tls.context(certificate))
-    door = Door(settings, memory, memory, error_delay=error_delay)  # type: ignore[arg-type]
+    door = Door(settings, memory, memory, error_delay=error_delay, rate_grace=rate_grace)  # type: ignore[arg-type]
     (sock,) = sockets(parse("127.0.0.1:0"))
     listener = await open_listener(door, "127.0.0.1:0", sock)
     made = Running(door, memory, server, sock.getsockname()[1], not config.listen[0].starttls)

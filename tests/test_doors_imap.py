@@ -341,6 +341,22 @@ async def test_I06_lines_that_readers_end_in_different_places_are_not_filed(tmp_
         assert door.door.budget.used == 0
 
 
+async def test_I10_a_message_that_trickles_keeps_no_memory_from_others(tmp_path: Path) -> None:
+    """One octet now and then held all that was announced, for ever."""
+    async with running(tmp_path, rate_grace=0.1, data_idle=5, data_min_rate=2000) as door:
+        quick = await (await door.connect()).login()
+        quick.write(append(b"a", NOTE * 4000)[:-2])
+        trickler = await (await door.connect()).login()
+        trickler.write(b"b APPEND Drafts {500000+}\r\nSubject")
+        before = asyncio.get_running_loop().time()
+        said = await trickler.rest()
+        assert said == b"* BYE The message comes too slowly; closing the session.\r\n"
+        assert asyncio.get_running_loop().time() - before < 2
+        assert door.door.budget.used == 4000 * len(NOTE)
+        quick.write(b"\r\n")
+        assert (await quick.until(b"a"))[-1].startswith(b"a OK")
+
+
 async def test_I06_of_a_multiple_append_all_or_none(tmp_path: Path) -> None:
     async with running(tmp_path) as door:
         client = await (await door.connect()).login()

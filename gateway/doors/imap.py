@@ -43,6 +43,7 @@ from gateway.wire.smtp_events import BARE_TEXT
 
 _NO_MEMORY = "The mail gateway has no room for this message at present. Please try again later."
 _TOO_MUCH = "These messages are too large to be filed in one command. File them one by one."
+_SLOW = "The message comes too slowly; closing the session."
 _FIRST = "Start TLS first; nothing else is taken in clear."
 _log = logs.get("gateway.doors.imap")
 
@@ -139,6 +140,7 @@ class ImapSession(SignIn):
             self._door.budget.wait(event.size, self._granted)
 
     def _granted(self) -> None:
+        self._appends_since += self._loop.time() - self._waiting_since  # its client is not to blame for the wait
         self._waiting_since = 0.0
         self._reserved += self._wanted
         self._loop.call_soon(self._go_on)
@@ -152,15 +154,22 @@ class ImapSession(SignIn):
         self._pump()
 
     def check(self, now: float, *, stressed: bool) -> None:
-        """The same with the wait for memory."""
+        """The same with the wait for memory, and with messages that come too slowly for what they keep from others."""
+        limits = self._settings.config.limits
         if self._waiting_since and not self._ended:
-            if now - self._waiting_since > self._settings.config.limits.data_idle:
+            if now - self._waiting_since > limits.data_idle:
                 self._door.budget.stop_waiting(self._granted)
                 self._waiting_since = 0.0
                 self._door.count("no_memory")
                 self._refuse_append(self._waiting_tag, "UNAVAILABLE", _NO_MEMORY)
                 self._pump()
             return
+        lasted = now - self._appends_since if self._appends_since else 0.0
+        if lasted > self._door.rate_grace and not self._ended:
+            come = self._client.memory + sum(len(one.message) for one in self._appended)
+            if come < limits.data_min_rate * lasted:
+                self._end("slow message", _SLOW)
+                return
         super().check(now, stressed=stressed)
 
     def _refuse_append(self, tag: bytes, code: str, words: str) -> None:
@@ -214,6 +223,7 @@ class ImapSession(SignIn):
             return
         self._reserved += grown
         self._door.receiving.observe(self._loop.time() - self._appends_since)
+        self._appends_since = 0.0
         self._handling = True
         self._door.spawn(self._file(messages, peer, permitted.mailbox))
 

@@ -83,7 +83,7 @@ class Client:
     @property
     def memory(self) -> int:
         """Octets of the message under way that are kept."""
-        return self._parts.size
+        return self._parts.size + (self._judged.held if isinstance(self._judged, Filing) else 0)
 
     @property
     def idle(self) -> bool:

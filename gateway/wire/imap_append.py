@@ -30,6 +30,11 @@ class Filing:
         self.announced: Mark | None = None
         """The literal of the message that is to come; None: there is none, or the name of the mailbox is to come."""
 
+    @property
+    def held(self) -> int:
+        """Octets of a message that is whole and waits for the line behind it."""
+        return len(self._whole or b"")
+
     def line(self, line: bytes, at: int, mark: Mark | None) -> Append | Say | None:
         """A line of the command, from *at* on: the message before it, if one is whole, or a refusal. Raises ImapError."""
         if self._mailbox is None:
