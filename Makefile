@@ -57,7 +57,7 @@ test: setup-dev
 	@$(BIN)/python tests/services.py
 
 test-service: setup-dev
-	$(BIN)/python -m pytest -m "(service or slow) and not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(service or slow) and not long" $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check gateway tests samples
