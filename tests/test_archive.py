@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,16 +14,20 @@ from hypothesis import strategies as st
 
 from gateway.address import Path as Address
 from gateway.config import Archive
+from gateway.counting import Counts
 from gateway.envelope import Door
+from gateway.keeper import archiving
 from gateway.keeper.access import Who
 from gateway.keeper.accounts import ALL
 from gateway.keeper.archive import FIELD, Journal, plain
+from gateway.keeper.archiving import Filing
 from gateway.levels import Level
 from gateway.message import edits
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate
 from gateway.stores.journal import CopyState, JournalRow
 from gateway.verdict import Disposition
 from tests.keeper_kit import CONTENT, NOW, Room, recipient, transaction, verdict
+from tests.test_archiving import Server
 
 YEAR = 365 * 86400.0
 JOURNAL = Archive(name="journal", kind="imap", url="imaps://a.gov.in/Journal", login="j", credential="j", retain=8 * YEAR)
@@ -184,3 +189,36 @@ async def test_a_commit_that_is_asked_again_makes_no_second_copy(room: Room) -> 
     first, again = await room.commit(tx, said), await room.commit(tx, said)
     assert first == again
     assert len(await copies(room)) == 2
+
+
+async def test_mail_that_an_mta_keeps_stays_here_until_its_copy_is_filed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of ours is to be delivered; the archive is the only one that needs the content."""
+    monkeypatch.setattr(archiving, "_GATHER", 0.0)
+    room = await Room(tmp_path, archive=(JOURNAL,)).open()
+    tx = transaction("desk@finance.nic.in", door=Door.MILTER)
+    await room.commit(tx, verdict(room.version, recipient("desk@finance.nic.in")))
+    assert room.relay.offered == []
+    assert await room.store.deliveries() == []
+    [row] = await copies(room)
+    assert await room.store.body(tx.id) is not None
+    server = Server()
+    filing = Filing(room.config, room.store, room.vault, room.journal, Moment(), Counts(), server.box)
+    filing.start()
+    async with asyncio.timeout(5):
+        while (await copies(room))[0].state is not CopyState.FILED:
+            await asyncio.sleep(0.02)
+    await filing.stop()
+    assert server.messages == [edits.apply(row.edits, CONTENT)]
+    assert "; door=milter" in fields(row)[1]
+    assert await room.store.body(tx.id) is None, "and goes then"
+    await room.close()
+
+
+class Moment:
+    """A clock."""
+
+    def time(self) -> float:
+        return NOW + 1
+
+    def monotonic(self) -> float:
+        return NOW + 1

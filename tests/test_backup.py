@@ -20,18 +20,24 @@ from msgspec.structs import replace
 from gateway import requests
 from gateway.audit import audit
 from gateway.cli import invoke, keys_officer
-from gateway.config import Config
-from gateway.keeper import backup
+from gateway.config import Archive, Config
+from gateway.counting import Counts
+from gateway.keeper import archiving, backup
+from gateway.keeper.archive import Journal
+from gateway.keeper.archiving import Filing
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.threads import MESSAGE, Threads
 from gateway.levels import Level
+from gateway.message import edits
 from gateway.requests import ThreadLevels
 from gateway.stores import schema
 from gateway.stores.base import Batch, DeliveryState, ThreadRow
+from gateway.stores.journal import CopyState, JournalRow
 from gateway.stores.sqlite import SqliteStore
 from gateway.vault import sealed_file, vault
 from gateway.vault.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
-from tests.keeper_kit import CONTENT, delivery, event, hold, inspection, message, transaction, whole
+from tests.keeper_kit import CONTENT, delivery, event, hold, inspection, journal_copy, message, transaction, whole
+from tests.test_archiving import Server
 from tests.test_keeper_service import Running, Sink, rows, send
 
 PHRASE = "correct horse battery staple"
@@ -237,6 +243,68 @@ async def proved(there: Path) -> None:
     remembered = await Threads(store, the_vault, time.time).levels(ThreadLevels(("root@dept.gov.in",), ()))
     assert remembered.thread is Level.SECRET, "what was marked before is known after, by the same key"
     await store.close()
+
+
+def test_O23_journal_copies_that_were_filed_since_the_backup_are_not_filed_twice(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three copies wait in the backup. The gateway that was lost has filed one of them since; and one is kept in the store."""
+    monkeypatch.setattr(archiving, "_GATHER", 0.0)
+    made = asyncio.run(journaled(home / "state"))
+    file = make(home)
+    there = home / "there"
+    assert run(home, "restore", str(file), "--to", str(there), "--passphrase-file", str(home / "phrase")) == 0
+    assert "3 journal copies wait; each is looked for in its archive before it is filed there." in capsys.readouterr().out
+    asyncio.run(filed(there, made))
+
+
+async def journaled(folder: Path) -> list[JournalRow]:
+    the_vault, _ = vault.load(Config(state_dir=folder))
+    store = SqliteStore(folder / "gateway.db")
+    await store.open(audit.load(Config(state_dir=folder))[0])
+    rows = [message() for _ in range(4)]
+    copies = [journal_copy(row) for row in rows[:3]] + [journal_copy(rows[3], name="registry", state=CopyState.KEPT)]
+    sealed_bodies = [the_vault.seal(row.body_id, CONTENT, row.sha256) for row in rows]
+    await store.write(Batch(bodies=sealed_bodies, messages=rows, journal=copies, audit=[event()]))
+    await store.close()
+    return copies
+
+
+async def filed(folder: Path, copies: list[JournalRow]) -> None:
+    config = Config(state_dir=folder, archive=(Archive(kind="imap", url="imaps://a.gov.in/Journal", login="j", credential="j"),))
+    the_vault, _ = vault.load(config)
+    store = SqliteStore(folder / "gateway.db")
+    await store.open(audit.load(config)[0])
+    assert [row.state for row in await store.journal.page("", "", 9)] == [CopyState.FILING] * 3 + [CopyState.KEPT]
+    server = Server()
+    server.messages.append(edits.apply(copies[1].edits, CONTENT))
+    filing = Filing(config, store, the_vault, Journal(config.archive), (clock := Later()), Counts(), server.box)
+    filing.start()
+    async with asyncio.timeout(10):
+        while any(row.state is CopyState.FILING for row in await store.journal.page("", "", 9)):
+            clock.now += 5.0
+            filing.wake()
+            await asyncio.sleep(0.02)
+    await filing.stop()
+    assert sorted(server.messages) == sorted(edits.apply(row.edits, CONTENT) for row in copies[:3]), "each once"
+    (kept,) = await store.journal.page("registry", "", 9)
+    body = await store.body(kept.body_id)
+    assert body is not None
+    assert the_vault.open(body) == CONTENT
+    await store.close()
+
+
+class Later:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.mark.slow

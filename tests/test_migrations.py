@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.audit import audit
 from gateway.cli import invoke
@@ -24,9 +25,10 @@ from gateway.relay.relay import Relay
 from gateway.relay.signing import Signer
 from gateway.stores import connection, schema, upgrade
 from gateway.stores.base import Batch, DeliveryState, StoreError
+from gateway.stores.journal import CopyState
 from gateway.stores.sqlite import SqliteStore
 from gateway.vault import vault
-from tests.keeper_kit import PlainChain, event
+from tests.keeper_kit import NOW, PlainChain, body, event, hold, journal_copy, message, whole
 from tests.test_keeper_service import Sink
 
 FIRST = Path(__file__).parent / "corpus" / "store" / "format-1.tar.gz"
@@ -113,17 +115,17 @@ async def test_O21_a_full_queue_of_the_first_release_goes_up_is_delivered_and_co
     held = await store.holds()
     assert {hold.state.value for hold in held} == {"held", "requested", "approved"}
     assert len(held) == 25
-    for hold in held:
-        body = await store.body(hold.body_id)
-        assert body is not None
-        assert hashlib.sha256(the_vault.open(body)).hexdigest() == hold.sha256
+    for one in held:
+        found = await store.body(one.body_id)
+        assert found is not None
+        assert hashlib.sha256(the_vault.open(found)).hexdigest() == one.sha256
     assert len(await store.holds(all=True)) == 40
     assert (await audit.verify(store)).bad is None
     await store.close()
 
     assert counts(file) == {"delivered": wanted + before["delivered"], "bounced": 10, "expired": 10}
-    found, copied = upgrade.change(file, 1)
-    assert (found, marks(file)) == (schema.VERSION, (1, ["0001"]))
+    came_from, copied = upgrade.change(file, 1)
+    assert (came_from, marks(file)) == (schema.VERSION, (1, ["0001"]))
     assert [row for row in shape(file) if "alembic" not in row[1]] == shape_before, "the first release finds what it made"
     assert counts(file) == {"delivered": wanted + before["delivered"], "bounced": 10, "expired": 10}
     assert copied is not None
@@ -207,6 +209,47 @@ def test_O21_gateway_store_says_the_format_and_goes_up_and_down(old: Path, capsy
     with contextlib.closing(sqlite3.connect(old / "gateway.db")) as db:
         db.execute("PRAGMA user_version=9")
     assert f"gateway store downgrade --to {schema.VERSION}" in run("version")[1]
+
+
+async def test_O21_a_store_with_journal_copies_goes_down_with_a_copy_of_it_and_up_again(tmp_path: Path) -> None:
+    """Format 4 knows no journal. What only that kept goes; what mail still needs stays; the copy that was made first has it all."""
+    file = tmp_path / "gateway.db"
+    store = SqliteStore(file)
+    await store.open(PlainChain())
+    batch, going, _ = whole()
+    passed, held = message(), message()
+    gone = replace(passed, id="gone", body_id="gone")
+    copies = [
+        journal_copy(going), journal_copy(passed, state=CopyState.FILING, attempts=3, last_reply="NO"), journal_copy(held),
+        journal_copy(gone, name="registry", state=CopyState.KEPT),
+        journal_copy(passed, name="other", state=CopyState.FILED, filed=NOW, filed_sha256="f", filed_size=9, uid=7),
+    ]  # fmt: skip
+    await store.write(replace(batch, journal=[copies[0]]))
+    bodies = [body(row.body_id) for row in (passed, held, gone)]
+    await store.write(Batch(bodies=bodies, messages=[passed, held], holds=[hold(held)], journal=copies[1:], audit=[event()]))
+    await store.close()
+    before = shape(file)
+
+    found, copied = upgrade.change(file, 4)
+    assert (found, marks(file)) == (schema.VERSION, (4, ["0004"]))
+    assert copied is not None
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        assert {name for (name,) in db.execute("SELECT id FROM bodies")} == {going.body_id, passed.body_id, held.body_id}
+        assert counts(file) == {"scheduled": 1}
+        assert db.execute("SELECT count(*) FROM holds").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (3,)
+
+    assert upgrade.change(file, schema.VERSION, copy=False)[0] == 4
+    assert shape(file) == before
+    again = SqliteStore(file)
+    await again.open(PlainChain())
+    assert await again.journal.page("", "", 10) == []
+    await again.close()
+    kept = SqliteStore(copied, read_only=True)
+    await kept.open()
+    assert sorted(await kept.journal.page("", "", 10), key=lambda row: row.id) == sorted(copies, key=lambda row: row.id)
+    assert await kept.body("gone") is not None
+    await kept.close()
 
 
 def test_copies_go_after_a_week(tmp_path: Path) -> None:

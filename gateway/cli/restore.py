@@ -214,6 +214,8 @@ def _said(row: dict[str, Any]) -> list[str]:
     lines.append(
         f"{row['held']} held messages wait as before, with the time that has passed since given back; some may have been decided since."
     )
+    if row["copies"]:
+        lines.append(f"{row['copies']} journal copies wait; each is looked for in its archive before it is filed there.")
     lines += [f"The vault key {key} is not there; put it back from paper: gateway keys recover" for key in row["keys_lacking"]]
     lines += [f"not in the backup: {sentence}" for sentence in row["missing"]]
     if row["log"] != "ok":

@@ -47,10 +47,13 @@ def prepare(path: FilePath, taken: float, now: float, *, resume: bool) -> dict[s
             sql = f"UPDATE holds SET deadline = deadline + ? WHERE {schema.OPEN_HOLD_SQL}"  # noqa: S608 - ours
             held = db.execute(sql, (late,)).rowcount
             # The archive may have them since the backup: each is looked for before it is filed.
-            db.execute("UPDATE journal SET state = 'filing', next_attempt = ? WHERE state = 'waiting'", (now,))
+            sql = "UPDATE journal SET state = 'filing', next_attempt = ? WHERE state IN ('waiting', 'filing')"
+            copies = db.execute(sql, (now,)).rowcount
             db.execute("COMMIT")
         finally:
             db.close()
     except sqlite3.Error as error:
         raise connection.translate(error, path) from error
-    return {"format_before": found, "format": schema.VERSION, "deliveries": changed, "resumed": resume, "held": held}
+    return {
+        "format_before": found, "format": schema.VERSION, "deliveries": changed, "resumed": resume, "held": held, "copies": copies,
+    }  # fmt: skip

@@ -12,6 +12,8 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,18 @@ from tests.e2e.parts import free_port, port_open, stop, wait_for
 DOVECOT = Path("/usr/sbin/dovecot")
 IMAP = Path("/usr/lib/dovecot/imap")
 MASTER, MASTER_SECRET = "inspector", "master's own word"
+
+
+@contextlib.contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A folder of its own that Dovecot's users reach: every test run closes pytest's folders of this machine to other users, and so
+    those of a run beside it."""
+    folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -147,6 +161,11 @@ service stats {{
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    def pause(self, *, go_on: bool = False) -> None:
+        """SIGSTOP to all of its processes, or SIGCONT: it takes connections and says nothing meanwhile."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGCONT if go_on else signal.SIGSTOP)
 
     def context(self) -> ssl.SSLContext:
         """A client's context that trusts it."""

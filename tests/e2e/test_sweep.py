@@ -17,7 +17,7 @@ from imapclient import imap_utf7
 from gateway import policy
 from gateway.cli import invoke, samples
 from gateway.config import Config, Originators
-from tests.e2e.dovecot import DOVECOT, IMAP, MASTER, MASTER_SECRET, Dovecot
+from tests.e2e.dovecot import DOVECOT, IMAP, MASTER, MASTER_SECRET, Dovecot, reachable_folder
 from tests.e2e.parts import running
 from tests.test_smtp_client import certificates
 
@@ -32,9 +32,8 @@ SAMPLES = [b"\r\n".join(one.file.read_bytes().splitlines()) + b"\r\n" for one in
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Dovecot]:
-    dovecot = Dovecot(tmp_path_factory.mktemp("dovecot"), certificates, {OWNER: SECRET})
-    with running(dovecot):
+def server(certificates: Path) -> Iterator[Dovecot]:
+    with reachable_folder() as folder, running(dovecot := Dovecot(folder, certificates, {OWNER: SECRET})):
         dovecot.put(OWNER, "Sent", *SAMPLES)
         dovecot.put(OWNER, "Drafts", *SAMPLES[:2], flags="(\\Draft)")
         dovecot.put(OWNER, f'"{imap_utf7.encode("भेजे गए").decode()}"', SAMPLES[0], create=True)
