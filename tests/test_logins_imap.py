@@ -61,6 +61,20 @@ async def test_I12_the_lists_hold_for_the_IMAP_door_too(room: Room) -> None:
     assert "VPN" in (await ask(vpn)).reply.text
 
 
+@pytest.mark.parametrize("login", ["desk", "DESK", "desk@DEPT.gov.in"])
+async def test_I12_a_list_holds_however_the_login_is_written(room: Room, login: str) -> None:
+    """The server may take the name without its domain for the same mailbox."""
+    assert (await ask(room, login, "10.2.2.3")).reply.code == 535
+    found = await ask(room, login, "10.1.2.3")
+    assert (found.reply.code, found.mailbox) == (250, "desk@dept.gov.in")
+    assert (await ask(room, "desk@other.gov.in", "10.2.2.3")).reply.code == 250, "another mailbox"
+
+
+async def test_I12_two_ways_to_write_a_login_are_not_two_counts(room: Room) -> None:
+    codes = [await wrong(room, login) for _ in range(6) for login in ("so.home", WHO)]
+    assert codes == [250] * 10 + [454] * 2
+
+
 async def test_I12_brute_force_is_put_off_before_the_server_is_asked(room: Room) -> None:
     codes = [await wrong(room) for _ in range(12)]
     assert codes == [250] * 10 + [454] * 2

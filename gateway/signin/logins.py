@@ -244,34 +244,42 @@ class SignIns:
             name = login_names.prepare(request.login)
         except LoginNameError:
             name = ""
-        login = self._table.logins.get(name)
         mailbox = self._mailbox_of(name)
+        names = self._spellings(name)
+        entries = [self._table.logins[one] for one in names if one in self._table.logins]
+        login = entries[0] if entries else None
         decided: Decided | None = None
         if self._vpn and not login_file.contains(self._vpn, ip):
             decided = Decided(IMAP_VPN, "not-vpn")
-        elif blocked := self._blocked(name, ip):
+        elif blocked := next(filter(None, (self._blocked(one, ip) for one in names)), None):
             decided = blocked
-        elif not name or (login is not None and not login.may_come_from(ip)):
+        elif not name or not all(one.may_come_from(ip) for one in entries):
             decided = self._wrong(ip, "network" if name else "unknown-login")
         elif not mailbox:
             decided = self._wrong(ip, "no-mailbox")
-        elif self._failures.crowded(name, ip):
+        elif any(self._failures.crowded(one, ip) for one in names):
             decided = Decided(BUSY, "busy")
         if decided is None:
-            self._failures.asked(name, ip)
+            for one in names:
+                self._failures.asked(one, ip)
             return Permitted(PERMITTED, name, mailbox)
         if decided.guess:
-            self._failures.failed(name, ip, self._fingerprint(name or request.login, ""))
+            fingerprint = self._fingerprint(mailbox or name or request.login, "")
+            for one in names:
+                self._failures.failed(one, ip, fingerprint)
         self._not_accepted(request.login, name, login, ip, decided)
         return Permitted(decided.reply)
 
     async def logged_in(self, said: LoggedIn) -> None:
         """Counts and records what the IMAP server said to a login that it was shown."""
         name, ip = said.login, said.client_ip
-        login = self._table.logins.get(name)
-        self._failures.answered(name, ip)
+        names = self._spellings(name)
+        login = next((self._table.logins[one] for one in names if one in self._table.logins), None)
+        for one in names:
+            self._failures.answered(one, ip)
+            if said.accepted:
+                self._failures.succeeded(one, ip)
         if said.accepted:
-            self._failures.succeeded(name, ip)
             self.counters[ACCEPTED] += 1
             try:
                 await self._record.accepted(self._attempt(name, name, login, ip, "imap", ACCEPTED, "password"))
@@ -280,7 +288,9 @@ class SignIns:
         elif said.refused:
             # We never see the password, so all wrong ones of a login are one guess of its address: a phone with an old password in it
             # must not shut out its neighbours. What the login itself may fail is counted each time.
-            self._failures.failed(name, ip, self._fingerprint(name, ""))
+            fingerprint = self._fingerprint(self._mailbox_of(name) or name, "")
+            for one in names:
+                self._failures.failed(one, ip, fingerprint)
             self._not_accepted(name, name, login, ip, Decided(Reply(535, "5.7.8", f"{WRONG}."), "wrong-password"))
         else:
             self._not_accepted(name, name, login, ip, Decided(HOP_AWAY, "imap-server-away"))
@@ -294,8 +304,21 @@ class SignIns:
         """The address of the mailbox of the canonical login *name*; empty where none can be made of it."""
         if not name or "@" in name:
             return login_names.address_of(name)
-        domain = self._config.imap.domain or next(iter(self._config.originators.domains), "")
+        domain = self._imap_domain
         return login_names.address_of(f"{name}@{domain}") if domain else ""
+
+    @property
+    def _imap_domain(self) -> str:
+        """Where the mailbox of a login without a domain is."""
+        return self._config.imap.domain or next(iter(self._config.originators.domains), "")
+
+    def _spellings(self, name: str) -> tuple[str, ...]:
+        """The canonical login *name*, then the same mailbox as the IMAP server may know it, with and without its domain: what is listed
+        or counted for one of them holds for all of them."""
+        mailbox = self._mailbox_of(name)
+        local, _, domain = mailbox.rpartition("@")
+        ours = login_names.address_of(f"x@{self._imap_domain}").removeprefix("x@")
+        return tuple(dict.fromkeys((name, *((local,) if domain and domain == ours else ()), mailbox or name)))
 
     # --- names --------------------------------------------------------------------------------------------------------
 
