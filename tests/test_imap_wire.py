@@ -37,11 +37,10 @@ def test_I02_a_literal_longer_than_what_was_asked_for_is_not_waited_for(tmp_path
     assert caught.value.away
 
 
-def test_I02_an_answer_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox, "SMALL", 20_000)
-
+@pytest.mark.parametrize("said", [b"* SEARCH 1\r\n" * 20_000, b"* SEARCH " + b"1 " * 110_000])
+def test_I02_an_answer_without_end_is_cut(tmp_path: Path, said: bytes) -> None:
     def floods(line: bytes) -> list[bytes] | None:
-        return [b"* SEARCH 1\r\n" * 20_000] if b"SEARCH" in line else plain(line)
+        return [said] if b"SEARCH" in line else plain(line)
 
     with server(floods) as port:
         box = opened(tmp_path, port)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 _AT_ONCE = 500
 _WINDOW = 10_000  # UIDs that are searched at once in a mailbox that has more messages
+_NUMBERS = 200_000  # octets of an answer with the UIDs of one window, or of one reference
 _VALUE = 1000  # octets of a field that are looked at
 _APPENDED = re.compile(rb"\[APPENDUID (\d{1,10}) (\d{1,10})\]", re.IGNORECASE)
 _RAW = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
@@ -162,7 +163,7 @@ class Mailbox:
         """The UIDs of messages whose header *field* holds *value*. Raises MailboxError."""
         with self._errors("could not be searched"):
             self._allowed(SMALL).noop()  # what other sessions have filed is seen from here on
-            return sorted(int(uid) for uid in self._allowed(SMALL).search(["HEADER", field, value]))
+            return sorted(int(uid) for uid in self._allowed(_NUMBERS).search(["HEADER", field, value]))
 
     def read(self, uid: int) -> Found | None:
         """Hash and size of the message *uid*, read in pieces; None where it is not there. Raises MailboxError."""
@@ -202,7 +203,7 @@ class Mailbox:
         low = after + 1
         while low + _WINDOW <= self._highest:
             high = low + _WINDOW - 1
-            if found := sorted(uid for uid in self._allowed(SMALL).search(["UID", f"{low}:{high}"]) if low <= uid <= high):
+            if found := sorted(uid for uid in self._allowed(_NUMBERS).search(["UID", f"{low}:{high}"]) if low <= uid <= high):
                 return found, True
             low = high + 1
         # "n:*" holds the last message even where its UID is below n.
