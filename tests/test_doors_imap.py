@@ -581,3 +581,36 @@ async def test_too_many_sessions_are_told_so(tmp_path: Path) -> None:
         await door.connect()
         client = await door.connect(greeted=False)
         assert (await client.rest()).startswith(b"* BYE [UNAVAILABLE] Too many sessions")
+
+
+# --- a process that another one has followed ---------------------------------------------------------------------------
+
+
+async def test_a_retired_process_lets_quiet_sessions_go_and_no_message(tmp_path: Path) -> None:
+    """Mail programs in IDLE kept a process, and its rules, for as long as they ran."""
+    memory = Memory(hold=asyncio.Event())
+    assert memory.hold is not None
+    async with running(tmp_path, memory=memory, idle_stressed=0.05) as door:
+        idle, filing, amid, quick = [await (await door.connect()).login() for _ in range(4)]
+        idle.write(b"i IDLE\r\n")
+        assert (await idle.line()).startswith(b"+")
+        filing.write(append(b"a", NOTE))
+        amid.write(append(b"a", NOTE)[:-4])
+        await memory.begun.wait()
+        since = asyncio.get_running_loop().time()
+        door.door.retire(since)
+        assert len(door.door.sessions) == 4, "not at once"
+        await asyncio.sleep(0.1)
+        assert (await quick.ask(b"q NOOP")) == b"q OK NOOP done\r\n"
+        door.door.retire(since)
+        assert (await idle.rest()).endswith(b"* BYE [UNAVAILABLE] The mail gateway is stopping. Please connect again.\r\n")
+        while len(door.door.sessions) > 3:
+            await asyncio.sleep(0.01)
+        memory.hold.set()
+        amid.write(NOTE[-2:] + b"\r\n")
+        for one in (filing, amid):
+            assert (await one.until(b"a"))[-1].startswith(b"a OK")
+        await asyncio.sleep(0.1)
+        door.door.retire(since)
+        for one in (filing, amid, quick):
+            assert (await one.rest()).startswith(b"* BYE")

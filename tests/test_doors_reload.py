@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.milter_mta import Mta
 from tests.test_doors_workers import Doors, wait_for
 
 pytestmark = pytest.mark.slow  # doors as processes, reloaded under load
@@ -117,6 +118,30 @@ async def test_O13_O17_workers_behind_a_balancer_retire_and_end_in_peace(doors: 
         while len(doors.logged("rules.reloaded")) <= number:
             await asyncio.gather(*(one_session(port, b"PROXY TCP4 10.1.2.3 10.0.0.1 4711 25\r\n") for _ in range(5)))
         await asyncio.to_thread(wait_for, lambda before=before: not before & set(children(doors.pid)), 10)
+    assert not doors.logged("worker.died") + doors.logged("worker.killed") + doors.logged("doors.fault")
+
+
+async def test_O13_an_MTA_that_stays_connected_keeps_no_retired_worker_and_loses_no_message(doors: Doors) -> None:
+    """Between messages its connection ends soon; the message that is under way is answered first."""
+    path = doors.folder / "milter.sock"
+    text = doors.config.read_text().replace("[limits]", "[limits]\nidle_stressed = 1")
+    doors.config.write_text(f'{text}[[listen]]\ndoor = "milter"\naddress = "unix:{path}"\n')
+    doors.start()
+    before = set(doors.ready().values())
+    idle, busy = [Mta(*await asyncio.open_unix_connection(str(path))) for _ in range(2)]
+    for one in (idle, busy):
+        assert (await one.negotiate())[0] == b"O"
+        one.client()
+    await busy.envelope("b@gov.in", sender="a@dept.gov.in")
+    os.kill(doors.pid, signal.SIGHUP)
+    await asyncio.to_thread(wait_for, lambda: doors.logged("rules.reloaded"), 20)
+    assert await idle.closed()
+    await asyncio.sleep(2)
+    busy.content()
+    command, reply = (await busy.answers())[-1]
+    assert (command, reply[:3]) == (b"y", b"451"), "there is no keeper here"
+    assert await busy.closed()
+    await asyncio.to_thread(wait_for, lambda: not before & set(children(doors.pid)), 10)
     assert not doors.logged("worker.died") + doors.logged("worker.killed") + doors.logged("doors.fault")
 
 

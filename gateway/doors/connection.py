@@ -260,6 +260,10 @@ class Connection(asyncio.Protocol):
         elif now - self._born > limits.session:
             self._close("session limit", _OVERTIME)
 
+    def retire(self, now: float, since: float) -> bool:
+        """It goes on: limits.session ends it."""
+        return False
+
     def drain(self) -> None:
         """The process is stopping: a session without a transaction ends now, the others after theirs."""
         codec = self._codec

@@ -30,6 +30,7 @@ from gateway.requests import Refused as RefusedRecord
 from gateway.wire.smtp_events import Offer
 
 _STRESS = 0.9  # of the sessions
+_AT_ONCE = 10  # sessions that a retiring process ends in one look at them
 _NAMES = {
     "smtp": DoorName.SMTP, "submission": DoorName.SUBMISSION, "smtps": DoorName.SUBMISSION, "milter": DoorName.MILTER,
     "imap": DoorName.IMAP,
@@ -72,6 +73,9 @@ class Watched(Protocol):
 
     def check(self, now: float, *, stressed: bool) -> None:
         """Ends itself if it is over a time."""
+
+    def retire(self, now: float, since: float) -> bool:
+        """Another process takes the new sessions, *since* then: one whose times never end it ends in a quiet moment, and says so."""
 
     def drain(self) -> None:
         """Ends itself if it has nothing to finish."""
@@ -237,6 +241,17 @@ class Door:
             except Exception:
                 _log.exception("smtp.fault")
         self._sweep = self.loop.call_later(self._interval(), self._check_all) if self.sessions else None
+
+    def retire(self, since: float) -> None:
+        """Ends, a few at a time, what could last for ever: all of them come back to another process."""
+        now, ended = self.loop.time(), 0
+        for session in tuple(self.sessions):
+            try:
+                ended += session.retire(now, since)
+            except Exception:
+                _log.exception("doors.fault")
+            if ended >= _AT_ONCE:
+                return
 
     async def drain(self, seconds: float) -> None:
         """Ends all sessions: idle ones now, the others after their transaction, all of them after *seconds*.

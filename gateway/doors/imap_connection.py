@@ -274,6 +274,15 @@ class ImapConnection(asyncio.Protocol):
         elif quiet > limits.imap_idle:
             self._end("idle", TIMEOUT)
 
+    def retire(self, now: float, since: float) -> bool:
+        """Mail programs stay for days, mostly in IDLE; each comes back by itself. One that is never quiet has limits.session."""
+        limits = self._settings.config.limits
+        quiet = now - max(self._last, since) > limits.idle_stressed or now - since > limits.session
+        if not quiet or self._ended or self._client.amid:
+            return False
+        self.drain()
+        return self._ended
+
     def drain(self) -> None:
         """The process is stopping: a session without a command under way ends now, the others after theirs."""
         client = self._client

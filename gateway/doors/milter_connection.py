@@ -219,6 +219,13 @@ class MilterConnection(asyncio.Protocol):
         elif codec.in_message and now - self._begun > limits.session:
             self._close("session limit")
 
+    def retire(self, now: float, since: float) -> bool:
+        """The MTA has nothing under way, and may keep the connection as long as it likes."""
+        if self._codec.in_message or now - max(self._last, since) <= self._settings.config.limits.idle_stressed:
+            return False
+        self._close("retired")
+        return True
+
     def drain(self) -> None:
         """The process is stopping: a connection without a message ends now, the others after theirs."""
         if not self._codec.in_message:

@@ -46,6 +46,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, RETIRE)
 """What a door process listens to. They may be blocked at its start, and are open once it can follow them."""
 BEAT = 2.0
 """Seconds between two signs of life of a door process."""
+_LOOK = 0.5
+"""Seconds between two looks of a retired process at the sessions that it still has."""
 READY, ALIVE = b"r", b"."
 Sign = Callable[[bytes], None]
 """Where a door process sends READY once it listens, and ALIVE again and again while its event loop turns."""
@@ -193,11 +195,17 @@ class _Service:
             server.close()
 
     async def _outlive(self) -> None:
-        """The sessions that are there go on, under the rules, certificate and config that are in force now; then the end."""
+        """The sessions that are there go on, under the rules, certificate and config that are in force now, and under those of each later
+        reload; then the end. A session of IMAP or of an MTA ends when nothing is under way in it, or we would stay for days."""
         if self._door.busy:
             _log.info("doors.retiring", worker=self._worker, sessions=len(self._door.sessions))
             await self._reload()
-        while self._door.busy:  # noqa: ASYNC110  # sessions end in many places; none of them knows this one
+        loop = asyncio.get_running_loop()
+        since = looked = loop.time()
+        while self._door.busy:  # sessions end in many places; none of them knows this one
+            if loop.time() - looked >= _LOOK:
+                looked = loop.time()
+                self._door.retire(since)
             await asyncio.sleep(0.05)
         self._stop.set()
 

@@ -352,6 +352,7 @@ class _Parent:
         """The new workers listen: the old ones keep the sessions they have, and the addresses that are gone are closed."""
         assert self._next is not None
         former, self._now, self._next = self._now, self._next, None
+        self._tell(self._old, signal.SIGHUP)  # sessions that outlived a former reload are under the new rules as well
         self._tell(former.living, service.RETIRE)
         self._old += former.living
         self._listeners.remove(self._listeners.addresses - set(self._now.addresses))
