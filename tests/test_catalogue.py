@@ -1,4 +1,4 @@
-"""Every id of the hostile-inputs catalogue that relay and inspection answer for has a test by its name, or a reason why not."""
+"""Every id of the hostile-inputs catalogue that relay, doors and inspection answer for has a test by its name, or a reason why not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ WANTED = [
     *(f"S{n:02}" for n in range(1, 45)),
     *(f"A{n:02}" for n in range(1, 34)),
     *(f"L{n:02}" for n in range(1, 12)),
+    *(f"T{n:02}" for n in range(1, 13)),
+    *(f"I{n:02}" for n in range(1, 14)),
     *(f"M{n:02}" for n in range(1, 33)),
     *(f"C{n:02}" for n in range(1, 11)),
     *(f"Z{n:02}" for n in range(1, 15)),
