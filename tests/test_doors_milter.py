@@ -284,6 +284,18 @@ async def test_over_the_limit_of_recipients_is_not_now() -> None:
 LOCAL = {"host": "localhost", "port": 0, "helo": "localhost"}
 
 
+async def test_T12_one_recipient_in_endless_spellings_is_not_kept_for_ever() -> None:
+    async with running(milter_config(limits={"recipients": 3})) as door:
+        mta = await door.connect()
+        await mta.envelope(f"b@{OURS}")
+        paths = [f"b@{OURS[:at].upper()}{OURS[at:]}" for at in range(1, 5)] + [f'"b"@{OURS}', f"B@{OURS}", f"b@{OURS}", f"b@{OURS.upper()}"]
+        said = [await mta.rcpt(path) for path in paths]
+        assert [one[0] for one in said] == [b"c"] * 5 + [b"c", b"c", b"y"]
+        assert replied([said[-1]]).startswith("452 4.5.3")
+        mta.content()
+        assert (await mta.answers())[-1][0] == b"c"
+
+
 async def test_T11_simulated_recipients_are_never_refused_one_by_one() -> None:
     async with running(milter_config(limits={"recipients": 3})) as door:
         mta = await door.connect(client=False)

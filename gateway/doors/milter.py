@@ -162,7 +162,8 @@ class MilterSession(MilterConnection):
             if not recipient.path.domain:
                 recipient = replace(recipient, path=relaying.target(recipient.path))
             text = recipient.path.text
-            if len(envelope.recipients) >= self._settings.config.limits.recipients and text not in envelope.recipients:
+            most = self._settings.config.limits.recipients
+            if envelope.full(text, event.args[0], most):
                 self._refuse_recipient(Refused(_TOO_MANY_AT_ONCE if self._client.local else TOO_MANY_RECIPIENTS, "recipients"), text)
                 return
             refused = relaying.check_behind(sender, recipient.path, envelope.peer, local=self._client.local)

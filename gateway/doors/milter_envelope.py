@@ -112,6 +112,13 @@ class Envelope:
     refused: Refused | None = None
     """The first fault of mail whose recipients cannot be refused: the answer to the whole message."""
 
+    def full(self, text: str, written: bytes, most: int) -> bool:
+        """Whether there is no room for one more, where *most* is the limit: a recipient may be written in many ways, and each is kept."""
+        paths = self.written.get(text)
+        if paths is None:
+            return len(self.recipients) >= most
+        return written not in paths and sum(map(len, self.written.values())) >= 2 * most
+
     def add(self, recipient: Recipient, written: bytes) -> None:
         """Takes a recipient, once however often it was named."""
         text = recipient.path.text
