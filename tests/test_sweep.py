@@ -211,6 +211,16 @@ def test_I02_a_literal_without_end_costs_no_memory(capsys: Capture, secret: str,
     assert "more octets than were asked for" in err
 
 
+@pytest.mark.parametrize("said", [b"* 1 FETCH " + b"(" * 5000, b"* 1 FETCH (ENVELOPE (1))", b"* 1 FETCH (ENVELOPE 7)"])
+def test_I04_answers_that_cannot_be_read_are_one_sentence(capsys: Capture, secret: str, said: bytes) -> None:
+    def odd(fake: Fake, tag: bytes, command: str) -> bytes | None:
+        return said + b"\r\n" + tag + b" OK done\r\n" if "FETCH" in command else None
+
+    _, err = swept(capsys, Fake({"Sent": [message()]}, odd), secret, code=1)
+    assert "gave no answer that can be used" in err or "said no" in err
+    assert "Traceback" not in err
+
+
 def test_I02_answers_without_end_are_cut(capsys: Capture, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_server, "SMALL", 20_000)
 
