@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import structlog
 import uvloop
 
 from gateway.envelope import Door as DoorName
@@ -339,6 +340,35 @@ async def test_I06_lines_that_readers_end_in_different_places_are_not_filed(tmp_
         assert door.memory.messages == []
         assert door.memory.refusals[0].rule.startswith("message-form: bare ")
         assert door.door.budget.used == 0
+
+
+async def test_I10_what_passed_and_is_in_no_mailbox_is_in_the_log(tmp_path: Path) -> None:
+    memory = Memory()
+    async with running(tmp_path, memory=memory) as door:
+        client = await (await door.connect()).login()
+        with structlog.testing.capture_logs() as log:
+            client.write(append(b"a", NOTE, NOTE + b"SECRET\r\n"))
+            assert (await client.until(b"a"))[-1].startswith(b"a NO [NOPERM]")
+            door.server.no[b"APPEND"] = b"NO [OVERQUOTA] full"
+            client.write(append(b"b", NOTE))
+            assert (await client.until(b"b"))[-1].startswith(b"b NO [OVERQUOTA]")
+            door.server.no.clear()
+            memory.hold = asyncio.Event()
+            memory.begun.clear()
+            client.write(append(b"c", NOTE))
+            await memory.begun.wait()
+            client.writer.transport.abort()
+            while door.door.sessions:
+                await asyncio.sleep(0.01)
+            memory.hold.set()
+            while door.door.budget.used:
+                await asyncio.sleep(0.01)
+        references = [tx.reference for tx, content in memory.messages if b"SECRET" not in content]
+        found = [one for one in log if one["event"] == "imap.passed_not_filed"]
+        assert [one["gateway.reference"] for one in found] == references
+        assert [one["reason"] for one in found] == [
+            "another message of the command did not pass", "the server refused", "the session ended before it was filed",
+        ]  # fmt: skip
 
 
 async def test_I10_a_message_that_trickles_keeps_no_memory_from_others(tmp_path: Path) -> None:

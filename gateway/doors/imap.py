@@ -51,12 +51,14 @@ _log = logs.get("gateway.doors.imap")
 class ImapSession(SignIn):
     """The decisions of one IMAP session."""
 
-    __slots__ = ("_appended", "_appends_since", "_waiting_since", "_waiting_tag", "_wanted")
+    __slots__ = ("_appended", "_appends_since", "_passed", "_waiting_since", "_waiting_tag", "_wanted")
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
         super().__init__(door, listener)
         self._appended: list[Append] = []
         """Messages of the APPEND under way."""
+        self._passed: list[str] = []
+        """References of messages that the pipeline has passed and the server has not answered for."""
         self._wanted = 0
         self._waiting_since = self._appends_since = 0.0
         self._waiting_tag = b""
@@ -188,6 +190,10 @@ class ImapSession(SignIn):
             self._door.budget.give(reserved)
 
     def _replied(self, event: Tagged) -> None:
+        if self._passed and event.tag == self._steps_tag:
+            if event.word == b"OK":
+                self._passed.clear()
+            self._came_to_nothing("the server refused")
         if self._reserved and event.tag == self._steps_tag:
             self._forget()
         super()._replied(event)
@@ -195,6 +201,7 @@ class ImapSession(SignIn):
     def _let_go(self) -> None:
         super()._let_go()
         if not self._handling:
+            self._came_to_nothing("the session ended before the server answered")
             self._forget()
 
     # --- what is filed ------------------------------------------------------------------------------------------------
@@ -236,6 +243,7 @@ class ImapSession(SignIn):
                 refusal, counted = await self._judge_message(tag, tx, one.message)
                 if refusal:
                     break
+                self._passed.append(tx.reference)
         except Exception:
             refusal, counted = imap_commands.no(tag, "UNAVAILABLE", FAULT.partition("] ")[2]), "deferred"
             self._door.count("faults")
@@ -244,10 +252,12 @@ class ImapSession(SignIn):
             self._handling = False
         self._door.count(counted)
         if self._transport is None or self._ended:
+            self._came_to_nothing("the session ended before it was filed")
             self._forget()
             return
         self._last = self._loop.time()
         if refusal:
+            self._came_to_nothing("another message of the command did not pass")
             self._order.say(refusal)
             self._client.answered(tag, ok=False)
             self._forget()
@@ -257,6 +267,13 @@ class ImapSession(SignIn):
         self._pump()
         if self._door.draining:
             self.drain()
+
+    def _came_to_nothing(self, reason: str) -> None:
+        """The audit log says of what passed that its owner's mailbox has it: here stands where that did not become true."""
+        if self._passed:
+            self._door.count("passed, not filed")
+            _log.warning("imap.passed_not_filed", reason=reason, **{"client.ip": self._ip, "gateway.reference": " ".join(self._passed)})
+            self._passed.clear()
 
     async def _judge_message(self, tag: bytes, tx: Transaction, content: bytes) -> tuple[bytes, str]:
         """The refusal of one message, empty where it passes, and what it is counted as."""
