@@ -342,6 +342,31 @@ async def test_I06_lines_that_readers_end_in_different_places_are_not_filed(tmp_
         assert door.door.budget.used == 0
 
 
+async def test_I10_who_has_left_waits_for_no_server(tmp_path: Path) -> None:
+    """Each client that came and went kept a connection to a silent server for a minute: descriptors without end."""
+    there = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal there
+        there += 1
+        await reader.read()
+        there -= 1
+        writer.close()
+
+    behind = await asyncio.start_server(silent, "127.0.0.1", 0)
+    server = f"127.0.0.1:{behind.sockets[0].getsockname()[1]}"
+    async with behind, running(tmp_path, imap={"server": server}) as door, asyncio.timeout(5):
+        clients = [await door.connect(greeted=False) for _ in range(10)]
+        while there < 10:
+            await asyncio.sleep(0.01)
+        for client in clients:
+            client.writer.transport.abort()
+        while there or door.door.sessions:
+            await asyncio.sleep(0.01)
+        assert door.door.counters.get("imap server away", 0) == 0
+        assert door.door.counters.get("faults", 0) == 0
+
+
 async def test_I10_what_passed_and_is_in_no_mailbox_is_in_the_log(tmp_path: Path) -> None:
     memory = Memory()
     async with running(tmp_path, memory=memory) as door:

@@ -48,7 +48,7 @@ class ImapConnection(asyncio.Protocol):
     """Both connections of one session."""
 
     __slots__ = (
-        "_barred", "_born", "_client", "_client_full", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving",
+        "_barred", "_born", "_client", "_client_full", "_connecting", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving",
         "_listed", "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server",
         "_server_full", "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
         "_tls_data", "_to_client", "_to_server", "_transport", "_upstream",
@@ -67,6 +67,8 @@ class ImapConnection(asyncio.Protocol):
         self._order = Order(settings.config.limits.imap_commands)
         self._transport: asyncio.Transport | None = None
         self._upstream: asyncio.Transport | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        """Who waits for the server to be there."""
         self._socket: Any = None
         self._ip, self._port, self._through = "", 0, ""
         self._listed = self._known = False
@@ -172,8 +174,7 @@ class ImapConnection(asyncio.Protocol):
         """The server's connection ends with it. A message that is with the pipeline goes on, and is filed nowhere."""
         self._transport = None
         self._ended = True
-        if self._upstream is not None:
-            self._upstream.close()
+        self._leave_server()
         self._let_go()
         self.leave()
 
@@ -304,8 +305,7 @@ class ImapConnection(asyncio.Protocol):
         if reason:
             self._door.count("closed: " + reason)
             _log.info("imap.closed", reason=reason, **{"client.ip": self._ip})
-        if self._upstream is not None:
-            self._upstream.close()
+        self._leave_server()
         transport = self._transport
         if transport is None:
             return
@@ -322,6 +322,13 @@ class ImapConnection(asyncio.Protocol):
             self._let_go()
         transport.close()
         self._resume_reading()  # else nobody would see it go
+
+    def _leave_server(self) -> None:
+        """Ends the connection to the server, or the way there."""
+        if self._upstream is not None:
+            self._upstream.close()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     def _pause_reading(self) -> None:
         if not self._read_paused and self._transport is not None and not self._transport.is_closing():

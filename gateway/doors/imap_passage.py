@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from gateway import logs
 from gateway.doors.imap_connection import FAULT, HIGH, LOW, ImapConnection
-from gateway.doors.imap_upstream import UpstreamAway
+from gateway.doors.imap_upstream import Upstream, UpstreamAway
 from gateway.wire.imap_events import Bye, Capabilities, ClientEvent, Greeting, ImapError, Pass, Plus, ServerEvent, Step, Tagged
 
 _PENDING = 65_536  # octets that may wait behind a command that is being decided
@@ -59,7 +59,7 @@ class Passage(ImapConnection):
         settings = self._settings
         assert settings.imap is not None
         try:
-            transport, said = await settings.imap.upstream.connect(ServerLink(self), settings.config.limits)
+            transport, said = await self._reach(settings.imap.upstream)
         except UpstreamAway as error:
             self._door.count("imap server away")
             _log.warning("imap.server_away", **{"error.message": str(error)})
@@ -77,6 +77,14 @@ class Passage(ImapConnection):
         self.server_received(said)
         if not transport.is_closing():
             transport.resume_reading()
+
+    async def _reach(self, upstream: Upstream) -> tuple[asyncio.Transport, bytes]:
+        """A connection to the server; who leaves meanwhile ends the way there."""
+        self._connecting = asyncio.current_task()
+        try:
+            return await upstream.connect(ServerLink(self), self._settings.config.limits)
+        finally:
+            self._connecting = None
 
     def server_received(self, data: bytes) -> None:
         """Octets of the server."""
