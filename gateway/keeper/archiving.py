@@ -149,12 +149,11 @@ class Filing:
             await self._wait(lane, pause)
 
     async def _wait(self, lane: _Lane, pause: float) -> None:
-        """Until something is due; an archive that is away is left alone for as long, whatever comes meanwhile."""
-        if not pause:
-            return
+        """Until something is due; an archive that is away is left alone for its time, whatever comes meanwhile."""
         if lane.failures:
-            await asyncio.sleep(pause)
-            return
+            quiet = min(pause, self._pause(lane))
+            await asyncio.sleep(quiet)
+            pause -= quiet
         for part in (min(pause, _IDLE), pause - _IDLE):
             if part <= 0:
                 return
