@@ -58,6 +58,8 @@ class Passage(ImapConnection):
     async def _connect(self) -> None:
         settings = self._settings
         assert settings.imap is not None
+        if self._transport is None or self._ended:
+            return
         try:
             transport, said = await self._reach(settings.imap.upstream)
         except UpstreamAway as error:
