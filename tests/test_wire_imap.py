@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.imap import Client
+from gateway.wire.imap_capabilities import Offer
 from gateway.wire.imap_commands import PASSED
 from gateway.wire.imap_events import (
     Append,
@@ -27,6 +28,7 @@ from gateway.wire.imap_events import (
     Say,
     StartTls,
 )
+from gateway.wire.imap_responses import Server
 from tests.wire_imap_pair import LIMITS, Pair
 
 
@@ -140,6 +142,27 @@ def test_a_tag_that_is_in_use_waits_for_its_reply() -> None:
     pair.server_says(b"+ \r\n").server_says(b"a OK\r\n")
     assert pair.to_server.endswith(b"{2}\r\nhi\r\n")
     assert not pair.closed
+
+
+def test_a_tag_is_free_once_its_command_is_refused() -> None:
+    client = Client(LIMITS)
+    client.receive(b'a LOGIN so "pw"\r\na NOOP\r\n')
+    assert isinstance(client.next_event(), Login)
+    assert client.next_event() is None
+    client.proceed()
+    assert client.next_event() == Forward(b"a NOOP\r\n", b"a", b"NOOP")
+
+
+def test_nothing_of_what_was_taken_is_kept() -> None:
+    client, server = Client(LIMITS), Server(Offer(1000))
+    client.receive(b"a NOOP\r\n")
+    while client.next_event() is not None:
+        pass
+    server.receive(b"* OK hello\r\n* 1 FETCH (BODY[] {5}\r\nhello)\r\n")
+    while server.next_event() is not None:
+        pass
+    assert not client._stream._buffer
+    assert not server._buffer
 
 
 def test_a_server_that_answers_amid_a_command_ends_the_session() -> None:

@@ -96,7 +96,7 @@ class Client:
         return self._phase in (Phase.REST, Phase.LITERAL, Phase.WAIT, Phase.RESPONSE) or self.pending > 0
 
     def proceed(self) -> None:
-        """The event that is out is answered (by a reply of ours): goes on."""
+        """The event that is out is answered (by a reply of ours), and its tag free: goes on. Only what the server has holds its tag."""
         if self._phase is Phase.ASKED:
             self._end_command()
 

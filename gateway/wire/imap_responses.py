@@ -83,7 +83,10 @@ class Server:
             self._position = place
             self.between = self._at is _At.START
             return Pass(buffer[start:place] if start or place < len(buffer) else buffer)
-        if self._at is not _At.START or place == len(buffer):
+        if place == len(buffer):
+            self._buffer, self._position = b"", 0  # a session that is idle keeps nothing of the message it fetched last
+            return None
+        if self._at is not _At.START:
             return None
         return self._held(buffer, place)
 

@@ -69,6 +69,8 @@ class Stream:
         if (len(buffer) if end < 0 else end + 1) - start > longest:
             raise ImapError("The command is too long.")
         if end < 0:
+            if start == len(buffer):
+                self._buffer, self._position = b"", 0  # nothing of what was taken stays
             return None
         self._scanned = 0
         self._position = end + 1
@@ -87,4 +89,6 @@ class Stream:
         buffer, start = self._buffer, self._position
         end = min(len(buffer), start + longest)
         self._position = end
+        if end == len(buffer):
+            self._buffer, self._position = b"", 0
         return buffer if not start and end == len(buffer) else buffer[start:end]

@@ -2,9 +2,10 @@
 
 usage: python -m tests.bench.imap [--rounds 3] [--fetches 20] [--noops 2000] [--idle 500] [--messages 10000] [--only fetch,noop,idle,isync]
 
-What it measures: 10 MB FETCH in MB/s, NOOP in ms (median and 99th part of a hundred), memory (PSS) of the gateway's processes for idle
-sessions, and a mailbox that isync copies through the door, compared octet by octet with the one in Dovecot. It starts its own Dovecot
-and its own gateway (as root, on loopback, high ports) and ends them. Real figures need a machine on which nothing else runs.
+What it measures: 10 MB FETCH in MB/s, NOOP in ms (median and 99th part of a hundred), memory of the gateway's processes for idle
+sessions (before any other work, so that no freed memory is counted as theirs), and a mailbox that isync copies through the door,
+compared octet by octet with the copy from Dovecot itself. One table at the end. It starts its own Dovecot and its own gateway (as root,
+on loopback, high ports) and ends them. Real figures need a machine on which nothing else runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import hashlib
 import imaplib
+import os
 import re
 import shutil
 import ssl
@@ -30,6 +32,7 @@ from tests.test_smtp_client import certificates as make_certificates
 
 USER = "asha.verma@dept.gov.in"
 SIZE = 10_000_000
+_TUID = re.compile(rb"^X-TUID: [^\n]*\n", re.M)
 
 
 def main() -> None:
@@ -42,14 +45,18 @@ def main() -> None:
     only = asked.only.split(",")
     with tempfile.TemporaryDirectory(prefix="imap-bench-", ignore_cleanup_errors=True) as folder, _both(Path(folder)) as (dovecot, gateway):
         doors = {"Dovecot": dovecot.tls_port, "gateway": gateway.imap_port}
-        if "fetch" in only:
-            fetch(dovecot, doors, asked.rounds, asked.fetches)
-        if "noop" in only:
-            noop(dovecot, doors, asked.rounds, asked.noops)
+        load, rows = f"{os.getloadavg()[0]:.1f}", []
         if "idle" in only:
-            idle(dovecot, gateway, asked.idle)
+            rows += idle(dovecot, gateway, asked.idle)
+        if "fetch" in only:
+            rows += fetch(dovecot, doors, asked.rounds, asked.fetches)
+        if "noop" in only:
+            rows += noop(dovecot, doors, asked.rounds, asked.noops)
         if "isync" in only:
-            isync(dovecot, gateway, asked.messages, Path(folder))
+            rows += isync(dovecot, gateway, asked.messages, Path(folder))
+        print(f"load {load} at the start, {os.getloadavg()[0]:.1f} at the end, {os.cpu_count()} cores")
+        for row in (("", "Dovecot", "gateway", "compared", "wanted"), *rows):
+            print(f"{row[0]:34} {row[1]:>22} {row[2]:>22} {row[3]:>24}  {row[4]}")
 
 
 @contextlib.contextmanager
@@ -91,7 +98,11 @@ connections_listed = 2000
         yield dovecot, gateway
 
 
-def fetch(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> None:
+Row = tuple[str, str, str, str, str]
+"""What was measured, of Dovecot, of the gateway, compared, wanted."""
+
+
+def fetch(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> list[Row]:
     """One message of 10 MB, again and again; the octets are counted, not kept."""
     line = b"The quick brown fox jumps over the lazy dog, and over it again.\r\n"
     dovecot.put(USER, "Large", b"Subject: large\r\n\r\n" + line * (SIZE // len(line)), create=True)
@@ -107,7 +118,8 @@ def fetch(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> N
                     client.send(tag + b" FETCH 1 BODY.PEEK[]\r\n")
                     got += _until(raw, b"\r\n" + tag + b" OK ")
                 rates[name].append(got / (time.perf_counter() - began) / 1e6)
-    print(f"10 MB FETCH, MB/s: {_shown(rates)}; gateway {_ratio(rates):.0%} of Dovecot")
+    share = statistics.median(rates["gateway"]) / statistics.median(rates["Dovecot"])
+    return [("FETCH of 10 MB, MB/s", _shown(rates["Dovecot"]), _shown(rates["gateway"]), f"{share:.0%}", "at least 75%")]
 
 
 _SPACE = memoryview(bytearray(1 << 18))
@@ -126,7 +138,7 @@ def _until(raw: ssl.SSLSocket, end: bytes) -> int:
             return got
 
 
-def noop(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> None:
+def noop(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> list[Row]:
     """NOOP, one after the other."""
     middle: dict[str, list[float]] = {name: [] for name in doors}
     late: dict[str, list[float]] = {name: [] for name in doors}
@@ -144,10 +156,13 @@ def noop(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> No
                 middle[name].append(times[len(times) // 2])
                 late[name].append(times[int(len(times) * 0.99)])
     more = statistics.median(middle["gateway"]) - statistics.median(middle["Dovecot"])
-    print(f"NOOP, median ms: {_shown(middle)}; the gateway adds {more:.3f} ms; 99 of 100 within ms: {_shown(late)}")
+    return [
+        ("NOOP, median ms", _shown(middle["Dovecot"]), _shown(middle["gateway"]), f"{more:+.3f} ms", "at most +0.25 ms"),
+        ("NOOP, 99 of 100 within ms", _shown(late["Dovecot"]), _shown(late["gateway"]), "", ""),
+    ]
 
 
-def idle(dovecot: Dovecot, gateway: ImapGateway, count: int) -> None:
+def idle(dovecot: Dovecot, gateway: ImapGateway, count: int) -> list[Row]:
     """What *count* sessions that wait in IDLE cost the gateway's processes."""
     before, sessions = _memory(gateway), []
     try:
@@ -162,34 +177,36 @@ def idle(dovecot: Dovecot, gateway: ImapGateway, count: int) -> None:
     finally:
         for client in sessions:
             client.shutdown()
-    more = after - before
-    print(f"{count} sessions in IDLE: PSS {more:.1f} MiB more ({before:.1f} -> {after:.1f}), {1024 * more / count:.0f} KiB each")
+    own, whole = after[0] - before[0], after[1] - before[1]
+    each = f"{1024 * own / count:.0f} KiB each"
+    return [
+        (f"{count} sessions in IDLE, MiB", "", f"{own:.1f}", each, "at most 60 for 500"),
+        ("the same with pages of files", "", f"{whole:.1f}", f"{before[1]:.0f} -> {after[1]:.0f} MiB", ""),
+    ]
 
 
-def _memory(gateway: ImapGateway) -> float:
-    """PSS of all of its processes in MiB."""
-    total = 0
+def _memory(gateway: ImapGateway) -> tuple[float, float]:
+    """PSS of all of its processes in MiB: their own, and with their share of files, which changes when other programs come or go."""
+    totals = {"Pss_Anon": 0, "Pss": 0}
     for pid in gateway.processes():
         with contextlib.suppress(OSError):
-            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
-            total += int(found[1]) if found else 0
-    return total / 1024
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            for name in totals:
+                found = re.search(rf"^{name}:\s+(\d+)", text, re.M)
+                totals[name] += int(found[1]) if found else 0
+    return totals["Pss_Anon"] / 1024, totals["Pss"] / 1024
 
 
-def isync(dovecot: Dovecot, gateway: ImapGateway, count: int, folder: Path) -> None:
+def isync(dovecot: Dovecot, gateway: ImapGateway, count: int, folder: Path) -> list[Row]:
     """A mailbox of *count* messages copied by mbsync, bare and through the door: time, and whether all octets are the same."""
-    client = dovecot.client(USER)
-    client.create("Many")
-    for number in range(count):
-        head = f"From: a@dept.gov.in\r\nSubject: {number}\r\nMessage-ID: <{number}@x>\r\n\r\n".encode()
-        octets = head + bytes([65 + number % 26]) * (number % 5000)
-        client.append("Many", "", "", octets + b"\r\n")  # type: ignore[arg-type]
-    client.logout()
-    found = {}
+    originals = _fill(dovecot.home(USER) / ".Many", count)
+    found, took = {}, {}
     for name, port in {"Dovecot": dovecot.tls_port, "gateway": gateway.imap_port}.items():
         place = folder / f"copy-{name}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
+        # A host that is an address is compared with no name: mbsync takes the certificate because it is this one.
+        (folder / "server.pem").write_text(ssl.get_server_certificate(("127.0.0.1", port)))
         config = place / "mbsyncrc"
         config.write_text(f"""IMAPAccount one
 Host 127.0.0.1
@@ -197,7 +214,7 @@ Port {port}
 User {USER}
 Pass "{dovecot.users[USER]}"
 SSLType IMAPS
-CertificateFile {dovecot.certificates}/good.pem
+CertificateFile {folder}/server.pem
 SystemCertificates no
 PipelineDepth 50
 
@@ -219,14 +236,33 @@ SyncState *
 """)
         began = time.perf_counter()
         done = subprocess.run(["mbsync", "-c", str(config), "all"], capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - began
+        took[name] = time.perf_counter() - began
         if done.returncode:
-            print(f"isync of {name}: {done.stderr[-500:]}")
-            return
+            return [("isync", "", "", f"{name}: {done.stderr[-300:]}", "")]
         # mbsync writes a field of its own into no message that it only pulls, but for X-TUID while it works.
-        found[name] = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in (place / "Many").glob("*/*") if file.is_file())
-        print(f"isync of {count} messages, {name}: {seconds:.1f} s, {len(found[name])} copies")
-    print("isync: the two copies are", "identical" if found["Dovecot"] == found["gateway"] else "DIFFERENT")
+        found[name] = _digests(place / "Many")
+    same = "identical" if found["Dovecot"] == found["gateway"] == originals else "DIFFERENT"
+    seconds = [f"{took[name]:.1f} s, {len(found[name])} copies" for name in ("Dovecot", "gateway")]
+    return [(f"isync of {count} messages", seconds[0], seconds[1], same, "identical")]
+
+
+def _fill(folder: Path, count: int) -> list[str]:
+    """Writes *count* messages as a Maildir that Dovecot finds, and returns what they hold."""
+    for sub in ("cur", "new", "tmp"):
+        (folder / sub).mkdir(parents=True)
+    for number in range(count):
+        head = f"From: a@dept.gov.in\nSubject: {number}\nMessage-ID: <{number}@x>\n\n".encode()
+        body = (bytes([65 + number % 26]) * 70 + b"\n") * (number % 70) + b"\xe0\xa4\xae. . {5}\n"
+        (folder / "cur" / f"{1_700_000_000 + number}.M{number}P1.bench:2,S").write_bytes(head + body)
+    for place in (folder, *folder.rglob("*")):
+        shutil.chown(place, "nobody", "nogroup")
+    return _digests(folder)
+
+
+def _digests(folder: Path) -> list[str]:
+    """Of the messages of a Maildir, but for the one field that mbsync adds to each of its copies."""
+    files = [file for sub in ("cur", "new") for file in (folder / sub).iterdir()]
+    return sorted(hashlib.sha256(_TUID.sub(b"", file.read_bytes(), count=1)).hexdigest() for file in files)
 
 
 @contextlib.contextmanager
@@ -239,12 +275,8 @@ def _session(dovecot: Dovecot, port: int, mailbox: str) -> Iterator[imaplib.IMAP
         client.shutdown()
 
 
-def _shown(values: dict[str, list[float]]) -> str:
-    return ", ".join(f"{name} {statistics.median(one):.3g} ({min(one):.3g}-{max(one):.3g})" for name, one in values.items())
-
-
-def _ratio(values: dict[str, list[float]]) -> float:
-    return statistics.median(values["gateway"]) / statistics.median(values["Dovecot"])
+def _shown(values: list[float]) -> str:
+    return f"{statistics.median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
 
 
 if __name__ == "__main__":
