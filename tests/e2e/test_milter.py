@@ -21,11 +21,8 @@ import pytest
 from tests.e2e.parts import POSTFIX_MASTER, Gateway, Hop, Postfix, free_port, port_open, running, wait_for
 from tests.e2e.test_postfix import mailboxes
 
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.skipif(not POSTFIX_MASTER.exists(), reason="Postfix is not installed (apt install postfix)"),
-    pytest.mark.skipif(os.getuid() != 0, reason="Postfix starts as root only"),
-]
+CANNOT, WHY_NOT = not POSTFIX_MASTER.exists() or os.getuid() != 0, "Postfix is not installed (apt install postfix), or we are not root"
+pytestmark = [pytest.mark.service, pytest.mark.skipif(CANNOT, reason=WHY_NOT)]
 
 BOXES = "officer@dept.gov.in clerk@dept.gov.in head@dept.gov.in deputy@dept.gov.in desk@finance.nic.in section@home.gov.in"
 # What the gateway itself sends (reports, released mail) comes back by a listener that asks no milter, or it would be asked again.
@@ -107,8 +104,8 @@ def document(*paragraphs: str) -> bytes:
 
 
 @contextmanager
-def site(base: Path, *, inet: bool = False, hold: str = "store") -> Iterator[Site]:
-    """A site in *base*; *inet*: the milter's socket is TCP."""
+def site(base: Path, *, inet: bool = False, hold: str = "store", main: str = "", kind: type[Gateway] = Gateway) -> Iterator[Site]:
+    """A site in *base*; *inet*: the milter's socket is TCP; *main*: more settings of Postfix, which win; *kind* of gateway."""
     base.chmod(0o755)
     folder = base / "sockets"
     folder.mkdir(mode=0o750)
@@ -118,15 +115,15 @@ def site(base: Path, *, inet: bool = False, hold: str = "store") -> Iterator[Sit
     socket, port = folder / "milter.sock", free_port()
     where, there = (f"127.0.0.1:{port}", f"inet:127.0.0.1:{port}") if inet else (f"unix:{socket}", f"unix:{socket}")
     hop, back = Hop(base / "hop"), free_port()
-    main = (
+    settings = (
         f"{mailboxes(BOXES, base / 'postfix')}relayhost = [127.0.0.1]:{hop.port}\nsmtpd_milters = {there}\nnon_smtpd_milters = {there}\n"
         "milter_default_action = tempfail\nmyorigin = dept.gov.in\nmessage_size_limit = 20000000\nmilter_connect_timeout = 5s\n"
         "internal_mail_filter_classes = bounce\nsmtpd_authorized_xclient_hosts = 127.0.0.0/8\n"
         "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n"
     )
-    postfix = Postfix(base / "postfix", "mail.dept.gov.in", main, _MORE_SERVICES.format(back=back))
+    postfix = Postfix(base / "postfix", "mail.dept.gov.in", settings + main, _MORE_SERVICES.format(back=back))
     extra = f'[relay]\nmilter_hold = "{hold}"\n[limits]\nfree_disk = 0\n[[listen]]\ndoor = "milter"\naddress = "{where}"\n'
-    gateway = Gateway(base / "gw", back, extra=extra)
+    gateway = kind(base / "gw", back, extra=extra)
     with running(hop, gateway):
         wait_for(lambda: port_open(port) if inet else socket.exists(), 60, "the milter door listens")
         with running(postfix):
