@@ -62,11 +62,7 @@ def suites(base: str, exclusions: str) -> tuple[tuple[str, int], ...]:
         context.set_ciphers(":".join(["@SECLEVEL=0", base, *(f"!{word}" for word in out)]))
     except ssl.SSLError:
         return ()
-    return tuple(
-        (str(one["name"]), int(one.get("strength_bits", 0)))
-        for one in context.get_ciphers()
-        if one.get("protocol") != "TLSv1.3"
-    )
+    return tuple((str(one["name"]), int(one.get("strength_bits", 0))) for one in context.get_ciphers() if one.get("protocol") != "TLSv1.3")
 
 
 def weak(base: str, exclusions: str) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ class ImapConnection(asyncio.Protocol):
     """Both connections of one session."""
 
     __slots__ = (
-        "_barred", "_born", "_client", "_client_full", "_connecting", "_door", "_ended", "_entered", "_handling", "_ip", "_known", "_last", "_leaving",
+        "_barred", "_born", "_client", "_client_full", "_connecting", "_door", "_ended", "_entered", "_handling", "_ip", "_known",
+        "_last", "_leaving",
         "_listed", "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server",
         "_server_full", "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
         "_tls_data", "_to_client", "_to_server", "_transport", "_upstream",
