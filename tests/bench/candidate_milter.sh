@@ -107,8 +107,8 @@ fi
 /usr/lib/postfix/sbin/master -c "$pf" -d &
 postfix=$!
 ours="$ours $postfix"
+sleep 1  # a master that has no handler yet would end by the signal below
 if [ "$3" != none ]; then
-  sleep 1
   gateway doctor --offline > "$state/doctor.log" 2>&1 || true
 fi
 echo "127.0.0.1:$1 inet n - n - - smtpd" >> "$pf/master.cf"
