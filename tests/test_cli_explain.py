@@ -214,6 +214,7 @@ fires = false
         assert run(capsys, *words, *more)[0]["recipients"][0]["tags"] == []
 
 
+@pytest.mark.slow
 def test_folders_are_read_in_order_by_several_processes(capsys: Capture, tmp_path: Path) -> None:
     for number in range(40):
         marking = "CONFIDENTIAL" if number % 4 == 0 else "Ordinary"
@@ -455,6 +456,7 @@ def test_an_interrupt_ends_it_with_all_its_processes(tmp_path: Path) -> None:
         os.killpg(process.pid, 0)
 
 
+@pytest.mark.slow
 def test_the_door_by_which_it_comes_is_told(capsys: Capture) -> None:
     def decided(*more: str) -> tuple[str, str, list[str]]:
         (record,) = run(capsys, sample("confidential-word"), "--from", OFFICER, *more)

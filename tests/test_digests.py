@@ -163,6 +163,7 @@ async def test_many_reviewers_are_written_to_in_steps(room: Room) -> None:
         )),
     )
 )  # fmt: skip
+@pytest.mark.slow
 async def test_no_mail_leaves_the_organisation(room: Room, address: str) -> None:
     room.relay.offered.clear()
     room.now += DAY

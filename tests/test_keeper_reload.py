@@ -38,6 +38,7 @@ def test_signing_keys_are_replaced(tmp_path: Path) -> None:
     assert signer.active
 
 
+@pytest.mark.slow
 def test_O17_a_reload_takes_what_it_can_names_the_rest_and_survives_mistakes(tmp_path: Path) -> None:
     file, log = tmp_path / "gateway.toml", tmp_path / "log"
     text = f'state_dir = "{tmp_path}/state"\n[[route]]\ndomains = ["*"]\nnext_hop = "127.0.0.1:25"\ntls = "none"\n'

@@ -265,6 +265,7 @@ def test_a_connection_that_ends_says_where_to_go_on(capsys: Capture, secret: str
     assert f"{len(done)} of 4 messages of 'Sent' were read; go on with --mailbox 'Sent' --after 77:{done[-1] if done else 0}" in err
 
 
+@pytest.mark.slow
 def test_it_goes_on_behind_a_message(capsys: Capture, secret: str) -> None:
     words = ("--json", "--mailbox", "Sent", "--after")
     out, _ = swept(capsys, Fake({"Sent": [message()] * 4}), secret, *words, "77:20", "--since", "2026-01-05")
@@ -312,6 +313,7 @@ def test_a_wrong_password_is_one_sentence_without_it(capsys: Capture, secret: st
     assert SECRET not in err
 
 
+@pytest.mark.slow
 def test_the_mailboxes_to_read(capsys: Capture, secret: str) -> None:
     _, err = swept(capsys, Fake({"INBOX": [], "Archive": []}), secret, code=2)
     assert "There is neither a Sent nor a Drafts mailbox: name one with --mailbox (there are: Archive, INBOX)" in err
@@ -321,6 +323,7 @@ def test_the_mailboxes_to_read(capsys: Capture, secret: str) -> None:
     assert [json.loads(line)["mailbox"] for line in out.splitlines()] == ["INBOX", "Sent"]
 
 
+@pytest.mark.slow
 def test_mail_of_strangers_is_a_strangers_also_in_an_officers_mailbox(capsys: Capture, secret: str) -> None:
     stranger = b"From: m.lakshmi@example.org\r\nTo: " + OWNER.encode() + b"\r\nSubject: light\r\nDate: x\r\n\r\nhi\r\n"
     out, _ = swept(capsys, Fake({"INBOX": [stranger, message()], "Sent": [stranger]}), secret, "--json", "--all")
