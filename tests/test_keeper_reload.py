@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.config import Config, Dkim, Route
 from gateway.relay.routes import Routes
 from gateway.relay.signing import Signer
