@@ -12,12 +12,11 @@ hostile-inputs catalogue S19-S24, S32-S35 and section 4.4.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import cast
 
 from gateway import logs
-from gateway.doors.door import PLAIN, Door, Listener, Settings
-from gateway.doors.limits import plain_ip
+from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.guest import Guest, client_of
 from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import SHUTTING_DOWN, Reply
@@ -32,13 +31,6 @@ _OVERTIME = Reply(421, "4.4.2", "The session lasted too long; closing it.")
 _log = logs.get("gateway.doors.smtp")
 
 
-def client_of(peername: object) -> tuple[str, int]:
-    """Address and port of a socket's other end; a unix socket's is this machine."""
-    if isinstance(peername, tuple):
-        return plain_ip(peername[0]), peername[1]
-    return "127.0.0.1", 0
-
-
 def not_on_the_list(ip: str) -> Reply:
     """The answer to a client that is not in the ``networks`` of where it connects."""
     return Reply(
@@ -46,64 +38,34 @@ def not_on_the_list(ip: str) -> Reply:
     )
 
 
-class Connection(asyncio.Protocol):
+class Connection(Guest):
     """One connection."""
 
     __slots__ = (
-        "_barred", "_born", "_codec", "_command_since", "_door", "_end_of_input", "_entered", "_handling", "_ip", "_known", "_last",
-        "_linger_until", "_listed", "_listener", "_loop", "_named", "_peer", "_port", "_read_paused", "_reserved", "_settings",
-        "_text_since", "_through", "_timer", "_tls_data", "_transport", "_waiting_since", "_write_paused",
+        "_barred", "_born", "_codec", "_command_since", "_end_of_input", "_handling", "_linger_until", "_peer", "_reserved", "_text_since",
+        "_timer", "_waiting_since", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
-        self._door = door
-        self._listener = listener
-        self._loop = door.loop
-        self._settings: Settings = door.settings
+        super().__init__(door, listener)
         self._codec = self._make_codec()
-        self._transport: asyncio.Transport | None = None
-        self._ip, self._port, self._listed = "", 0, False
-        self._known = False
-        """No stranger to the limits: in a listed network, or in the list of this listener."""
-        self._through = ""
-        self._named = True
-        self._entered = False
         self._barred: Reply | None = None
         """Why this client may not send, where it is told so at MAIL."""
         self._peer: Peer | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tls_data: list[bytes] | None = None
-        self._born = self._last = self._loop.time()
+        self._born = self._last
         self._command_since = self._text_since = self._waiting_since = self._linger_until = 0.0
         self._reserved = 0
-        self._handling = self._end_of_input = self._read_paused = self._write_paused = False
+        self._handling = self._end_of_input = self._write_paused = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def _make_codec(self) -> Server:
         return Server(self._settings.offer, self._settings.ehlo)
 
-    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
-        """Takes note of who the client is, and returns why it may not come in: for listeners that need to know before the session has a
-        transport. *through*: the load balancer that said so; not *named*: it did not say, and *client* is the balancer itself."""
-        self._entered = True
-        self._ip, self._port = client
-        self._through, self._named = through, named
-        # Whoever is behind a balancer that does not say so must not pass for the balancer.
-        self._listed = named and self._ip in self._settings.networks
-        self._known = self._listed or (named and self._is_expected())
-        return self._door.enter(self, self._ip, self._known)
-
-    def _is_expected(self) -> bool:
-        return self._listener.networks is not None and self._ip in self._listener.networks
-
     def refusal(self, reply: Reply) -> bytes:
         """*reply* as a client without a session gets it."""
         return reply.encode()
-
-    def leave(self) -> None:
-        """Takes back ``enter``: there was no session."""
-        self._door.leave(self, self._ip, self._known)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the client in, or says 421."""
@@ -189,28 +151,11 @@ class Connection(asyncio.Protocol):
         if context is None or self._transport is None:
             self._abort()
             return
-        # From here on the loop gives us what came through TLS only; it may come before start_tls returns.
-        self._tls_data = []
-        try:
-            transport = await self._loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=max(0.1, self._settings.config.limits.tls_handshake)
-            )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            self._door.count("tls_failures")
-            _log.info("smtp.tls_failed", **{"client.ip": self._ip, "error.message": getattr(error, "reason", None) or type(error).__name__})
-            self._abort()
-            self.connection_lost(error)  # asyncio's own loop forgets to say so when a handshake fails
-            return
-        if transport is None or self._transport is None:
-            return
-        self._transport = transport
-        self._peer = None
-        self._read_paused = False
-        self._codec.tls_started(self._ehlo_under_tls())
-        self._last = self._loop.time()
-        early, self._tls_data = self._tls_data, None
-        for data in early:
-            self.data_received(data)
+        if await self._handshake(context, "smtp"):
+            self._peer = None
+            self._codec.tls_started(self._ehlo_under_tls())
+            self._last = self._loop.time()
+            self._replay()
 
     def _ehlo_under_tls(self) -> bytes:
         return self._settings.ehlo_tls
@@ -316,16 +261,6 @@ class Connection(asyncio.Protocol):
         if out and self._transport is not None:
             self._transport.write(out)
         return bool(out)
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = False
-            self._transport.resume_reading()
 
     def _give_memory(self) -> None:
         if self._reserved:

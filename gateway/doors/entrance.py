@@ -21,33 +21,19 @@ from typing import Protocol
 
 from gateway import logs
 from gateway.doors import proxy
-from gateway.doors.connection import client_of
 from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.guest import Guest, client_of
 from gateway.doors.imap import ImapSession
 from gateway.doors.listen import BACKLOG
 from gateway.doors.milter import MilterSession
 from gateway.doors.smtp import Session
 from gateway.doors.submission import Submission
 from gateway.envelope import Door as DoorName
-from gateway.reply import Reply
 from gateway.wire.proxy import ProxyError
 
 _BURST = 64  # connections that are accepted before others get a turn
 _PAUSE = 0.1  # seconds after a connection could not be accepted: there are no descriptors left
 _log = logs.get("gateway.doors")
-
-
-class Guest(Protocol):
-    """What a session of any door is to the listener: an ``asyncio.Protocol`` that can be counted in before it has a transport."""
-
-    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
-        """Takes note of who the client is, and returns why it may not come in."""
-
-    def leave(self) -> None:
-        """Takes back ``enter``: there was no session."""
-
-    def refusal(self, reply: Reply) -> bytes:
-        """*reply* in the words of the protocol; empty where it has none so early."""
 
 
 class Open(Protocol):
@@ -57,12 +43,12 @@ class Open(Protocol):
         """Takes no more. May be called again."""
 
 
-_SESSIONS: dict[DoorName, Callable[[Door, Listener], Session | MilterSession | ImapSession]] = {
+_SESSIONS: dict[DoorName, Callable[[Door, Listener], Guest]] = {
     DoorName.SMTP: Session, DoorName.SUBMISSION: Submission, DoorName.MILTER: MilterSession, DoorName.IMAP: ImapSession,
 }  # fmt: skip
 
 
-def session_of(door: Door, listener: Listener) -> Session | MilterSession | ImapSession:
+def session_of(door: Door, listener: Listener) -> Guest:
     """A session of the kind that *listener* has."""
     return _SESSIONS[listener.door](door, listener)
 
@@ -155,7 +141,7 @@ class Entrance:
                 sock.close()
 
     async def _hand_over(
-        self, sock: socket.socket, session: Session | MilterSession | ImapSession, listener: Listener, origin: tuple[str, int],
+        self, sock: socket.socket, session: Guest, listener: Listener, origin: tuple[str, int],
         through: str, named: bool,
     ) -> None:  # fmt: skip
         reply = session.enter(origin, through=through, named=named)

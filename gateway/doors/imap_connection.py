@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from typing import Any, cast
 
 from gateway import logs
-from gateway.doors.connection import client_of
-from gateway.doors.door import PLAIN, Door, Listener, Settings
+from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.guest import Guest, client_of
 from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import Reply
@@ -44,39 +43,28 @@ def not_on_the_list(ip: str) -> Reply:
     return Reply(554, "5.7.1", f"Your computer's address {ip} is not on the list for official mailboxes. Ask your IT cell to add it.")
 
 
-class ImapConnection(asyncio.Protocol):
+class ImapConnection(Guest):
     """Both connections of one session."""
 
     __slots__ = (
-        "_barred", "_born", "_client", "_client_full", "_connecting", "_door", "_ended", "_entered", "_handling", "_ip", "_known",
-        "_last", "_leaving",
-        "_listed", "_listener", "_loop", "_named", "_order", "_peer", "_port", "_pumping", "_read_paused", "_reserved", "_server",
-        "_server_full", "_settings", "_shown", "_socket", "_steps", "_steps_tag", "_through",
-        "_tls_data", "_to_client", "_to_server", "_transport", "_upstream",
+        "_barred", "_born", "_client", "_client_full", "_connecting", "_ended", "_handling", "_leaving", "_order", "_peer", "_pumping",
+        "_reserved", "_server", "_server_full", "_shown", "_socket", "_steps", "_steps_tag", "_to_client", "_to_server", "_upstream",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
-        settings = door.settings
+        super().__init__(door, listener)
+        settings = self._settings
         assert settings.imap is not None
-        self._door = door
-        self._listener = listener
-        self._loop = door.loop
-        self._settings: Settings = settings
         self._client = Client(settings.imap.limits)
         self._client.tls = listener.implicit_tls
         self._server = Server(settings.imap.offer)
         self._order = Order(settings.config.limits.imap_commands)
-        self._transport: asyncio.Transport | None = None
         self._upstream: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
         """Who waits for the server to be there."""
         self._socket: Any = None
-        self._ip, self._port, self._through = "", 0, ""
-        self._listed = self._known = False
-        self._named = True
         self._barred = False
         """A balancer's own connection, which is how it sees that we are well: nobody signs in through it."""
-        self._entered = False
         self._peer: Peer | None = None
         self._to_client: list[bytes] = []
         self._to_server: list[bytes] = []
@@ -85,35 +73,20 @@ class ImapConnection(asyncio.Protocol):
         self._steps_tag = b""
         self._reserved = 0
         """Octets of the budget for an APPEND."""
-        self._tls_data: list[bytes] | None = None
-        self._born = self._last = self._loop.time()
+        self._born = self._last
         self._handling = False
         """A message is with the pipeline."""
         self._leaving = False
         """The server has said BYE."""
         self._shown = False
         """The client has had a greeting."""
-        self._ended = self._pumping = self._read_paused = self._server_full = self._client_full = False
+        self._ended = self._pumping = self._server_full = self._client_full = False
 
     # --- the mail program's connection --------------------------------------------------------------------------------
-
-    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
-        """Takes note of who the client is, and returns why it may not come in."""
-        self._entered = True
-        self._ip, self._port = client
-        self._through, self._named = through, named
-        self._listed = named and self._ip in self._settings.networks
-        networks = self._listener.networks
-        self._known = self._listed or (named and networks is not None and self._ip in networks)
-        return self._door.enter(self, self._ip, self._known)
 
     def refusal(self, reply: Reply) -> bytes:
         """*reply* as a client without a session gets it."""
         return imap_commands.bye(f"[UNAVAILABLE] {reply.text}")
-
-    def leave(self) -> None:
-        """Takes back ``enter``: there was no session."""
-        self._door.leave(self, self._ip, self._known)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Lets the client in, or says BYE."""
@@ -219,30 +192,12 @@ class ImapConnection(asyncio.Protocol):
         if context is None or self._transport is None:
             self._end("no certificate", FAULT)
             return
-        # From here on the loop gives us what came through TLS only; it may come before start_tls returns.
-        self._tls_data = []
-        try:
-            transport = await self._loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=max(0.1, self._settings.config.limits.tls_handshake)
-            )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            self._door.count("tls_failures")
-            _log.info("imap.tls_failed", **{"client.ip": self._ip, "error.message": getattr(error, "reason", None) or type(error).__name__})
-            if self._transport is not None:
-                self._transport.abort()
-                self.connection_lost(error)  # asyncio's own loop forgets to say so when a handshake fails
-            return
-        if transport is None or self._transport is None:
-            return
-        self._transport = transport
-        transport.set_write_buffer_limits(HIGH, LOW)
-        self._read_paused = False
-        self._client.tls_started()
-        self._client.tls = True
-        early, self._tls_data = self._tls_data, None
-        for data in early:
-            self.data_received(data)
-        self._door.spawn(self._connect())
+        if await self._handshake(context, "imap"):
+            self._transport.set_write_buffer_limits(HIGH, LOW)
+            self._client.tls_started()
+            self._client.tls = True
+            self._replay()
+            self._door.spawn(self._connect())
 
     # --- who it is, time and ends -------------------------------------------------------------------------------------
 
@@ -330,13 +285,3 @@ class ImapConnection(asyncio.Protocol):
             self._upstream.close()
         if self._connecting is not None:
             self._connecting.cancel()
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = False
-            self._transport.resume_reading()

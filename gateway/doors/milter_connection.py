@@ -16,8 +16,8 @@ import socket
 from typing import cast
 
 from gateway import logs
-from gateway.doors.connection import client_of
-from gateway.doors.door import PLAIN, Door, Listener, Settings
+from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.guest import Guest, client_of
 from gateway.reply import Reply
 from gateway.wire.milter import Milter
 
@@ -26,37 +26,22 @@ _PENDING = 65_536  # octets that may wait behind an event that is being decided
 _log = logs.get("gateway.doors.milter")
 
 
-class MilterConnection(asyncio.Protocol):
+class MilterConnection(Guest):
     """One connection of an MTA."""
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
-        self._door = door
-        self._listener = listener
-        self._loop = door.loop
-        self._settings: Settings = door.settings
+        super().__init__(door, listener)
         self._codec = Milter(self._settings.config.max_message_size)
-        self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         """Where TCP_QUICKACK has to be asked for again and again; None for a unix socket."""
-        self._ip = ""
-        """Of the MTA, never of its client."""
-        self._entered = False
-        self._last = self._loop.time()
         self._begun = self._text_since = self._waiting_since = 0.0
         self._reserved = self._wanted = 0
-        self._end_of_input = self._read_paused = self._write_paused = False
+        self._write_paused = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
-    def enter(self, client: tuple[str, int], *, through: str = "", named: bool = True) -> Reply | None:
-        """Takes note of which MTA it is, and returns why it may not come in. An MTA is no stranger."""
-        self._entered = True
-        self._ip = client[0]
-        return self._door.enter(self, self._ip, True)
-
-    def leave(self) -> None:
-        """Takes back ``enter``: there was no session."""
-        self._door.leave(self, self._ip, True)
+    def _is_expected(self) -> bool:
+        return True  # an MTA is no stranger; the address is its own, never its client's
 
     def refusal(self, reply: Reply) -> bytes:
         """Nothing: before the options are agreed the protocol has no word for no. The MTA finds the connection closed and defers."""
@@ -256,13 +241,3 @@ class MilterConnection(asyncio.Protocol):
         out = self._codec.output()
         if out and self._transport is not None:
             self._transport.write(out)
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = False
-            self._transport.resume_reading()
