@@ -121,11 +121,7 @@ class Server:
     def login(self, login: str, password: str) -> None:
         """Signs in. Raises ServerError."""
         try:
-            self._client.wire.allow(SMALL, ANSWER)
-            if self._client.has_capability("AUTH=PLAIN"):
-                self._client.plain_login(login, password)
-            else:
-                self._client.login(login, password)
+            self._client.sign_in(login, password)
         except UnicodeEncodeError as error:
             raise ServerError(f"{self.place} takes passwords of plain letters only (it does not offer AUTH=PLAIN).") from error
         except imapclient.exceptions.LoginError as error:

@@ -123,6 +123,15 @@ class Client(imapclient.IMAPClient):  # type: ignore[misc]
         self.wire.debug = 0
         self.normalise_times = False
 
+    def sign_in(self, login: str, password: str) -> None:
+        """With AUTH=PLAIN where the server has it: LOGIN has no words for a password beyond ASCII. Raises one of ``FAULTS``; of these
+        UnicodeEncodeError where only LOGIN is there and the password is such a one."""
+        self.wire.allow(SMALL, ANSWER)
+        if self.has_capability("AUTH=PLAIN"):
+            self.plain_login(login, password)
+        else:
+            self.login(login, password)
+
     def _create_IMAP4(self) -> Wire:  # noqa: N802 - IMAPClient's own name
         self.wire = Wire(*self._of)
         return self.wire

@@ -131,11 +131,7 @@ class Mailbox:
             if isinstance(sock, ssl.SSLSocket) and (suite := sock.cipher()):
                 self.protected = f"{suite[1]} {suite[0]}"
         with self._errors("does not take the login", away=True):
-            client.wire.allow(SMALL, ANSWER)
-            if client.has_capability("AUTH=PLAIN"):  # LOGIN has no words for a password beyond ASCII
-                client.plain_login(place.login, password)
-            else:
-                client.login(place.login, password)
+            client.sign_in(place.login, password)
         with self._errors(f"has no mailbox {place.mailbox} that may be used", away=True):
             client.wire.allow(SMALL, ANSWER)
             said = client.select_folder(place.mailbox, readonly=readonly)

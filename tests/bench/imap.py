@@ -75,24 +75,8 @@ def _both(base: Path) -> Iterator[tuple[Dovecot, ImapGateway]]:
     certificates = make_certificates.__wrapped__(Folders())  # type: ignore[attr-defined]
     dovecot = Dovecot(base / "dovecot", certificates, {USER: "right 7"})
     gateway = ImapGateway(base / "gw", free_port())
-    gateway.extra = f"""
-[[listen]]
-door = "imap"
-address = "127.0.0.1:{gateway.imap_port}"
-[tls]
-certificate = "{certificates}/good.pem"
-key = "{certificates}/good.key"
-[imap]
-server = "127.0.0.1:{dovecot.tls_port}"
-tls_ca = "{certificates}/ca.pem"
-tls_name = "hop.test"
-[limits]
-free_disk = 0
-connections = 1000
-connections_per_ip = 2000
-connections_per_minute = 100000
-connections_listed = 2000
-"""
+    many = "connections = 1000\nconnections_per_ip = 2000\nconnections_per_minute = 100000\nconnections_listed = 2000\n"
+    gateway.stand_before(dovecot, certificates, many)
     with running(dovecot, gateway):
         wait_for(lambda: port_open(gateway.imap_port), 120, "the IMAP door listens")
         yield dovecot, gateway

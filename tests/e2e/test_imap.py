@@ -41,6 +41,23 @@ class ImapGateway(Gateway):
 
     imap_port: int = field(default_factory=free_port)
 
+    def stand_before(self, dovecot: Dovecot, certificates: Path, limits: str = "") -> None:
+        """Writes the config: the door, with TLS on both sides; *limits* are further lines of that table."""
+        self.extra = f"""
+[[listen]]
+door = "imap"
+address = "127.0.0.1:{self.imap_port}"
+[tls]
+certificate = "{certificates}/good.pem"
+key = "{certificates}/good.key"
+[imap]
+server = "127.0.0.1:{dovecot.tls_port}"
+tls_ca = "{certificates}/ca.pem"
+tls_name = "hop.test"
+[limits]
+free_disk = 0
+{limits}"""
+
     def ready(self) -> bool:
         """Whether the IMAP door takes connections."""
         assert self.process is not None
@@ -69,20 +86,7 @@ class Pair:
 def pair(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Pair]:
     dovecot = Dovecot(tmp_path_factory.mktemp("dovecot"), certificates, SECRETS)
     gateway = ImapGateway(tmp_path_factory.mktemp("gw"), free_port())
-    gateway.extra = f"""
-[[listen]]
-door = "imap"
-address = "127.0.0.1:{gateway.imap_port}"
-[tls]
-certificate = "{certificates}/good.pem"
-key = "{certificates}/good.key"
-[imap]
-server = "127.0.0.1:{dovecot.tls_port}"
-tls_ca = "{certificates}/ca.pem"
-tls_name = "hop.test"
-[limits]
-free_disk = 0
-"""
+    gateway.stand_before(dovecot, certificates)
     with running(dovecot, gateway):
         dovecot.put(OFFICER, "INBOX", *SAMPLES.values())
         yield Pair(dovecot, gateway)
