@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 NEEDED = {
     "Postfix": ("postfix", "a sending server in front, and NIC's server behind"),
     "swaks": ("swaks", "a second SMTP client"),
     "strace": ("strace", "a disk that is slow on purpose"),
     "Dovecot": ("dovecot", "the checker of passwords behind NIC's server, and the IMAP server, in Debian's package dovecot-imapd"),
+    "PostgreSQL": ("initdb", "the store of many nodes"),
+    "haproxy": ("haproxy", "the load balancer in front of many nodes"),
     "isync": ("mbsync", "a mail program that copies whole mailboxes"),
     "promtool": ("promtool", "Prometheus' own check of the alert rules, in Debian's package prometheus"),
     "tesseract": ("tesseract", "the words in pictures, in Debian's packages tesseract-ocr, -hin and -osd"),
@@ -24,7 +27,8 @@ NEEDED = {
 
 def main() -> None:
     """One line a service."""
-    search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/lib/postfix/sbin"
+    servers = ":".join(str(path) for path in Path("/usr/lib/postgresql").glob("*/bin"))
+    search = os.environ.get("PATH", "") + f":/usr/sbin:/usr/lib/postfix/sbin:{servers}"
     missing = [name for name, (program, _) in NEEDED.items() if not shutil.which(program, path=search)]
     for name, (program, purpose) in NEEDED.items():
         if name in missing:
