@@ -479,7 +479,7 @@ ONE, TWO = frozenset({"one.gov.in"}), frozenset({"two.gov.in"})
 async def test_held_mail_is_found_and_counted_alike(
     store: SqliteStore, sought: Sought, expected: list[int], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_search, "_FEW", few)  # by the word's own index, and by the walk over all
+    monkeypatch.setattr(held_search, "FEW", few)  # by the word's own index, and by the walk over all
     holds = await _stocked(store)
     assert [holds.index(row) for row in await store.reviewing.found(sought)] == expected
     if sought.limit == 50:

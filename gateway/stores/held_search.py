@@ -21,12 +21,12 @@ from gateway.stores.base import HoldRow, HoldState
 from gateway.stores.reviewed import Counted, Sought, Word
 from gateway.stores.schema import OPEN_HOLD_SQL
 
-_OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
-_FEW = 4000
+OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
+FEW = 4000
 """Records with a word up to which their rows are fetched one by one rather than the whole index walked."""
-_COMMON = 25_000
+COMMON = 25_000
 """Records with a word from which they are no longer all counted."""
-_COUNTED = 2_000
+COUNTED = 2_000
 """How many of such records are counted."""
 _LISTED = "(SELECT value FROM json_each(?))"
 Condition = tuple[str, list[object]]
@@ -38,7 +38,7 @@ def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
     where, values = _where(sought)
     if sought.before:
         where, values = f"{where} AND h.id < ?", [*values, sought.before]
-    states = _states(sought)
+    states = states_of(sought)
     if not states:
         return []
     source, given, words = _source(db, sought)
@@ -52,7 +52,7 @@ def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
         ids = f"SELECT id FROM ({parts}) ORDER BY id DESC LIMIT ?"  # noqa: S608
         chosen = db.execute(ids, (*every, sought.limit)).fetchall()
     else:
-        state, which = _of_states(sought)
+        state, which = _in_states(sought)
         ids = f"SELECT h.id {source} WHERE {state} AND {where}{words[0]} ORDER BY h.id DESC LIMIT ?"
         chosen = db.execute(ids, (*given, *which, *values, *words[1], sought.limit)).fetchall()
     sql = f"{rows.SELECT_HOLD} WHERE id IN {_LISTED} ORDER BY id DESC"
@@ -62,8 +62,8 @@ def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
 def counted(db: sqlite3.Connection, sought: Sought) -> Counted:
     """See ``Reviewing.counted``."""
     where, values = _where(sought)
-    state, which = _of_states(sought)
-    if sought.words and all(_count_of(db, (*word.plain, *word.subject), _COMMON) == _COMMON for word in sought.words):
+    state, which = _in_states(sought)
+    if sought.words and all(_count_of(db, (*word.plain, *word.subject), COMMON) == COMMON for word in sought.words):
         return _counted_in_part(db, sought)
     source, given, words = _source(db, sought, all=True)
     if source == _INDEX:
@@ -72,13 +72,13 @@ def counted(db: sqlite3.Connection, sought: Sought) -> Counted:
         "SELECT h.state, h.level, h.rule, h.department, count(*), min(h.created), min(h.deadline), sum(h.deadline < ?)"
         f" {source} WHERE {state} AND {where}{words[0]} GROUP BY h.state, h.department, h.level, h.rule"
     )
-    return _count(db.execute(sql, (sought.soon, *given, *which, *values, *words[1])).fetchall())
+    return summed(db.execute(sql, (sought.soon, *given, *which, *values, *words[1])).fetchall())
 
 
 def _counted_in_part(db: sqlite3.Connection, sought: Sought) -> Counted:
-    """The first ``_COUNTED`` records of words that a great part of all records have: to go through all would take a second."""
+    """The first ``COUNTED`` records of words that a great part of all records have: to go through all would take a second."""
     where, values = _where(sought)
-    state, which = _of_states(sought)
+    state, which = _in_states(sought)
     conditions = [_has(sought, word, _EACH) for word in sought.words]
     words = "".join(f" AND {sql}" for sql, _ in conditions)
     given = [value for _, values in conditions for value in values]
@@ -88,14 +88,14 @@ def _counted_in_part(db: sqlite3.Connection, sought: Sought) -> Counted:
     source = _COUNTS if few else _BY_WORD.format(marks=_marks(first))
     some = (
         f"SELECT h.state AS state, h.level AS level, h.rule AS rule, h.department AS department, h.created AS created,"
-        f" h.deadline AS deadline {source} WHERE {state} AND {where}{words} LIMIT {_COUNTED}"
+        f" h.deadline AS deadline {source} WHERE {state} AND {where}{words} LIMIT {COUNTED}"
     )
     sql = (
         "SELECT state, level, rule, department, count(*), min(created), min(deadline), sum(deadline < ?)"  # noqa: S608
         f" FROM ({some}) GROUP BY state, department, level, rule"
     )
-    counted = _count(db.execute(sql, (sought.soon, *first, *which, *values, *given)).fetchall())
-    return msgspec.structs.replace(counted, more=counted.total == _COUNTED)
+    counted = summed(db.execute(sql, (sought.soon, *first, *which, *values, *given)).fetchall())
+    return msgspec.structs.replace(counted, more=counted.total == COUNTED)
 
 
 def due(db: sqlite3.Connection, before: float, limit: int, within: frozenset[str] | None, untold: str) -> list[HoldRow]:
@@ -123,8 +123,8 @@ def _source(db: sqlite3.Connection, sought: Sought, *, all: bool = False) -> tup
     """Where the records are read from, its parameters, and the condition of the words that it leaves. *all*: every record that fits
     is read, not only the newest."""
     counts = [(_count_of(db, every := (*word.plain, *word.subject)), place, every) for place, word in enumerate(sought.words)]
-    fewest, driver, terms = min(counts, default=(_FEW, -1, ()))
-    rare = driver >= 0 and fewest < _FEW
+    fewest, driver, terms = min(counts, default=(FEW, -1, ()))
+    rare = driver >= 0 and fewest < FEW
     conditions = [_has(sought, word, _LIST if all and not rare else _EACH) for word in sought.words]
     words = "".join(f" AND {sql}" for sql, _ in conditions), [value for _, values in conditions for value in values]
     if rare:
@@ -132,7 +132,7 @@ def _source(db: sqlite3.Connection, sought: Sought, *, all: bool = False) -> tup
     return (_CHANGED if sought.changed_since else _INDEX), [], words
 
 
-def _count_of(db: sqlite3.Connection, terms: Sequence[bytes], most: int = _FEW) -> int:
+def _count_of(db: sqlite3.Connection, terms: Sequence[bytes], most: int = FEW) -> int:
     """How many records have one of *terms*; no more than *most* are counted."""
     sql = f"SELECT count(*) FROM (SELECT 1 FROM terms WHERE term IN {_marks(terms)} LIMIT {most:d})"  # noqa: S608
     return int(db.execute(sql, terms).fetchone()[0])
@@ -149,14 +149,14 @@ def _has(sought: Sought, word: Word, has: str) -> Condition:
     return sql, [*plain, rows.dump(sorted(opened)), *subject]
 
 
-def _states(sought: Sought) -> list[HoldState]:
+def states_of(sought: Sought) -> list[HoldState]:
     if sought.filter.states:
         return [state for state in HoldState if state.value in sought.filter.states]
-    return list(HoldState if sought.changed_since else _OPEN)
+    return list(HoldState if sought.changed_since else OPEN)
 
 
-def _of_states(sought: Sought) -> Condition:
-    states = _states(sought)
+def _in_states(sought: Sought) -> Condition:
+    states = states_of(sought)
     return f"h.state IN {_marks(states)}", [state.value for state in states]
 
 
@@ -198,7 +198,7 @@ def _marks(values: Sequence[object]) -> str:
     return f"({', '.join('?' * len(values))})"
 
 
-def _count(groups: Sequence[tuple[Any, ...]]) -> Counted:
+def summed(groups: Sequence[tuple[Any, ...]]) -> Counted:
     states: dict[str, int] = {}
     levels: dict[str, int] = {}
     by_rule: dict[str, int] = {}

@@ -148,7 +148,7 @@ class SqliteReviewing:
         def work(db: sqlite3.Connection) -> tuple[list[TallyRow], int]:
             upto = int(db.execute(_UPTO, (after, limit)).fetchone()[0] or 0)
             found = db.execute(_UNTALLIED, (after, upto)).fetchall()
-            return [TallyRow(v[0], v[1], v[2], v[3], _level(v[4]), v[5]) for v in found], upto
+            return [TallyRow(v[0], v[1], v[2], v[3], level_number(v[4]), v[5]) for v in found], upto
 
         return await self._read(work)
 
@@ -160,7 +160,7 @@ class SqliteReviewing:
         return await self._read(lambda db: [make(v) for v in db.execute(sql, values)])
 
 
-def _level(text: str | None) -> int:
+def level_number(text: str | None) -> int:
     """The number of a level as the decision log writes it; -1 for none."""
     try:
         return -1 if text is None else int(Level.parse(text))
