@@ -201,9 +201,9 @@ class Running:
     port: int
     host: str
 
-    async def connect(self, *, greeted: bool = True, before: bytes = b"", tls: bool = False) -> Client:
-        """A connection; *before* is sent first, then the handshake of implicit *tls*."""
-        client = Client(*await asyncio.open_connection(self.host, self.port))
+    async def connect(self, *, greeted: bool = True, before: bytes = b"", tls: bool = False, source: str = "") -> Client:
+        """A connection, from the address *source*; *before* is sent first, then the handshake of implicit *tls*."""
+        client = Client(*await asyncio.open_connection(self.host, self.port, local_addr=(source, 0) if source else None))
         if before:
             client.write(before)
         if tls:

@@ -245,10 +245,15 @@ async def test_S23_sessions_of_one_stranger() -> None:
 
 
 async def test_S23_sessions_in_all() -> None:
+    """The last tenth is for whoever has less than a share, and beyond that nobody comes in."""
     async with running(make_config(limits={"connections": 50})) as door:
-        clients = [await door.connect() for _ in range(50)]
+        clients = [await door.connect() for _ in range(45)]
         assert (await (await door.connect(greeted=False)).reply()).startswith("421 4.7.0")
+        clients += [await door.connect(source="127.0.0.2") for _ in range(5)]
+        for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            assert (await (await door.connect(greeted=False, source=source)).reply()).startswith("421 4.7.0")
         assert (await clients[49].ask("NOOP")).startswith("250")
+        assert door.door.counters == {"more than a share of the sessions": 1, "over the session cap": 3}
 
 
 @pytest.mark.parametrize(("length", "closes"), [(512, False), (513, True), (2000, True), (10_000_000, True)])

@@ -163,7 +163,7 @@ class Door:
         self.keeper = keeper
         self.error_delay = error_delay
         self.rate_grace = rate_grace
-        self.budget = Budget(settings.config.limits.max_inflight)
+        self.budget = Budget(settings.config.limits.max_inflight, settings.config.max_message_size)
         self.sessions: set[Watched] = set()
         self.opened = 0
         """Sessions that were let in so far."""
@@ -184,7 +184,7 @@ class Door:
         if len(self.sessions) >= limits.connections:
             self.count("over the session cap")
             return _TOO_MANY
-        reason = self._callers.enter(ip, listed, limits, self.loop.time())
+        reason = self._callers.enter(ip, listed, limits, self.loop.time(), len(self.sessions))
         if reason:
             self.count(reason)
             return _TOO_MANY
