@@ -16,7 +16,8 @@ from typing import cast
 
 from gateway import logs
 from gateway.doors.door import PLAIN, Door, Listener
-from gateway.doors.guest import Guest, client_of
+from gateway.doors.guest import client_of
+from gateway.doors.memory import Borrower
 from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import SHUTTING_DOWN, Reply
@@ -38,12 +39,12 @@ def not_on_the_list(ip: str) -> Reply:
     )
 
 
-class Connection(Guest):
+class Connection(Borrower):
     """One connection."""
 
     __slots__ = (
-        "_barred", "_born", "_codec", "_command_since", "_end_of_input", "_handling", "_linger_until", "_peer", "_reserved", "_text_since",
-        "_timer", "_waiting_since", "_write_paused",
+        "_barred", "_born", "_codec", "_command_since", "_end_of_input", "_handling", "_linger_until", "_peer", "_text_since", "_timer",
+        "_write_paused",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
@@ -54,8 +55,7 @@ class Connection(Guest):
         self._peer: Peer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._born = self._last
-        self._command_since = self._text_since = self._waiting_since = self._linger_until = 0.0
-        self._reserved = 0
+        self._command_since = self._text_since = self._linger_until = 0.0
         self._handling = self._end_of_input = self._write_paused = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -137,6 +137,7 @@ class Connection(Guest):
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives back what the session held. A message that is with the pipeline goes on."""
         self._transport = None
+        self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()
         if not self._handling:
@@ -160,16 +161,6 @@ class Connection(Guest):
     def _ehlo_under_tls(self) -> bytes:
         return self._settings.ehlo_tls
 
-    # --- what a session adds ------------------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        """Runs the codec's events and sends the replies."""
-        raise NotImplementedError
-
-    def _no_memory(self) -> None:
-        """Ends a wait for memory that lasted too long."""
-        raise NotImplementedError
-
     # --- time and ends ------------------------------------------------------------------------------------------------
 
     def check(self, now: float, *, stressed: bool) -> None:
@@ -180,8 +171,7 @@ class Connection(Guest):
             if quiet > _QUIET or now > self._linger_until:
                 self._abort()
         elif self._waiting_since:
-            if now - self._waiting_since > limits.data_idle:
-                self._no_memory()
+            self._give_up_waiting(now)
         elif phase is Phase.TEXT:
             self._check_text(now, quiet)
         elif phase is Phase.CLOSED:
@@ -261,8 +251,3 @@ class Connection(Guest):
         if out and self._transport is not None:
             self._transport.write(out)
         return bool(out)
-
-    def _give_memory(self) -> None:
-        if self._reserved:
-            self._door.budget.give(self._reserved)
-            self._reserved = 0

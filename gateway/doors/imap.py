@@ -51,7 +51,7 @@ _log = logs.get("gateway.doors.imap")
 class ImapSession(SignIn):
     """The decisions of one IMAP session."""
 
-    __slots__ = ("_appended", "_appends_since", "_passed", "_waiting_since", "_waiting_tag", "_wanted")
+    __slots__ = ("_appended", "_appends_since", "_passed", "_waiting_tag")
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
         super().__init__(door, listener)
@@ -59,8 +59,7 @@ class ImapSession(SignIn):
         """Messages of the APPEND under way."""
         self._passed: list[str] = []
         """References of messages that the pipeline has passed and the server has not answered for."""
-        self._wanted = 0
-        self._waiting_since = self._appends_since = 0.0
+        self._appends_since = 0.0
         self._waiting_tag = b""
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -133,38 +132,26 @@ class ImapSession(SignIn):
             self._appends_since = self._loop.time()
         if event.number > 1 and self._reserved + event.size > budget // 2:
             self._refuse_append(event.tag, "LIMIT", _TOO_MUCH)
-        elif self._door.budget.take(event.size):
-            self._reserved += event.size
+        elif self._borrow(event.size):
             self._client.take()
         else:
-            self._wanted, self._waiting_tag = event.size, event.tag
-            self._waiting_since = self._loop.time()
-            self._door.budget.wait(event.size, self._granted)
+            self._waiting_tag = event.tag
 
-    def _granted(self) -> None:
-        self._appends_since += self._loop.time() - self._waiting_since  # its client is not to blame for the wait
-        self._waiting_since = 0.0
-        self._reserved += self._wanted
-        self._loop.call_soon(self._go_on)
+    def _is_over(self) -> bool:
+        return self._ended
 
-    def _go_on(self) -> None:
-        if self._transport is None or self._ended:
-            self._forget()
-            return
-        self._last = self._loop.time()
+    def _lent(self, waited: float) -> None:
+        self._appends_since += waited
         self._client.take()
-        self._pump()
+
+    def _no_memory(self) -> None:
+        self._refuse_append(self._waiting_tag, "UNAVAILABLE", _NO_MEMORY)
 
     def check(self, now: float, *, stressed: bool) -> None:
         """The same with the wait for memory, and with messages that come too slowly for what they keep from others."""
         limits = self._settings.config.limits
         if self._waiting_since and not self._ended:
-            if now - self._waiting_since > limits.data_idle:
-                self._door.budget.stop_waiting(self._granted)
-                self._waiting_since = 0.0
-                self._door.count("no_memory")
-                self._refuse_append(self._waiting_tag, "UNAVAILABLE", _NO_MEMORY)
-                self._pump()
+            self._give_up_waiting(now)
             return
         lasted = now - self._appends_since if self._appends_since else 0.0
         if lasted > self._door.rate_grace and not self._ended:
@@ -182,12 +169,8 @@ class ImapSession(SignIn):
         """Nothing of an APPEND is kept any more."""
         self._appended.clear()
         self._appends_since = 0.0
-        if self._waiting_since:
-            self._door.budget.stop_waiting(self._granted)
-            self._waiting_since = 0.0
-        if self._reserved:
-            reserved, self._reserved = self._reserved, 0
-            self._door.budget.give(reserved)
+        self._stop_waiting()
+        self._give_memory()
 
     def _replied(self, event: Tagged) -> None:
         if self._passed and event.tag == self._steps_tag:

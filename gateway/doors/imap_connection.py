@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from gateway import logs
 from gateway.doors.door import PLAIN, Door, Listener
-from gateway.doors.guest import Guest, client_of
+from gateway.doors.guest import client_of
+from gateway.doors.memory import Borrower
 from gateway.doors.relaying import Refused
 from gateway.envelope import Peer
 from gateway.reply import Reply
@@ -43,12 +44,12 @@ def not_on_the_list(ip: str) -> Reply:
     return Reply(554, "5.7.1", f"Your computer's address {ip} is not on the list for official mailboxes. Ask your IT cell to add it.")
 
 
-class ImapConnection(Guest):
+class ImapConnection(Borrower):
     """Both connections of one session."""
 
     __slots__ = (
         "_barred", "_born", "_client", "_client_full", "_connecting", "_ended", "_handling", "_leaving", "_order", "_peer", "_pumping",
-        "_reserved", "_server", "_server_full", "_shown", "_socket", "_steps", "_steps_tag", "_to_client", "_to_server", "_upstream",
+        "_server", "_server_full", "_shown", "_socket", "_steps", "_steps_tag", "_to_client", "_to_server", "_upstream",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
@@ -71,8 +72,6 @@ class ImapConnection(Guest):
         self._steps: list[Step] = []
         """What is left of a command that we send; each waits for a ``+``."""
         self._steps_tag = b""
-        self._reserved = 0
-        """Octets of the budget for an APPEND."""
         self._born = self._last
         self._handling = False
         """A message is with the pipeline."""
@@ -175,10 +174,6 @@ class ImapConnection(Guest):
 
     async def _connect(self) -> None:
         """Connects to the server."""
-        raise NotImplementedError
-
-    def _pump(self) -> None:
-        """Takes what the client said as far as it may be taken now, then writes to both sides."""
         raise NotImplementedError
 
     def _let_go(self) -> None:

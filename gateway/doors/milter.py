@@ -96,8 +96,8 @@ class MilterSession(MilterConnection):
             self._close("fault")
             return
         self._flush()
-        if codec.in_message and not codec.asked:
-            if codec.text_octets and not self._text_since:
+        if not codec.asked:
+            if codec.in_message and codec.text_octets and not self._text_since:
                 self._text_since = self._last
             self._account()
         if self._door.draining and not codec.in_message:

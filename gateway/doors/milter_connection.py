@@ -17,16 +17,16 @@ from typing import cast
 
 from gateway import logs
 from gateway.doors.door import PLAIN, Door, Listener
-from gateway.doors.guest import Guest, client_of
+from gateway.doors.guest import client_of
+from gateway.doors.memory import Borrower
 from gateway.reply import Reply
 from gateway.wire.milter import Milter
 
-_MORE = 262_144  # octets of memory taken at a time
 _PENDING = 65_536  # octets that may wait behind an event that is being decided
 _log = logs.get("gateway.doors.milter")
 
 
-class MilterConnection(Guest):
+class MilterConnection(Borrower):
     """One connection of an MTA."""
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
@@ -34,8 +34,7 @@ class MilterConnection(Guest):
         self._codec = Milter(self._settings.config.max_message_size)
         self._socket: socket.socket | None = None
         """Where TCP_QUICKACK has to be asked for again and again; None for a unix socket."""
-        self._begun = self._text_since = self._waiting_since = 0.0
-        self._reserved = self._wanted = 0
+        self._begun = self._text_since = 0.0
         self._write_paused = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -96,19 +95,13 @@ class MilterConnection(Guest):
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives back what the session held. A message that is with the pipeline goes on, and holds its memory itself."""
         self._transport = self._socket = None
-        if self._waiting_since:
-            self._door.budget.stop_waiting(self._granted)
-            self._waiting_since = 0.0
+        self._stop_waiting()
         self._forget()
         self._give_memory()
         self._codec.close()
         self.leave()
 
     # --- what the session adds ----------------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        """Runs the codec's events and sends the answers."""
-        raise NotImplementedError
 
     def _forget(self) -> None:
         """Drops what is known of the message under way."""
@@ -129,53 +122,32 @@ class MilterConnection(Guest):
     # --- memory -------------------------------------------------------------------------------------------------------
 
     def _account(self) -> None:
-        """Keeps the memory that is taken in step with what the codec holds."""
-        more = self._codec.memory - self._reserved
-        if more > 0 and not self._waiting_since:
-            self._wanted = -(-more // _MORE) * _MORE
-            if self._door.budget.take(self._wanted):
-                self._reserved += self._wanted
-            else:
-                self._pause_reading()
-                self._waiting_since = self._loop.time()
-                self._door.budget.wait(self._wanted, self._granted)
-
-    def _cover(self, octets: int) -> bool:
-        """Takes what *octets* still need, now or not at all: for a message that came whole in one read."""
-        more = octets - self._reserved
-        if more > 0 and not self._door.budget.take(more):
-            return False
-        self._reserved += max(0, more)
-        return True
-
-    def _granted(self) -> None:
-        waited = self._loop.time() - self._waiting_since
-        self._waiting_since = 0.0
-        self._reserved += self._wanted
-        self._loop.call_soon(self._go_on, waited)
-
-    def _go_on(self, waited: float) -> None:
-        if self._transport is None:
+        """Keeps the memory that is taken in step with what is kept here of a message, and of a packet that is not whole."""
+        codec = self._codec
+        if codec.in_message and not codec.lost:
+            self._keep_up(codec.memory + codec.pending)
+        elif codec.pending > _PENDING:  # no packet of an MTA is so long, with the content of a message or without
+            self._keep_up(codec.pending)
+        elif not self._waiting_since:
             self._give_memory()
-            return
-        self._last = self._loop.time()
-        self._text_since += waited
-        self._pump()
+
+    def _is_over(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _lent(self, waited: float) -> None:
+        if self._text_since:
+            self._text_since += waited
 
     def _no_memory(self) -> None:
-        """Waited long enough: nothing of the message is kept, and its end is answered 452."""
-        self._door.budget.stop_waiting(self._granted)
-        self._waiting_since = 0.0
-        self._door.count("no_memory")
-        self._codec.discard()
+        """The end of the message is answered 452. A packet that needs so much, and is of no message that is kept, ends the connection."""
+        codec = self._codec
+        if not codec.in_message or codec.lost or codec.pending > _PENDING:
+            self._close("no memory for a packet")
+            self._give_memory()
+            return
+        codec.discard()
         self._give_memory()
         self._last = self._loop.time()
-        self._pump()
-
-    def _give_memory(self) -> None:
-        if self._reserved:
-            self._door.budget.give(self._reserved)
-            self._reserved = 0
 
     # --- time and ends ------------------------------------------------------------------------------------------------
 
@@ -191,8 +163,7 @@ class MilterConnection(Guest):
         elif self._watch(now):
             return
         elif self._waiting_since:
-            if now - self._waiting_since > limits.data_idle:
-                self._no_memory()
+            self._give_up_waiting(now)
         elif codec.negotiated is None or (codec.pending and not codec.asked and not codec.text_octets):
             if quiet > limits.command_deadline:
                 self._close("command deadline")

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 
 from gateway import logs
 from gateway.doors.connection import Connection
-from gateway.doors.door import PLAIN, Door, Listener
 from gateway.doors.relaying import Refused
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
 from gateway.policy import decide
@@ -25,8 +24,7 @@ from gateway.reply import OUR_FAULT, SHUTTING_DOWN, STORE_FULL, Reply, ReplyErro
 from gateway.wire.smtp_events import Body, Close, Data, Error, Event, Phase, Refusal, StartTls
 from gateway.wire.smtp_params import Mail
 
-_FIRST = 16_384  # octets of memory taken at DATA
-_MORE = 262_144  # and each time after that
+_FIRST = 16_384  # octets of memory taken at DATA, more as the message comes
 _PENDING = 65_536  # octets that may wait behind a command that is being decided
 _FAULT = Reply(421, "4.3.0", "The mail gateway could not go on. Please try again later.")
 _log = logs.get("gateway.doors.smtp")
@@ -35,18 +33,7 @@ _log = logs.get("gateway.doors.smtp")
 class Session(Connection):
     """The decisions of one SMTP session."""
 
-    __slots__ = ("_wanted",)
-
-    def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
-        super().__init__(door, listener)
-        self._wanted = 0
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """A message that is with the pipeline goes on."""
-        if self._waiting_since:
-            self._door.budget.stop_waiting(self._granted)
-            self._waiting_since = 0.0
-        super().connection_lost(exc)
+    __slots__ = ()
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -69,7 +56,7 @@ class Session(Connection):
             return
         self._flush()
         if codec.phase is Phase.TEXT:
-            self._account()
+            self._keep_up(codec.memory)
         self._command_since = (self._command_since or self._last) if codec.phase is Phase.COMMAND and codec.pending else 0.0
         if codec.phase is Phase.ASKED:
             if codec.pending > _PENDING:
@@ -192,59 +179,28 @@ class Session(Connection):
     def _data(self) -> None:
         """Takes memory, then says 354. A listed client's SIZE is believed; a stranger's would be a way to take it all."""
         mail = self._codec.mail
-        self._wanted = max(_FIRST, mail.size if mail is not None and self._listed else 0)
-        if self._door.budget.take(self._wanted):
-            self._reserved = self._wanted
+        if self._borrow(max(_FIRST, mail.size if mail is not None and self._listed else 0)):
             self._start_text()
-        else:
-            self._wait_for_memory()
 
     def _start_text(self) -> None:
         self._text_since = self._loop.time()
         self._codec.start_text()
 
-    def _account(self) -> None:
-        """Keeps the memory that is taken in step with what the codec holds."""
-        more = self._codec.memory - self._reserved
-        if more > 0 and not self._waiting_since:
-            self._wanted = -(-more // _MORE) * _MORE
-            if self._door.budget.take(self._wanted):
-                self._reserved += self._wanted
-            else:
-                self._pause_reading()
-                self._wait_for_memory()
+    def _is_over(self) -> bool:
+        return self._codec.phase is Phase.CLOSED
 
-    def _wait_for_memory(self) -> None:
-        self._waiting_since = self._loop.time()
-        self._door.budget.wait(self._wanted, self._granted)
-
-    def _granted(self) -> None:
-        waited = self._loop.time() - self._waiting_since
-        self._waiting_since = 0.0
-        self._reserved += self._wanted
-        self._loop.call_soon(self._go_on, waited)
-
-    def _go_on(self, waited: float) -> None:
-        if self._transport is None or self._codec.phase is Phase.CLOSED:
-            self._give_memory()
-            return
-        self._last = self._loop.time()
+    def _lent(self, waited: float) -> None:
         self._text_since += waited
         if self._codec.phase is Phase.ASKED:
             self._start_text()
-        self._pump()
 
     def _no_memory(self) -> None:
-        """Waited long enough: 452, at once or at the end of the message, of which nothing is kept."""
-        self._door.budget.stop_waiting(self._granted)
-        self._waiting_since = 0.0
-        self._door.count("no_memory")
+        """452, at once or at the end of the message."""
         if self._codec.phase is Phase.ASKED:
             self._codec.end_transaction(STORE_FULL)
         else:
             self._codec.discard_text(STORE_FULL)
         self._give_memory()
-        self._pump()
 
     def _refused_message(self, event: Refusal) -> None:
         codec = self._codec
