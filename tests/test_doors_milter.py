@@ -624,6 +624,49 @@ async def test_memory_is_waited_for() -> None:
         assert door.door.budget.used == 0
 
 
+async def test_T01_a_packet_that_is_not_whole_counts_in_the_memory_of_the_door() -> None:
+    async with running(milter_config(limits={"max_inflight": 4_000_000})) as door:
+        idle, amid = await door.connect(), await door.connect()
+        idle.writer.write(struct.pack(">I", 1_000_000) + b"D" + bytes(600_000))
+        await amid.envelope()
+        amid.writer.write(struct.pack(">I", 1_000_000) + b"B" + bytes(600_000))
+        await door.until(lambda: door.door.budget.used >= 1_200_000)
+        idle.close()
+        amid.close()
+        await door.until(lambda: not door.door.sessions)
+        assert door.door.budget.used == 0
+
+
+async def test_T01_a_packet_of_no_message_that_finds_no_memory_ends_its_connection_and_no_other() -> None:
+    async with running(milter_config(limits={"max_inflight": 300_000, "data_idle": 0.1})) as door:
+        other, idle, amid = [await door.connect() for _ in range(3)]
+        idle.writer.write(struct.pack(">I", 1_000_000) + b"D" + bytes(900_000))
+        assert await idle.closed()
+        await amid.envelope()
+        amid.writer.write(struct.pack(">I", 1_000_000) + b"B" + bytes(900_000))
+        assert await amid.closed()
+        assert door.door.counters["closed: no memory for a packet"] == door.door.counters["no_memory"] == 2
+        assert (await other.message())[-1][0] == b"c"
+        assert door.door.budget.used == 0
+
+
+async def test_T12_packets_that_are_not_whole_share_one_budget() -> None:
+    """Fifty connections with a packet each: what is kept of them all is bounded by the config, not by their number."""
+    async with running(milter_config(limits={"max_inflight": 3_000_000, "data_idle": 0.5})) as door:
+        many = [await door.connect() for _ in range(50)]
+        for one in many:
+            one.writer.write(struct.pack(">I", 1_000_000) + b"D" + bytes(900_000))
+        await asyncio.sleep(0.3)
+        kept = [session._codec.pending for session in door.door.sessions]  # type: ignore[attr-defined]
+        assert door.door.budget.used <= 3_000_000
+        assert sum(kept) <= 3_000_000 + 50 * 2 * 262_144, "what came in the one read before the wait, and an ordinary packet"
+        await door.until(lambda: door.door.counters.get("no_memory", 0) > 40)  # each waits for the others, and none for ever
+        for one in many:
+            one.close()
+        await door.until(lambda: not door.door.sessions)
+        assert door.door.budget.used == 0
+
+
 async def test_over_the_size_is_refused_and_the_connection_goes_on() -> None:
     async with running(milter_config(max_message_size=100_000)) as door:
         mta = await door.connect()
