@@ -50,6 +50,9 @@ class Turns(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, owner: str) -> bool:
+        return owner in self._queues
+
     def add(self, owner: str, item: T) -> None:
         """Queues *item* behind what *owner* has here already."""
         queue = self._queues.get(owner)

@@ -1,4 +1,4 @@
-"""Who comes next where there is not enough for all: turns, places, sessions, memory. Hostile-inputs S23, O19; clocks are counted by hand."""
+"""Who comes next where there is not enough for all: turns, places, sessions, memory. Hostile-inputs S23, O19; clocks go by hand."""
 
 from __future__ import annotations
 

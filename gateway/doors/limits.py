@@ -162,8 +162,10 @@ class Budget:
         self._held[owner] = self._held.get(owner, 0) + octets
 
     def take(self, octets: int, owner: str = "") -> bool:
-        """Takes *octets* for *owner* if they are there and nobody waits for them whose turn it is."""
-        if self._used + octets > self._total or not self._may(owner, octets) or (self._waiting and self._first() is not None):
+        """Takes *octets* for *owner* if they are there and nobody waits for them whose turn it is; nobody overtakes its own."""
+        if self._used + octets > self._total or not self._may(owner, octets):
+            return False
+        if self._waiting and (owner in self._waiting or self._first() is not None):
             return False
         self._have(owner, octets)
         return True
