@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from gateway.address import NULL_PATH
 from gateway.doors.peers import KeeperLink
-from gateway.keeper import correspondents
 from gateway.keeper.access import Who
 from gateway.keeper.accounts import ALL
+from gateway.keeper.today import Today
 from gateway.policy import Policy
 from gateway.policy.rules import Rule, RuleSet
 from gateway.reply import ReplyError
@@ -137,12 +137,12 @@ async def test_a_batch_that_failed_is_written_next_time(room: Room) -> None:
     assert await first(room, DESK) == ()
 
 
-async def test_memory_is_bounded_and_the_store_remembers(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correspondents, "_REMEMBERED", 3)
+async def test_memory_is_bounded_and_the_store_remembers(room: Room) -> None:
+    room.correspondents._today = Today(3)
     addresses = [f"a{n}@nic.in" for n in range(8)]
     for address in addresses:
         await deliver(room, address)
-    assert len(room.correspondents._today) == 3
+    assert len(room.correspondents._today._levels) == 3
     assert await first(room, *addresses, "new@nic.in") == ("new@nic.in",)
 
 

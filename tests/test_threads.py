@@ -301,6 +301,42 @@ async def test_whatever_is_decided_is_remembered_and_higher_and_later_stays(room
     assert await room.threads.levels(ThreadLevels(("root@dept.gov.in",), (b"passage2",))) == Remembered(C, S), "a replay lowers nothing"
 
 
+async def test_what_was_written_today_is_not_written_again_but_where_it_is_higher(room: Room) -> None:
+    written: list[Any] = []
+    write = room.store.write
+
+    async def seen(batch: Any) -> None:
+        written.append([(row.level, row.day) for row in batch.threads])
+        await write(batch)
+
+    room.store.write = seen  # type: ignore[method-assign]
+    day = int(room.now // DAY)
+    for disposition in (Disposition.DELIVER, Disposition.HOLD, Disposition.REFUSE):
+        await room.commit(transaction(), made(room, disposition, KEPT))
+    assert written == [[(C, day), (R, day), (C, day)], [], []]
+    await room.commit(transaction(), made(room, Disposition.REFUSE, Memo(S, "root@dept.gov.in", ((R, b"passage1"),)), session_refusal=True))
+    assert written.pop() == [(S, day)]
+    room.now += DAY
+    await room.commit(transaction(), made(room, Disposition.DELIVER, KEPT))
+    assert written.pop() == [(C, day + 1), (R, day + 1), (C, day + 1)]
+    assert await room.threads.levels(ThreadLevels(("root@dept.gov.in",), (b"passage1",))) == Remembered(S, C)
+
+
+async def test_what_was_not_durable_is_written_by_the_next(room: Room) -> None:
+    write = room.store.write
+
+    async def broken(batch: Any) -> None:
+        raise StoreError("disk")
+
+    room.store.write = broken  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await room.commit(transaction(), made(room, Disposition.DELIVER, KEPT))
+    room.store.write = write  # type: ignore[method-assign]
+    assert await table(room) == []
+    await room.commit(transaction(), made(room, Disposition.DELIVER, KEPT))
+    assert len(await table(room)) == 3
+
+
 async def test_what_is_refused_in_the_session_leaves_hashes_and_nothing_else(room: Room) -> None:
     secret = Memo(TS, "root@dept.gov.in", ((TS, b"passage1"),))
     answer = await room.commit(transaction(), made(room, Disposition.REFUSE, secret, session_refusal=True))

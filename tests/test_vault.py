@@ -237,3 +237,11 @@ def test_certificates_that_cannot_seal_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ec.pem").write_bytes(made.public_bytes(Encoding.PEM))
     with pytest.raises(sealing.SealingError, match="RSA"):
         sealing.load(tmp_path / "ec.pem")
+
+
+def test_hashes_of_a_thread_made_together_are_those_made_one_by_one() -> None:
+    vault = make_vault()
+    values = [b"", b"passage1", b"passage2", b"x" * 200, b"passage1"]
+    for kind in ("message", "passage"):
+        assert vault.thread_hashes(kind, values) == [vault.thread_hash(kind, one) for one in values]
+    assert vault.thread_hashes("passage", []) == []

@@ -177,13 +177,14 @@ class Actor:
         reply = Reply(550, status if status.startswith("5.") else "5.7.1", text)
         codes = {one.address: reply.code for one in verdict.recipients}
         told = Told() if await self._no_room() else self._notifier.about(tx, verdict, self._relay.incarnation)
+        marks = self._threads.rows(tx, verdict)
         try:
             await self._store.write(
                 Batch(
                     bodies=[report.body for report in told.reports],
                     messages=[report.message for report in told.reports],
                     deliveries=[report.delivery for report in told.reports],
-                    threads=self._threads.rows(tx, verdict),
+                    threads=marks,
                     audit=[*self._log(request, codes, verdict=verdict), *told.audit],
                     expect_exceptions_version=verdict.exceptions_version,
                 )
@@ -193,6 +194,7 @@ class Actor:
             if isinstance(error, Conflict):
                 return Stale(self._register.current.version)
             raise
+        self._threads.written(marks)
         self._send(told.reports)
         return Committed(reply, tx.reference)
 
@@ -231,6 +233,7 @@ class Actor:
         )  # fmt: skip
         known = tx.verified_originator and [one.address for one in plan.going]
         pairs = self._correspondents.rows(tx.envelope.sender.text, known, tx.department) if known else []
+        marks = self._threads.rows(tx, verdict)
         deadline = now + self._config.relay.hold_days * _DAY
         holds = []
         if plan.hold:
@@ -245,7 +248,7 @@ class Actor:
             deliveries=deliveries + [report.delivery for report in reports],
             holds=holds,
             correspondents=pairs,
-            threads=self._threads.rows(tx, verdict),
+            threads=marks,
             journal=filed.rows,
             review=ReviewBatch(terms=self._terms.of(holds, verdict.headers.subject)) if holds else None,
             audit=[*self._log(request, {}, kept=plan.kept), *copied.audit, *filed.audit, *told.audit],
@@ -263,6 +266,7 @@ class Actor:
                 return _accepted(tx, recorded.read(stored_row).kept_by)
             return Stale(self._register.current.version)
         self._correspondents.written(pairs)
+        self._threads.written(marks)
         self._journal.written(filed)
         if deliveries:
             self._relay.offer(deliveries, content)

@@ -8,9 +8,9 @@ Sources: india.md R9; design.md section 6.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from gateway.keeper.today import Today
 from gateway.policy import Policy
 from gateway.stores.base import CorrespondentRow, Store
 from gateway.vault.vault import Vault
@@ -18,7 +18,6 @@ from gateway.vault.vault import Vault
 FACTS = ("recipient.first_time", "message.first_time_recipients")
 """The facts that rest on this table."""
 DAY = 86400.0
-_REMEMBERED = 50_000  # pairs of today; each is about 150 octets
 
 
 class Correspondents:
@@ -29,7 +28,7 @@ class Correspondents:
         self._vault = vault
         self._policy = policy
         self._clock = clock
-        self._today: OrderedDict[bytes, int] = OrderedDict()
+        self._today = Today()
         self._asked: tuple[str, bool] = ("", False)
 
     @property
@@ -47,20 +46,17 @@ class Correspondents:
             return []
         day = int(self._clock() // DAY)
         pairs = dict.fromkeys(self._vault.pair_hash(sender, recipient) for recipient in recipients)
-        return [CorrespondentRow(pair, day, department) for pair in pairs if self._today.get(pair) != day]
+        return [CorrespondentRow(pair, day, department) for pair in pairs if not self._today.has(pair, day)]
 
     def written(self, rows: Sequence[CorrespondentRow]) -> None:
         """*rows* are durable."""
         for row in rows:
-            self._today[row.pair] = row.day
-            self._today.move_to_end(row.pair)
-        while len(self._today) > _REMEMBERED:
-            self._today.popitem(last=False)
+            self._today.add(row.pair, row.day)
 
     async def first_times(self, sender: str, recipients: Sequence[str]) -> tuple[str, ...]:
         """Those of *recipients* that *sender* never wrote to, as far back as the table goes. Raises StoreError."""
         day = int(self._clock() // DAY)
         hashes = {recipient: self._vault.pair_hash(sender, recipient) for recipient in dict.fromkeys(recipients)}
-        asked = {recipient: pair for recipient, pair in hashes.items() if self._today.get(pair) != day}
+        asked = {recipient: pair for recipient, pair in hashes.items() if not self._today.has(pair, day)}
         known = await self._store.known_pairs(list(asked.values())) if asked else set()
         return tuple(recipient for recipient, pair in asked.items() if pair not in known)

@@ -13,10 +13,11 @@ delivered, but two messages of one sender can cross like that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.envelope import Transaction
 from gateway.keeper.correspondents import DAY
+from gateway.keeper.today import Today
 from gateway.levels import Level
 from gateway.message import thread_fields
 from gateway.requests import ThreadLevels
@@ -34,22 +35,28 @@ class Threads:
         self._store = store
         self._vault = vault
         self._clock = clock
+        self._today = Today()
 
     def rows(self, tx: Transaction, verdict: Verdict) -> list[ThreadRow]:
-        """What the decision about *tx* adds: also one that refuses, since what was refused may be tried again without its marking."""
+        """What the decision about *tx* adds: also one that refuses, since what was refused may be tried again without its marking.
+        Nothing where it was written today already, as high: most passages of a day are those of the same forms and circulars.
+        Call ``written`` when it is durable."""
         memo = verdict.memo
         if memo is None or memo.level < Level.RESTRICTED:
             return []
         day = int(self._clock() // DAY)
-        found = [
-            ThreadRow(self._vault.thread_hash(PASSAGE, value), int(level), day, tx.department)
-            for level, value in memo.passages
-            if level >= Level.RESTRICTED
-        ]
+        marked = [(level, value) for level, value in memo.passages if level >= Level.RESTRICTED]
+        marks = self._vault.thread_hashes(PASSAGE, [value for _, value in marked])
+        found = [(mark, int(level)) for mark, (level, _) in zip(marks, marked, strict=True)]
         if memo.message_id:
             mark = self._vault.thread_hash(MESSAGE, memo.message_id.encode("utf-8", "surrogateescape"))
-            found.append(ThreadRow(mark, int(memo.level), day, tx.department))
-        return found
+            found.append((mark, int(memo.level)))
+        return [ThreadRow(mark, level, day, tx.department) for mark, level in found if not self._today.has(mark, day, level)]
+
+    def written(self, rows: Sequence[ThreadRow]) -> None:
+        """*rows* are durable."""
+        for row in rows:
+            self._today.add(row.mark, row.day, row.level)
 
     def raised(self, message_id: str, level: Level, department: str) -> list[ThreadRow]:
         """What is added where a person found the level of the message *message_id* to be higher; its passages are not known any more."""

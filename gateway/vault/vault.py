@@ -16,7 +16,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -186,6 +186,16 @@ class Vault:
         """A keyed hash of a Message-ID or of a passage's fingerprint, as *kind* says; 16 octets, with the same key."""
         person = f"thread {kind}".encode("ascii")[:16]
         return hashlib.blake2b(value, digest_size=16, key=self._ring.evidence, person=person).digest()
+
+    def thread_hashes(self, kind: str, values: Sequence[bytes]) -> list[bytes]:
+        """The same of many *values*: the key is taken in once."""
+        keyed = hashlib.blake2b(digest_size=16, key=self._ring.evidence, person=f"thread {kind}".encode("ascii")[:16])
+        found = []
+        for value in values:
+            one = keyed.copy()
+            one.update(value)
+            found.append(one.digest())
+        return found
 
     def term_hash(self, kind: str, word: str) -> bytes:
         """A keyed hash of a word by which held mail is found, as *kind* says; 16 octets, with the same key."""
