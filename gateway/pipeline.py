@@ -10,6 +10,7 @@ Source: design.md section 4; RFC 5321 sections 6.1 and 6.3.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -23,11 +24,14 @@ from gateway.metrics import kind_of
 from gateway.policy import Policy, decide, threads
 from gateway.reply import OUR_FAULT, Reply, ReplyError
 from gateway.requests import Committed, Exceptions, Stale
+from gateway.shares import Places, owner_of
 from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Remembered, Thread, Verdict
 
 _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
 _WORKER_DEATHS = 3
+_AHEAD = 2
+"""Messages that this process gives to the inspector for each of its workers: one to read, and one that waits beside it."""
 _OVERTIME = 1.4  # times limits.inspect_cpu after which a worker's end is put down to the time it took
 _log = logs.get("gateway.pipeline")
 
@@ -106,7 +110,9 @@ class Pipeline:
         self._memory = memory
         self._records = records
         self._counts = counts = counts or Counts()
-        self._strangers = asyncio.Semaphore(config.limits.inspectors)
+        self.places = Places(config.limits.inspectors * _AHEAD)
+        """Messages that are with the inspector; the next is in turn by its owner, so that nobody waits behind somebody's hundred."""
+        self._strangers = Places(config.limits.inspectors)
         """Messages of strangers that are read at one time: a flood of their pictures must not keep our own officers waiting."""
         names = ("prescan", "inspect", "decide", "commit")
         self._prescan, self._inspected, self._decide, self._commit = (counts.timing("gateway_stage_seconds", name) for name in names)
@@ -183,11 +189,17 @@ class Pipeline:
                 keys = await self._keys(content) if signed else ()
                 if signed and not keys:
                     inspection = plain.inspect(content, tx.sha256, limits, self.policy.scheme)
-                if inspection is None and tx.verified_originator:
-                    inspection = await self._asked(tx, content, keys)
-                elif inspection is None:
-                    async with self._strangers:
-                        inspection = await self._asked(tx, content, keys)
+                if inspection is None:
+                    inspection = await self._in_turn(tx, content, keys)
+        return inspection
+
+    async def _in_turn(self, tx: Transaction, content: bytes, keys: Keys) -> Inspection:
+        """The inspector's reading, when it is this one's turn."""
+        peer, began = tx.peer, perf_counter()
+        owner = owner_of(peer.ip, user=peer.user, known=peer.listed)
+        async with contextlib.nullcontext() if tx.verified_originator else self._strangers.of(owner), self.places.of(owner):
+            inspection = await self._asked(tx, content, keys)
+        self._inspected.observe(perf_counter() - began)
         return inspection
 
     async def _asked(self, tx: Transaction, content: bytes, keys: Keys) -> Inspection:
@@ -198,7 +210,6 @@ class Pipeline:
             began = perf_counter()
             try:
                 inspection = await self._inspector.inspect(content, tx.sha256, keys)
-                self._inspected.observe(perf_counter() - began)
                 self._counts.add("gateway_inspections_total", "inspector")
             except WorkerDied:
                 deaths += 1
