@@ -1,7 +1,7 @@
 """What the store holds, in a few numbers.
 
 What it is: ``Figures`` and the reading of them: open deliveries by state, held mail by state and level, sizes.
-Who calls it: ``sqlite.SqliteStore.figures``, for ``keeper.metrics``.
+Who calls it: ``sqlite.SqliteStore.figures`` and ``postgres_reading``, for ``keeper.metrics``.
 Must never: read a row that is not open; write.
 Source: design.md section 6.
 """
@@ -9,7 +9,9 @@ Source: design.md section 6.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path as FilePath
+from typing import Any
 
 import msgspec
 
@@ -17,12 +19,12 @@ from gateway.stores.journal import Waiting
 from gateway.stores.schema import OPEN_HOLD_SQL, UNFILED_COPY_SQL
 
 # Each through its partial index: the tables may hold millions of rows that are no longer open.
-_DUE = (
+DUE = (
     "SELECT state, require_aes256, count(*), min(created) FROM deliveries WHERE state IN ('scheduled', 'deferred')"
     " GROUP BY state, require_aes256"
 )
-_PARKED = "SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'on-hold') GROUP BY state"
-_HELD = f"SELECT state, level, count(*), min(created), min(deadline) FROM holds WHERE {OPEN_HOLD_SQL} GROUP BY state, level"  # noqa: S608
+PARKED = "SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'on-hold') GROUP BY state"
+HELD = f"SELECT state, level, count(*), min(created), min(deadline) FROM holds WHERE {OPEN_HOLD_SQL} GROUP BY state, level"  # noqa: S608
 
 _UNFILED = f"SELECT name, count(*), min(created) FROM journal WHERE {UNFILED_COPY_SQL} GROUP BY name ORDER BY name"  # noqa: S608
 
@@ -48,16 +50,23 @@ class Figures(msgspec.Struct, frozen=True):
     oldest_held: float
     next_deadline: float
     octets: int
-    """Size of the file and of its write-ahead log."""
+    """Size of the file and of its write-ahead log, or of the database."""
     unfiled: tuple[Waiting, ...] = ()
     """Journal copies that are not filed yet, by archive."""
 
 
 def read(db: sqlite3.Connection, path: FilePath) -> Figures:
     """The figures as they are now. Raises sqlite3.Error."""
-    due = db.execute(_DUE).fetchall()
-    parked = db.execute(_PARKED).fetchall()
-    held = db.execute(_HELD).fetchall()
+    unfiled = tuple(Waiting(str(name), int(count), float(oldest)) for name, count, oldest in db.execute(_UNFILED))
+    octets = sum(_size(file) for file in (path, path.with_name(path.name + "-wal")))
+    return put_together(db.execute(DUE).fetchall(), db.execute(PARKED).fetchall(), db.execute(HELD).fetchall(), octets, unfiled)
+
+
+def put_together(
+    due: Sequence[tuple[Any, ...]], parked: Sequence[tuple[Any, ...]], held: Sequence[tuple[Any, ...]], octets: int,
+    unfiled: tuple[Waiting, ...],
+) -> Figures:  # fmt: skip
+    """The figures of the rows that ``DUE``, ``PARKED`` and ``HELD`` gave."""
     queue: dict[str, int] = {str(state): int(count) for state, count in parked}
     for state, _, count, _ in due:
         queue[state] = queue.get(state, 0) + count
@@ -68,8 +77,8 @@ def read(db: sqlite3.Connection, path: FilePath) -> Figures:
         tuple(Held(str(state), level, int(count)) for state, level, count, _, _ in held),
         min((row[3] for row in held), default=0.0),
         min((row[4] for row in held), default=0.0),
-        sum(_size(file) for file in (path, path.with_name(path.name + "-wal"))),
-        tuple(Waiting(str(name), int(count), float(oldest)) for name, count, oldest in db.execute(_UNFILED)),
+        octets,
+        unfiled,
     )
 
 

@@ -18,7 +18,7 @@ import msgspec
 class SealedBody(msgspec.Struct, frozen=True):
     """A body's wrapped key and the id of the vault key over it."""
 
-    place: int
+    place: int | str
     id: str
     key_id: str
     wrapped_key: bytes
@@ -27,7 +27,7 @@ class SealedBody(msgspec.Struct, frozen=True):
 class SealedFields(msgspec.Struct, frozen=True):
     """The sealed fields of a row, one or two; empty where there is none."""
 
-    place: int
+    place: int | str
     id: str
     subject: bytes
     details: bytes
@@ -47,13 +47,13 @@ class Resealed(msgspec.Struct, frozen=True):
     fields: Sequence[tuple[SealedFields, SealedFields]] = ()
 
 
-def bodies(db: sqlite3.Connection, after: int, limit: int) -> list[SealedBody]:
+def bodies(db: sqlite3.Connection, after: int | str, limit: int) -> list[SealedBody]:
     """The next *limit* bodies after the place *after* that a vault key opens (or opened)."""
     sql = "SELECT rowid, id, key_id, wrapped_key FROM bodies WHERE rowid > ? AND NOT sealed ORDER BY rowid LIMIT ?"
     return [SealedBody(*row) for row in db.execute(sql, (after, limit))]
 
 
-def fields(db: sqlite3.Connection, after: int, limit: int, table: str = "messages") -> list[SealedFields]:
+def fields(db: sqlite3.Connection, after: int | str, limit: int, table: str = "messages") -> list[SealedFields]:
     """The sealed fields of the next *limit* rows of *table* after the place *after*."""
     name, first, second = TABLES[table]
     second = second or "x''"

@@ -181,11 +181,11 @@ class SqliteStore:
 
     # --- under which vault key -----------------------------------------------------------------------------------------
 
-    async def sealed_bodies(self, after: int, limit: int) -> list[resealing.SealedBody]:
+    async def sealed_bodies(self, after: int | str, limit: int) -> list[resealing.SealedBody]:
         """The next bodies that a vault key opens, in the order of their places."""
         return await self._read(lambda db: resealing.bodies(db, after, limit))
 
-    async def sealed_fields(self, after: int, limit: int, table: str = "messages") -> list[resealing.SealedFields]:
+    async def sealed_fields(self, after: int | str, limit: int, table: str = "messages") -> list[resealing.SealedFields]:
         """The sealed fields of the next rows of *table*, in the order of their places."""
         return await self._read(lambda db: resealing.fields(db, after, limit, table))
 
