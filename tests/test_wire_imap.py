@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.imap import Client
 from gateway.wire.imap_capabilities import Offer
-from gateway.wire.imap_commands import PASSED
+from gateway.wire.imap_commands import PASSED, WIDE, unfit
 from gateway.wire.imap_events import (
     Append,
     AppendSize,
@@ -179,7 +179,12 @@ def test_literals_of_nothing() -> None:
 HIDDEN = [
     b"COMPRESS DEFLATE", b"REPLACE 1 INBOX {3+}\r\nabc", b"UID REPLACE 1 INBOX (\\Seen) {3+}\r\nabc", b"GENURLAUTH x INTERNAL",
     b"URLFETCH x", b"RESETKEY", b"UNAUTHENTICATE", b"UID APPEND INBOX {3+}\r\nabc", b"XPROXYAUTH other", b"PROXYAUTH other",
-    b"CONVERT 1", b"X", b"UID", b"{6+}\r\nAPPEND INBOX", b"UID {5+}\r\nFETCH", b"NOOP x", b"IDLE {3+}\r\nabc", b"(NOOP)",
+    b"CONVERT 1", b"X", b"UID", b'SETMETADATA Shared (/shared/comment {3+}\r\nabc)', b'GETMETADATA "" /private/comment',
+    b'SETANNOTATION INBOX /comment ("value.shared" "a")', b'GETANNOTATION INBOX * "value.shared"',
+    b'STORE 1 ANNOTATION (/comment (value.shared "abc"))', b"UID STORE 1 ANNOTATION (/comment (value.shared {3+}\r\nabc))",
+    b"STORE 1 (UNCHANGEDSINCE 5) ANNOTATION (/comment (value.shared abc))", b"STORE 1 FLAGS {3+}\r\nabc", b'UID STORE 1:* +FLAGS ("abc")',
+    b"STORE 1", b"STORE 1 FLAGSX (a)", b"STORE 1 (ANNOTATION (x)) FLAGS (a)",
+    b"{6+}\r\nAPPEND INBOX", b"UID {5+}\r\nFETCH", b"NOOP x", b"IDLE {3+}\r\nabc", b"(NOOP)",
 ]  # fmt: skip
 
 
@@ -189,6 +194,32 @@ def test_I06_I09_hidden_commands_are_refused_with_their_literals(command: bytes)
     assert said(found).startswith(b"a BAD ")
     assert said(found).count(b"\r\n") == 1
     assert forwarded(found) == b"b NOOP\r\n"
+
+
+@pytest.mark.parametrize(
+    "verb", sorted(PASSED - WIDE - {b"STORE", b"UID STORE", b"ID"} - {one for one in PASSED if unfit(one, b" x", 0, literal=True)})
+)
+def test_I06_no_command_but_a_question_holds_a_text_of_any_size(verb: bytes) -> None:
+    found = events(b"a " + verb + b" x {1025+}\r\n" + b"t" * 1025 + b"\r\nb NOOP\r\n")
+    assert said(found) == b"a NO [LIMIT] A literal is too large.\r\n"
+    assert forwarded(found) == b"b NOOP\r\n"
+    assert forwarded(events(b"a " + verb + b" x {1024+}\r\n" + b"t" * 1024 + b"\r\n")).endswith(b"t\r\n")
+    later = events(b"a " + verb + b" {1+}\r\nx {1025+}\r\n" + b"t" * 1025 + b"\r\nb NOOP\r\n")
+    assert b"t" not in forwarded(later)
+    assert b"BYE" in said(later)
+
+
+STORED = [
+    b"1 FLAGS (\\Seen)", b"1:*,7 +flags.silent \\Deleted", b"$ -FLAGS (a b)", b"1 (UNCHANGEDSINCE 12121230045) +FLAGS.SILENT (\\Deleted)",
+    b"1 FLAGS ()",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [b"STORE", b"uid store"])
+@pytest.mark.parametrize("arguments", STORED)
+def test_flags_are_stored_as_ever(verb: bytes, arguments: bytes) -> None:
+    line = b"a " + verb + b" " + arguments + b"\r\n"
+    assert forwarded(events(line)) == line
 
 
 MALFORMED = [

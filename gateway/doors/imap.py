@@ -208,10 +208,9 @@ class ImapSession(SignIn):
             self._refuse_append(event.tag, "CANNOT", BARE_TEXT.text)
             return
         grown = sum(len(one.message) for one in messages) - wanted
-        if grown and not self._door.budget.take(grown):
+        if grown and not self._cover(self._reserved + grown):
             self._refuse_append(event.tag, "UNAVAILABLE", _NO_MEMORY)
             return
-        self._reserved += grown
         self._door.receiving.observe(self._loop.time() - self._appends_since)
         self._appends_since = 0.0
         self._handling = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from gateway.wire import imap_words
 from gateway.wire.imap_append import Filing
-from gateway.wire.imap_commands import BARE, CLEAR, FOREIGN_ID, JUDGED, PASSED, bad, bye, no
+from gateway.wire.imap_commands import CLEAR, JUDGED, PASSED, WIDE, bad, bye, no, unfit
 from gateway.wire.imap_events import (
     AppendSize,
     Authenticate,
@@ -32,7 +32,7 @@ from gateway.wire.imap_stream import Gathered, Stream
 from gateway.wire.imap_words import Mark
 
 _SHORT = 1024
-"""Octets of a literal that is a login, a password or the name of a mailbox to file in."""
+"""Octets of a literal that is a login, a password or the name of a mailbox."""
 _ENDLESS = 10
 """How often the size of the largest message is skipped before the session ends."""
 
@@ -237,10 +237,8 @@ class Client:
                 return self._refuse(Say(no(tag, "PRIVACYREQUIRED", "Start TLS before you sign in."), "sign-in in clear"), mark)
             return self._error("Start TLS and sign in first.", mark)
         if verb in PASSED:
-            if verb in BARE and line[at:].strip(b" "):
-                return self._error("The command takes no argument.", mark)
-            if verb == b"ID" and (mark is not None or FOREIGN_ID.search(line)):
-                return self._error("Such an ID is not taken here.", mark)
+            if reason := unfit(verb, line, at, literal=mark is not None):
+                return self._error(reason, mark)
             self._goes = Goes.ON
             return self._onward(line, mark, first=True)
         try:
@@ -297,7 +295,7 @@ class Client:
         self._opened += line.count(b"(")
         if self._opened > imap_words.DEEP and not first:
             return self._close("The command has too many parentheses.", "too many parentheses")
-        if mark is not None and mark.size > self._limits.literal:
+        if mark is not None and mark.size > (self._limits.literal if self._verb in WIDE else _SHORT):
             if not first:
                 return self._close("A literal is too large.", "literal too large")
             self._goes = Goes.KEPT

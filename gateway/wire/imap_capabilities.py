@@ -3,7 +3,8 @@
 What it is: ``Offer``, what stays of a list of capabilities, and where such lists stand in a response.
 Who calls it: ``wire.imap_responses``; ``doors.imap`` makes the Offer.
 Must never: let one through that brings content in unseen, hides what is said, or hides who signs in.
-Sources: RFC 9051 section 7.2.2 and 6.1.1; 3516, 4467, 4469, 4978, 5257, 5524, 7889 (APPENDLIMIT), 8437, 8508; 5802 (channel binding).
+Sources: RFC 9051 section 7.2.2 and 6.1.1; 3516, 4467, 4469, 4978, 5257, 5464, 5524, 7889 (APPENDLIMIT), 8437, 8508, 9590; 5802 (channel
+binding).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 MECHANISMS = frozenset((b"PLAIN", b"LOGIN", b"XOAUTH2", b"OAUTHBEARER", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"SCRAM-SHA-512"))
 """Ways to sign in whose user name can be read, and which are not bound to the channel to the server."""
 
-_HIDDEN = frozenset(
-    b"STARTTLS LOGINDISABLED CATENATE URL-PARTIAL BINARY REPLACE UNAUTHENTICATE CONVERT ANNOTATE-EXPERIMENT-1 COMPRESS AUTH".split()
-)
-_HIDDEN_KINDS = (b"COMPRESS=", b"URLAUTH", b"X-REPLACE", b"X-CATENATE")
+_HIDDEN = frozenset(b"STARTTLS LOGINDISABLED CATENATE URL-PARTIAL BINARY REPLACE UNAUTHENTICATE CONVERT COMPRESS AUTH".split())
+_HIDDEN_KINDS = (
+    b"COMPRESS=", b"URLAUTH", b"X-REPLACE", b"X-CATENATE",
+    # What is written on mailboxes and messages: texts of any size, which others read.
+    b"METADATA", b"LIST-METADATA", b"ANNOTATE",
+)  # fmt: skip
 _LISTED = re.compile(rb"(?:\* |[^ ]+ (?:OK|NO|BAD|BYE|PREAUTH) \[)CAPABILITY ([^\]\r\n]*)", re.IGNORECASE)
 
 

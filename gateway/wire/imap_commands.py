@@ -3,8 +3,8 @@
 What it is: tables and pure functions.
 Who calls it: ``wire.imap``, ``doors.imap``.
 Must never: let a verb pass that brings content in unseen, or changes who the session is; write a token that is not well formed.
-Sources: RFC 9051 section 6, 3502, 6855; verbs: 2087, 2177, 2342, 2971, 3691, 4314, 4315, 4731, 5161, 5255, 5256, 5258, 5267, 5464,
-5465, 6851, 7377, 9208, 9394; hidden: 3516, 4467, 4469, 4978, 8437, 8508.
+Sources: RFC 9051 section 6, 3502, 6855; verbs: 2087, 2177, 2342, 2971, 3691, 4314, 4315, 4731, 5161, 5255, 5256, 5258, 5267, 5465,
+6851, 7377, 9208, 9394; hidden: 3516, 4467, 4469, 4978, 5257, 5464, 8437, 8508.
 """
 
 from __future__ import annotations
@@ -17,17 +17,32 @@ from gateway.wire.imap_events import Append, Step
 PASSED = frozenset(
     b"NOOP CAPABILITY ID LOGOUT ENABLE SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB XLIST RLIST RLSUB STATUS "
     b"CHECK CLOSE EXPUNGE UNSELECT SEARCH ESEARCH FETCH STORE COPY MOVE SORT THREAD NAMESPACE GETQUOTA GETQUOTAROOT SETQUOTA SETACL "
-    b"DELETEACL GETACL LISTRIGHTS MYRIGHTS GETMETADATA SETMETADATA NOTIFY IDLE CANCELUPDATE LANGUAGE COMPARATOR".split()
+    b"DELETEACL GETACL LISTRIGHTS MYRIGHTS NOTIFY IDLE CANCELUPDATE LANGUAGE COMPARATOR".split()
 ) | frozenset(b"UID " + verb for verb in b"FETCH STORE COPY MOVE SEARCH SORT THREAD EXPUNGE".split())
 """Commands that go to the server as they are. All others are refused: what we do not know we cannot police."""
 
+WIDE = frozenset(b"SEARCH ESEARCH SORT THREAD FETCH".split()) | frozenset(b"UID " + verb for verb in b"SEARCH SORT THREAD FETCH".split())
+"""Commands whose literals may be as long as limits.imap_literal: they ask and leave nothing. In all others a literal is a name."""
+_FLAGS_ONLY = re.compile(rb" [^ ]+ (?:\([^()]*\) )?[+-]?FLAGS(?:\.SILENT)? [^\"{]*\Z", re.IGNORECASE)
+"""The arguments of STORE: flags, which are neither quoted nor literals, and no ANNOTATION, which is text of any size."""
 JUDGED = frozenset((b"LOGIN", b"AUTHENTICATE", b"APPEND", b"STARTTLS"))
-BARE = frozenset(b"NOOP CAPABILITY LOGOUT CHECK CLOSE EXPUNGE UNSELECT NAMESPACE IDLE".split())
+_BARE = frozenset(b"NOOP CAPABILITY LOGOUT CHECK CLOSE EXPUNGE UNSELECT NAMESPACE IDLE".split())
 """Commands without arguments: a server may not read what stands behind them."""
 CLEAR = frozenset((b"NOOP", b"CAPABILITY", b"LOGOUT", b"STARTTLS"))
 """What may be said before TLS."""
-FOREIGN_ID = re.compile(rb'[ ("]x-|\\', re.IGNORECASE)
+_FOREIGN_ID = re.compile(rb'[ ("]x-|\\', re.IGNORECASE)
 """What a proxy tells of its client in ID: a client could tell the server another address (x-originating-ip) than its own."""
+
+
+def unfit(verb: bytes, line: bytes, at: int, *, literal: bool) -> str:
+    """Why a command of ``PASSED`` may not go on as it stands in *line*, whose arguments begin at *at*; empty where it may."""
+    if verb in _BARE and line[at:].strip(b" "):
+        return "The command takes no argument."
+    if verb == b"ID" and (literal or _FOREIGN_ID.search(line)):
+        return "Such an ID is not taken here."
+    if verb.endswith(b"STORE") and _FLAGS_ONLY.match(line, at) is None:
+        return "Only flags are stored here."
+    return ""
 
 
 def append(messages: Sequence[Append]) -> list[Step]:
