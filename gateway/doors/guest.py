@@ -16,6 +16,7 @@ from gateway import logs
 from gateway.doors.door import Door, Listener, Settings
 from gateway.doors.limits import plain_ip
 from gateway.reply import Reply
+from gateway.shares import owner_of
 
 
 def client_of(peername: object) -> tuple[str, int]:
@@ -65,6 +66,10 @@ class Guest(asyncio.Protocol):
 
     def _is_expected(self) -> bool:
         return self._listener.networks is not None and self._ip in self._listener.networks
+
+    def _owner(self) -> str:
+        """Whose share of what is short its mail takes."""
+        return owner_of(self._ip, known=self._known)
 
     def leave(self) -> None:
         """Takes back ``enter``: there was no session."""

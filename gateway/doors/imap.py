@@ -25,6 +25,7 @@ from gateway.envelope import Door as DoorName
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
 from gateway.message import prescan
 from gateway.reply import OUR_FAULT, Reply, ReplyError
+from gateway.shares import owner_of
 from gateway.wire import imap_commands, smtp_data
 from gateway.wire.imap_events import (
     Append,
@@ -122,6 +123,9 @@ class ImapSession(SignIn):
         self._flush()
         self._pause_reading()
         self._door.spawn(self._negotiate())
+
+    def _owner(self) -> str:
+        return owner_of(self._ip, user=self._permitted.login if self._permitted is not None else "", known=self._known)
 
     # --- memory -------------------------------------------------------------------------------------------------------
 

@@ -18,12 +18,14 @@ _MORE = 262_144  # octets of memory taken at a time while a message comes
 class Borrower(Guest):
     """One connection, and what it has of the budget."""
 
-    __slots__ = ("_reserved", "_waiting_since", "_wanted")
+    __slots__ = ("_holder", "_reserved", "_waiting_since", "_wanted")
 
     def __init__(self, door: Door, listener: Listener) -> None:
         super().__init__(door, listener)
         self._reserved = 0
         """Octets of the budget that are this connection's."""
+        self._holder = ""
+        """In whose name they were taken; it stays the same until they are given back."""
         self._wanted = 0
         """Octets that it waits for."""
         self._waiting_since = 0.0
@@ -31,13 +33,21 @@ class Borrower(Guest):
 
     def _borrow(self, octets: int) -> bool:
         """Takes *octets*, or begins to wait for them: then ``_lent`` is called once they are here."""
-        if self._door.budget.take(octets):
-            self._reserved += octets
+        if self._take(octets):
             return True
         self._wanted = octets
         self._waiting_since = self._loop.time()
-        self._door.budget.wait(octets, self._granted)
+        self._door.budget.wait(octets, self._granted, self._holder)
         return False
+
+    def _take(self, octets: int) -> bool:
+        """Takes *octets* if they are there."""
+        if not self._reserved:
+            self._holder = self._owner()
+        if not self._door.budget.take(octets, self._holder):
+            return False
+        self._reserved += octets
+        return True
 
     def _keep_up(self, held: int) -> None:
         """Keeps the memory that is taken in step with the *held* octets; nothing is read while it waits."""
@@ -48,10 +58,7 @@ class Borrower(Guest):
     def _cover(self, octets: int) -> bool:
         """Takes what *octets* still need, now or not at all."""
         more = octets - self._reserved
-        if more > 0 and not self._door.budget.take(more):
-            return False
-        self._reserved += max(0, more)
-        return True
+        return more <= 0 or self._take(more)
 
     def _granted(self) -> None:
         waited = self._loop.time() - self._waiting_since
@@ -84,7 +91,7 @@ class Borrower(Guest):
     def _give_memory(self) -> None:
         if self._reserved:
             reserved, self._reserved = self._reserved, 0
-            self._door.budget.give(reserved)
+            self._door.budget.give(reserved, self._holder)
 
     # --- what a session adds ------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from gateway.envelope import Transaction, new_id
 from gateway.pipeline import Outcome
 from gateway.policy import decide
 from gateway.reply import OUR_FAULT, STORE_FULL, Reply, ReplyError
+from gateway.shares import owner_of
 from gateway.wire import smtp_data
 from gateway.wire.milter_events import Abort, Change, Connect, Event, Final, Helo, Mail, Message, MilterError, NewConnection, Quit, Rcpt
 from gateway.wire.smtp_events import BARE_TEXT, LONG_TEXT, TOO_MANY_RECIPIENTS
@@ -58,6 +59,8 @@ class _Work:
     told: float
     """When the MTA last heard of it."""
     memory: int
+    holder: str
+    """In whose name the memory was taken."""
     queue_id: str
 
 
@@ -214,8 +217,15 @@ class MilterSession(MilterConnection):
         memory, self._reserved = self._reserved, 0
         fields = milter_answer.fields_of(message)
         queue_id = self._codec.macros.get("i", "")[:64]
-        self._work = _Work(self._transaction(envelope, content), fields, envelope.written, now, now, memory, queue_id)
+        self._work = _Work(self._transaction(envelope, content), fields, envelope.written, now, now, memory, self._holder, queue_id)
         self._door.spawn(self._ask(self._work, content))
+
+    def _owner(self) -> str:
+        """The MTA's client: all mail comes through the MTA itself."""
+        if self._envelope is None:
+            return super()._owner()
+        peer = self._envelope.peer
+        return owner_of(peer.ip, user=peer.user, known=peer.listed)
 
     def _fault(self, message: Message, envelope: Envelope | None) -> Reply | None:
         """Why the message is not looked at, if it is not."""
@@ -252,7 +262,7 @@ class MilterSession(MilterConnection):
             _log.exception("milter.fault", **_about(work))
         finally:
             del content
-            self._door.budget.give(work.memory)
+            self._door.budget.give(work.memory, work.holder)
         if self._work is work:
             self._answer(work, said)
         else:

@@ -20,6 +20,7 @@ from gateway.envelope import Peer
 from gateway.policy import register
 from gateway.reply import Reply
 from gateway.requests import Authenticated
+from gateway.shares import owner_of
 from gateway.wire.smtp import Server
 from gateway.wire.smtp_auth import Credentials
 from gateway.wire.smtp_events import Event, Phase
@@ -142,6 +143,9 @@ class Submission(Session):
         else:
             # Whoever guesses waits; so does who mistyped, once.
             self._later(reply, error=True)
+
+    def _owner(self) -> str:
+        return owner_of(self._ip, user=self._user, known=self._known)
 
     def _identity(self) -> Peer:
         peer = super()._identity()
