@@ -453,7 +453,7 @@ async def test_what_is_too_large_is_refused_without_being_read(tmp_path: Path) -
 
 
 async def test_a_message_waits_for_memory_and_then_gives_up(tmp_path: Path) -> None:
-    async with running(tmp_path, data_idle=0.3) as door:
+    async with running(tmp_path, data_idle=0.3, max_inflight=1_000_000) as door:
         client = await (await door.connect()).login()
         taken = door.door.settings.config.limits.max_inflight
         assert door.door.budget.take(taken)
