@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.counting import Histogram
 from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.base import (
     ApprovalRow,
@@ -30,6 +31,7 @@ from gateway.stores.base import (
 )
 from gateway.stores.figures import Figures, Held
 from gateway.stores.journal import CopyState
+from gateway.stores.sharing import Alone
 from tests.memory_journal import UNFILED, MemoryJournal
 from tests.memory_reviewing import MemoryReviewing
 
@@ -38,7 +40,7 @@ _OPEN = (*_DUE, DeliveryState.LEASED, DeliveryState.ON_HOLD)
 _OPEN_HOLD = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
 
 
-class MemoryStore:
+class MemoryStore(Alone):
     """Implements ``Store``. *fail_writes*: that many writes raise StoreError first."""
 
     def __init__(self) -> None:
@@ -60,6 +62,7 @@ class MemoryStore:
         self.journal = MemoryJournal()
         self.fail_writes = 0
         self.writes = 0
+        self.degraded = ""
         self._chain: Chain | None = None
         self._changed = asyncio.Event()
 
@@ -70,6 +73,18 @@ class MemoryStore:
 
     async def close(self) -> None:
         pass
+
+    def observe(self, seconds: Histogram, batches: Histogram) -> None:
+        pass
+
+    @property
+    def exceptions_version(self) -> str:
+        return register_version(self.exception_rows.values(), self.profile_rows.values())
+
+    @property
+    def counters(self) -> dict[str, int]:
+        open_ = sum(row.state in _OPEN for row in self.delivery_rows.values())
+        return {"groups": self.writes, "batches": self.writes, "open_deliveries": open_}
 
     async def write(self, batch: Batch) -> None:
         await asyncio.sleep(0)

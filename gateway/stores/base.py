@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.counting import Histogram
 from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores.chained import AuditEvent as AuditEvent
 from gateway.stores.chained import AuditRow as AuditRow
@@ -25,6 +26,7 @@ from gateway.stores.journal import JournalReading, JournalRow, JournalUpdate
 from gateway.stores.remembered import CorrespondentRow as CorrespondentRow
 from gateway.stores.remembered import ThreadRow as ThreadRow
 from gateway.stores.reviewed import ReviewBatch, Reviewing
+from gateway.stores.sharing import Sharing
 from gateway.verdict import Edit
 
 FORMAT = 1
@@ -163,6 +165,8 @@ class DeliveryUpdate(msgspec.Struct, frozen=True):
     lease: str | None = None
     warned: bool | None = None
     sent_sha256: str | None = None
+    holder: str = ""
+    """Not empty: where it is leased, it must be to this incarnation. A store that has one keeper need not look."""
 
 
 class HoldRow(msgspec.Struct, frozen=True):
@@ -275,8 +279,23 @@ def register_version(rows: Iterable[ExceptionRow], profiles: Iterable[ProfileRow
     return "sha256:" + hashlib.sha256(msgspec.json.encode([active, on] if on else active)).hexdigest()
 
 
-class Store(Protocol):
-    """One node's memory. All methods may raise StoreError; none blocks the event loop."""
+class Store(Sharing, Protocol):
+    """The gateway's memory. All methods may raise StoreError; none blocks the event loop."""
+
+    @property
+    def degraded(self) -> str:
+        """Why nothing can be written now; empty when all is well."""
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """``groups`` and ``batches`` since the start, ``open_deliveries`` now."""
+
+    @property
+    def exceptions_version(self) -> str:
+        """The version of the register as the last transaction saw it."""
+
+    def observe(self, seconds: Histogram, batches: Histogram) -> None:
+        """Has the seconds of each COMMIT and the batches of each transaction observed there."""
 
     @property
     def reviewing(self) -> Reviewing:
@@ -306,9 +325,6 @@ class Store(Protocol):
     async def open_delivery_count(self) -> int: ...
     async def next_due(self) -> float | None:
         """The earliest ``next_attempt`` of all scheduled and deferred deliveries."""
-
-    async def release_leases(self, incarnation: str) -> int:
-        """At start: makes scheduled whatever another incarnation had leased. Returns how many."""
 
     async def deliveries(self, *, all: bool = False, limit: int = 1000, after: str = "", reference: str = "") -> list[DeliveryRow]: ...
     async def delivery(self, delivery_id: str) -> DeliveryRow | None: ...

@@ -37,6 +37,7 @@ from gateway.stores.base import (
 from gateway.stores.journal_rows import SqliteJournal
 from gateway.stores.reviewing import SqliteReviewing
 from gateway.stores.schema import OPEN_HOLD_SQL
+from gateway.stores.sharing import Alone
 from gateway.stores.writer import Job, Writer
 
 _T = TypeVar("_T")
@@ -46,7 +47,7 @@ _LIST_OPEN = (
 )
 
 
-class SqliteStore:
+class SqliteStore(Alone):
     """The store in the file *path*. *connect* is ``sqlite3.connect`` but in tests that inject faults."""
 
     def __init__(self, path: FilePath, *, read_only: bool = False, connect: connection.Connect = sqlite3.connect) -> None:

@@ -1,0 +1,394 @@
+"""What a group of batches does to PostgreSQL's tables: one statement a table, whatever the number of rows.
+
+What it is: ``Applier``, which turns batches into a list of statements and judges their answers, inside the writer's transaction.
+Who calls it: ``postgres_writer`` alone.
+Must never: begin or end a transaction; let a batch stand whose delivery, hold or register is not what it expects; destroy a body that
+an open delivery, hold or journal copy of another node still needs.
+Sources: design.md section 6; https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED;
+https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html.
+
+All statements of a group go to the server together and are judged together. Each sees what was committed before it began (READ
+COMMITTED), so a statement that waited for a row of another node's transaction sees what that one has done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from gateway.stores import journal_rows, postgres_schema, review_rows, rows, schema
+from gateway.stores.base import FORMAT, Batch, Chain, Conflict, DeliveryState, DeliveryUpdate, HoldState, StoreError, register_version
+from gateway.stores.journal import CopyState
+from gateway.stores.postgres_connection import Connection
+from gateway.stores.postgres_schema import FIRST_POSITION, LOCK_REGISTER, POSITION_BITS, insert, replace, values
+from gateway.stores.reviewed import ReviewBatch
+
+FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+_FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
+
+
+def _named(statement: str) -> tuple[str, ...]:
+    """The columns of one of ``rows``' INSERT statements, in which order its values stand."""
+    return tuple(name.strip(' "') for name in statement.partition("(")[2].partition(")")[0].split(","))
+
+
+_DELIVERY = _named(rows.INSERT_DELIVERY)
+_INSERTS = {
+    "bodies": insert(schema.BODIES, _named(rows.INSERT_BODY)),
+    "messages": insert(schema.MESSAGES, _named(rows.INSERT_MESSAGE)),
+    "deliveries_open": insert(schema.DELIVERIES, _DELIVERY, into="deliveries_open"),
+    "deliveries_done": insert(schema.DELIVERIES, _DELIVERY, into="deliveries_done"),
+    "holds": insert(schema.HOLDS, _named(rows.INSERT_HOLD)),
+    "approvals": insert(schema.APPROVALS, _named(rows.INSERT_APPROVAL)),
+    "exceptions": replace(schema.EXCEPTIONS, _named(rows.REPLACE_EXCEPTION)),
+    "profiles": replace(schema.PROFILES, _named(rows.REPLACE_PROFILE)),
+    "users": replace(schema.USERS, _named(rows.REPLACE_USER)),
+    "heads": replace(schema.HEADS, _named(rows.INSERT_HEAD)),
+    # A pair that was seen today already stays as it is: it is on everybody's way, and a change of nothing writes as much as one.
+    "correspondents": replace(schema.CORRESPONDENTS, _named(rows.REPLACE_CORRESPONDENT))
+    + " WHERE correspondents.last_seen <> excluded.last_seen OR correspondents.department <> excluded.department",
+    "threads": insert(
+        schema.THREADS, ("mark", "level", "last_seen", "department", "format"),
+        ends="ON CONFLICT (mark) DO UPDATE SET level = greatest(threads.level, excluded.level),"
+        " last_seen = greatest(threads.last_seen, excluded.last_seen)",
+    ),
+    "journal": insert(schema.JOURNAL, _named(journal_rows.ADD_COPY), ends="ON CONFLICT (message_id, name) DO NOTHING"),
+    "remarks": insert(schema.REMARKS, _named(review_rows.INSERT_REMARK)),
+    "credentials": replace(schema.CREDENTIALS, _named(review_rows.REPLACE_CREDENTIAL)),
+    "views": replace(schema.VIEWS, _named(review_rows.REPLACE_VIEW)),
+    "tokens": replace(schema.TOKENS, _named(review_rows.REPLACE_TOKEN)),
+    "terms": replace(schema.TERMS, _named(review_rows.REPLACE_TERM)),
+    "told": replace(schema.TOLD, _named(review_rows.REPLACE_TOLD)),
+    "tallies": insert(
+        schema.TALLIES, ("hour", "department", "rule", "disposition", "level", "count", "format"),
+        ends="ON CONFLICT (hour, department, rule, disposition, level) DO UPDATE SET count = tallies.count + excluded.count",
+    ),
+}  # fmt: skip
+_TALLIED = (
+    "INSERT INTO tallied (one, position, department, format) VALUES (1, %b, '', %b) ON CONFLICT (one)"
+    " DO UPDATE SET position = excluded.position"
+)
+_AUDIT = _named(rows.INSERT_AUDIT)
+_INSERT_AUDIT = (
+    f"INSERT INTO audit (position, {', '.join(_AUDIT)}) SELECT {FIRST_POSITION} + v.n, {', '.join(f'v.{name}' for name in _AUDIT)} FROM "  # noqa: S608
+    + values([("n", "bigint"), *((name, postgres_schema.kind(schema.AUDIT.columns[name])) for name in _AUDIT)])
+)
+_MOVE_CHAIN = "UPDATE chains SET seq = %b, hash = %b WHERE chain = %b AND seq = %b AND (seq = 0 OR hash = %b) RETURNING seq"
+
+_UPDATED = (
+    ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
+    ("route", "text"), ("lease", "text"), ("warned", "boolean"), ("sent_sha256", "text"), ("expect", "text"), ("holder", "text"),
+)  # fmt: skip
+_STANDS = "d.id = v.id AND position(' ' || d.state || ' ' in v.expect) > 0 AND (v.holder = '' OR d.state <> 'leased' OR d.lease = v.holder)"
+_CHANGED = ("attempts", "next_attempt", "last_reply", "route", "lease", "warned", "sent_sha256")
+_UPDATE_DELIVERIES = (
+    f"UPDATE deliveries_open d SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, d.{name})' for name in _CHANGED)}"  # noqa: S608
+    f" FROM {values(_UPDATED)} WHERE {_STANDS} RETURNING d.id, d.message_id"
+)
+_LISTED = ", ".join(f'"{name}"' for name in _DELIVERY)
+_ENDED = ", ".join(
+    f"coalesce(v.{name}, d.{name})" if name in _CHANGED else f"v.{name}" if name == "state" else f'd."{name}"' for name in _DELIVERY
+)
+_END_DELIVERIES = (
+    f"WITH gone AS (DELETE FROM deliveries_open d USING {values(_UPDATED)} WHERE {_STANDS} RETURNING {_ENDED})"  # noqa: S608
+    f" INSERT INTO deliveries_done ({_LISTED}) SELECT * FROM gone RETURNING id, message_id"
+)
+_UPDATE_HOLD = (
+    "UPDATE holds SET state = %b, updated = %b, released = coalesce(%b::text, released), level = coalesce(%b::bigint, level),"
+    " assigned = coalesce(%b::text, assigned), requested = coalesce(%b::double precision, requested)"
+    " WHERE id = %b AND position(' ' || state || ' ' in %b::text) > 0 RETURNING message_id"
+)
+_COPIED = (
+    ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
+    ("filed", "double precision"), ("filed_sha256", "text"), ("filed_size", "bigint"), ("uidvalidity", "bigint"), ("uid", "bigint"),
+)  # fmt: skip
+_UPDATE_COPIES = (
+    f"UPDATE journal j SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, j.{name})' for name, _ in _COPIED[2:])}"  # noqa: S608
+    f" FROM {values(_COPIED)} WHERE j.id = v.id AND j.{schema.UNFILED_COPY_SQL} RETURNING j.message_id, j.state"
+)
+_NEEDED = (
+    "(EXISTS (SELECT 1 FROM deliveries_open o WHERE o.message_id = m.id)"  # noqa: S608 - constants of ours
+    f" OR EXISTS (SELECT 1 FROM holds h WHERE h.message_id = m.id AND h.{schema.OPEN_HOLD_SQL})"
+    f" OR EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.{schema.NEEDED_COPY_SQL}))"
+)
+DROP_FINISHED = f"DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id = ANY(%b::text[]) AND NOT {_NEEDED})"  # noqa: S608
+_STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {_NEEDED} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
+_REGISTER_LOCK = f"SELECT pg_advisory_xact_lock({LOCK_REGISTER}, 0)"
+_REGISTER_SHARED = f"SELECT pg_advisory_xact_lock_shared({LOCK_REGISTER}, 0)"
+_NOTIFY = f"SELECT pg_notify('{postgres_schema.CHANNEL}', %b::text)"
+
+Judge = Callable[[list[tuple[Any, ...]]], None]
+Statement = tuple[str, Sequence[object], Judge | None]
+
+
+class Apart(Exception):
+    """Some batch of this group cannot stand, or the group has an order: each batch is done again in a savepoint of its own."""
+
+
+class Job(Protocol):
+    """One waiting batch."""
+
+    batch: Batch | None
+
+
+class Applier:
+    """Writes groups of batches for one keeper."""
+
+    def __init__(self) -> None:
+        self.delta = 0
+        """Open deliveries that this transaction has added."""
+        self.register = ""
+        """Version of the register of exceptions and profiles as the last transaction saw it."""
+        self.places = 0
+        """Positions in the decision log that this transaction has used."""
+
+    async def apply(self, link: Connection, chain: Chain, jobs: Sequence[Job]) -> None:
+        """Writes the batches of *jobs* together in the open transaction. Raises Conflict for a lone one that cannot stand, Apart for
+        several, StoreError when the chain is not this keeper's any more."""
+        batches = [job.batch for job in jobs if job.batch is not None]
+        ended: dict[str, None] = {}
+        statements = self._guarded(batches)
+        statements += self._updates(batches, ended)
+        statements += self._inserts(batches)
+        for batch in batches:
+            statements += self._rare(batch)
+        statements += self._journal(batches, ended)
+        statements += self._audit(chain, batches)
+        statements += [(_NOTIFY, (word,), None) for word in sorted(_words(batches))]
+        try:
+            await run(link, statements)
+            if ended:
+                await self._destroy(link, sorted(ended))
+        except Conflict as conflict:
+            if len(batches) > 1:
+                raise Apart from conflict
+            raise
+        for batch in batches:
+            if batch.exceptions or batch.profiles:
+                self.register = await write_register(link)
+
+    def _guarded(self, batches: Sequence[Batch]) -> list[Statement]:
+        """The register is held still for whoever expects a version, and held alone by whoever changes it. A lock in memory, not one on
+        the row: every message takes it, and each lock on a row is written to the disk."""
+        changing = [batch for batch in batches if batch.exceptions or batch.profiles]
+        expected = {batch.expect_exceptions_version for batch in batches if batch.expect_exceptions_version}
+        if not expected and not changing:
+            return []
+        if len(batches) > 1 and (len(expected) > 1 or (expected and changing)):
+            raise Apart
+
+        def judge(found: list[tuple[Any, ...]]) -> None:
+            self.register = str(found[0][0])
+            if expected and expected != {self.register}:
+                raise Conflict("the exception register has changed")
+
+        lock = _REGISTER_LOCK if changing else _REGISTER_SHARED
+        return [(lock, (), None), ("SELECT version FROM register", (), judge)]
+
+    def _updates(self, batches: Sequence[Batch], ended: dict[str, None]) -> list[Statement]:
+        updates = sorted((one for batch in batches for one in batch.delivery_updates), key=lambda one: one.id)
+        if len({one.id for one in updates}) < len(updates):
+            if len(batches) > 1:
+                raise Apart  # one delivery twice: in their order
+            raise Conflict("a batch may change a delivery once")
+        statements: list[Statement] = []
+        for final, sql in ((False, _UPDATE_DELIVERIES), (True, _END_DELIVERIES)):
+            some = [one for one in updates if (one.state in FINAL) is final]
+            if some:
+                statements.append((sql, _lists(_update_values(one) for one in some), self._changed(some, ended)))
+        for batch in batches:
+            for change in batch.hold_updates:
+                released = None if change.released is None else rows.dump(change.released)
+                given = (
+                    change.state.value, change.updated, released, change.level, change.assigned, change.requested, change.id,
+                    _states(change.expect),
+                )  # fmt: skip
+                what = f"held record {change.id} is not {' or '.join(change.expect)}"
+                statements.append((_UPDATE_HOLD, given, _one(what, ended if change.state in _FINAL_HOLD else None)))
+        return statements
+
+    def _changed(self, updates: Sequence[DeliveryUpdate], ended: dict[str, None]) -> Judge:
+        def judge(found: list[tuple[Any, ...]]) -> None:
+            known = dict(found)
+            for one in updates:
+                if one.id not in known:
+                    raise Conflict(f"delivery {one.id} is not {' or '.join(one.expect)}")
+                self.delta += (one.state not in FINAL) - (one.expect[0] not in FINAL)
+                if one.state in FINAL:
+                    ended[known[one.id]] = None
+
+        return judge
+
+    def _inserts(self, batches: Sequence[Batch]) -> list[Statement]:
+        deliveries = [row for batch in batches for row in batch.deliveries]
+        self.delta += sum(row.state not in FINAL for row in deliveries)
+        day = {row.pair: rows.correspondent_values(row) for batch in batches for row in batch.correspondents}
+        marks: dict[bytes, tuple[Any, ...]] = {}
+        for batch in batches:
+            for thread in batch.threads:
+                new, old = rows.thread_values(thread), marks.get(thread.mark)
+                marks[thread.mark] = new if old is None else (new[0], max(new[1], old[1]), max(new[2], old[2]), *old[3:])
+        return [
+            *_many("bodies", [rows.body_values(body, _department(batch)) for batch in batches for body in batch.bodies]),
+            *_many("messages", [rows.message_values(row) for batch in batches for row in batch.messages]),
+            *_many("deliveries_open", [rows.delivery_values(row) for row in deliveries if row.state not in FINAL]),
+            *_many("deliveries_done", [rows.delivery_values(row) for row in deliveries if row.state in FINAL]),
+            # In one order on every node, so that two of them never wait for each other.
+            *_many("correspondents", [day[pair] for pair in sorted(day)]),
+            *_many("threads", [marks[mark] for mark in sorted(marks)]),
+        ]
+
+    def _rare(self, batch: Batch) -> list[Statement]:
+        if batch.review is None and not any(
+            (batch.holds, batch.approvals, batch.users, batch.drop_bodies, batch.heads, batch.exceptions, batch.profiles)
+        ):
+            return []
+        statements = [
+            *_many("holds", [rows.hold_values(row) for row in batch.holds]),
+            *_many("approvals", [rows.approval_values(row) for row in batch.approvals]),
+            *_many("exceptions", _last(rows.exception_values(row) for row in batch.exceptions)),
+            *_many("profiles", _last(rows.profile_values(row) for row in batch.profiles)),
+            *_many("users", _last(rows.user_values(row) for row in batch.users)),
+            *_many("heads", _last((rows.head_values(row) for row in batch.heads), 2)),
+        ]
+        if batch.drop_bodies:
+            statements.append(("DELETE FROM bodies WHERE id = ANY(%b::text[])", (list(batch.drop_bodies),), None))
+        return statements if batch.review is None else statements + _review(batch.review)
+
+    def _journal(self, batches: Sequence[Batch], ended: dict[str, None]) -> list[Statement]:
+        statements = _many("journal", [journal_rows.copy_values(row) for batch in batches for row in batch.journal])
+        # Of several changes of one copy the last counts; a copy that is filed stays so whatever follows.
+        changes: dict[str, tuple[object, ...]] = {}
+        for batch in batches:
+            for change in batch.journal_updates:
+                if change.id in changes and len(batches) > 1:
+                    raise Apart
+                changes[change.id] = journal_rows.update_values(change)
+
+        def judge(found: list[tuple[Any, ...]]) -> None:
+            ended.update({message_id: None for message_id, state in found if state == CopyState.FILED})
+
+        if changes:
+            statements.append((_UPDATE_COPIES, _lists(changes[id] for id in sorted(changes)), judge))
+        return statements
+
+    def _audit(self, chain: Chain, batches: Sequence[Batch]) -> list[Statement]:
+        added = [(chain.append(event), event) for batch in batches for event in batch.audit]
+        if not added:
+            return []
+        first, last = added[0][0], added[-1][0]
+        start, self.places = self.places, self.places + len(added)
+        if self.places >> POSITION_BITS:
+            raise StoreError("one transaction would write more than a million rows of the decision log")
+
+        def judge(found: list[tuple[Any, ...]]) -> None:
+            if not found:
+                # Two writers on one chain: nothing of this transaction may stand.
+                raise StoreError("the audit chain has a row that this keeper did not write")
+
+        given = _lists((start + n, *rows.audit_values(row, event)) for n, (row, event) in enumerate(added))
+        move = (last.seq, last.hash, first.chain, first.seq - 1, first.prev_hash)
+        return [(_MOVE_CHAIN, move, judge), (_INSERT_AUDIT, given, None)]
+
+    async def _destroy(self, link: Connection, ended: list[str]) -> None:
+        """Destroys the bodies that nothing needs any more. Where something is still open, another node may be ending just that: the
+        message's row is locked, so that of two such transactions the second one looks after the first has committed."""
+        waited: list[tuple[Any, ...]] = []
+        await run(link, [(DROP_FINISHED, (ended,), None), (_STILL_NEEDED, (ended,), waited.extend)])
+        if waited:
+            await run(link, [(DROP_FINISHED, ([row[0] for row in waited],), None)])
+
+
+async def run(link: Connection, statements: Sequence[Statement]) -> None:
+    """Sends *statements* in one go and judges their answers in order."""
+    if not statements:
+        return
+    async with link.pipeline():
+        cursors = [await link.execute(sql, given, binary=True) for sql, given, _ in statements]
+    for cursor, (_, _, judge) in zip(cursors, statements, strict=True):
+        if judge is not None:
+            judge(await cursor.fetchall())
+
+
+async def write_register(link: Connection) -> str:
+    """Computes the version of the register from its rows and writes it; whoever calls it holds the register alone."""
+    found = await (await link.execute(rows.SELECT_EXCEPTION + " WHERE state = 'active'")).fetchall()
+    on = await (await link.execute(rows.SELECT_PROFILE + " WHERE state = 'active'")).fetchall()
+    version = register_version((rows.exception_row(v) for v in found), (rows.profile_row(v) for v in on))
+    await link.execute("UPDATE register SET version = %s", (version,))
+    return version
+
+
+def _review(batch: ReviewBatch) -> list[Statement]:
+    counts: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for row in batch.tallies:
+        one = review_rows.tally_values(row)
+        before = counts.get(one[:5])
+        counts[one[:5]] = one if before is None else (*one[:5], one[5] + before[5], one[6])
+    statements = [
+        *_many("remarks", [review_rows.remark_values(row) for row in batch.remarks]),
+        *_many("credentials", _last(review_rows.credential_values(row) for row in batch.credentials)),
+        *_many("views", _last(review_rows.view_values(row) for row in batch.views)),
+        *_many("tokens", _last(review_rows.token_values(row) for row in batch.tokens)),
+        *_many("terms", _last((review_rows.term_values(row) for row in batch.terms), 2)),
+        *_many("told", _last(review_rows.told_values(row) for row in batch.told)),
+        *_many("tallies", [counts[key] for key in sorted(counts)]),
+    ]
+    if batch.tallied_to:
+        statements.append((_TALLIED, (batch.tallied_to, FORMAT), None))
+    for table, ids in (("views", batch.drop_views), ("tokens", batch.drop_tokens)):
+        if ids:
+            statements.append((f"DELETE FROM {table} WHERE id = ANY(%b::text[])", (list(ids),), None))  # noqa: S608 - constants of ours
+    return statements
+
+
+def _words(batches: Iterable[Batch]) -> set[str]:
+    """What other nodes are told of. Most groups tell nothing: a transaction that does waits for every other that does."""
+    words = set()
+    for batch in batches:
+        if batch.exceptions or batch.profiles:
+            words.add(postgres_schema.REGISTER)
+        if any(row.state is DeliveryState.SCHEDULED for row in batch.deliveries) or any(
+            one.state is DeliveryState.SCHEDULED for one in batch.delivery_updates
+        ):
+            words.add(postgres_schema.QUEUE)
+    return words
+
+
+def _many(table: str, values: Sequence[tuple[object, ...]]) -> list[Statement]:
+    return [(_INSERTS[table], _lists(values), None)] if values else []
+
+
+def _lists(values: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    """Rows to columns."""
+    return [list(column) for column in zip(*values, strict=True)]
+
+
+def _last(values: Iterable[tuple[object, ...]], key: int = 1) -> list[tuple[object, ...]]:
+    """Of rows with the same key (their first *key* values) the last."""
+    return list({one[:key]: one for one in values}.values())
+
+
+def _one(what: str, ended: dict[str, None] | None) -> Judge:
+    def judge(found: list[tuple[Any, ...]]) -> None:
+        if not found:
+            raise Conflict(what)
+        if ended is not None:
+            ended[str(found[0][0])] = None
+
+    return judge
+
+
+def _department(batch: Batch) -> str:
+    return batch.messages[0].department if batch.messages else ""
+
+
+def _states(expect: Sequence[DeliveryState] | Sequence[HoldState]) -> str:
+    return f" {' '.join(state.value for state in expect)} "
+
+
+def _update_values(update: DeliveryUpdate) -> tuple[object, ...]:
+    return (
+        update.id, update.state.value, update.attempts, update.next_attempt, update.last_reply, update.route, update.lease, update.warned,
+        update.sent_sha256, _states(update.expect), update.holder,
+    )  # fmt: skip
