@@ -102,6 +102,8 @@ class Commit(Message, frozen=True):
     verdict: Verdict
     until: float = 0.0
     """When it is too late to begin, in seconds of the machine's monotonic clock: the client is about to be told 4xx. 0: never."""
+    facts: bytes = b""
+    """The snapshots of facts as the JSON that is stored, where ``handover`` took them out of *verdict*; empty: they are in it."""
 
 
 class Deferred(Message, frozen=True):
@@ -321,6 +323,15 @@ class Done(Message, frozen=True):
     """It was done; nothing to say."""
 
 
+class Room(Message, frozen=True):
+    """A report was taken; and what there is room for, which new mail is told before its text."""
+
+    full: str = ""
+    """What is full, in a word: queue or disk."""
+    octets: int = -1
+    """Octets that may be written before the disk is down to its reserve; -1: nobody knows."""
+
+
 SIGNED_OUT, ABSENT, FORBIDDEN = 5, 6, 7
 """Codes of ``Failed`` for people: no valid session; none that this person may see; not with this role."""
 
@@ -391,5 +402,5 @@ AdminRequest = (
     | VerifyArchive
 )  # fmt: skip
 SupervisorRequest = Reload | Status
-KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | Permitted | FirstTime | ThreadLevel | Done | Failed | Rows
+KeeperAnswer = Committed | Stale | Exceptions | Verified | Authenticated | Permitted | FirstTime | ThreadLevel | Done | Room | Failed | Rows
 InspectorAnswer = Inspected | Failed

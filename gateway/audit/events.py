@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gateway import handover
 from gateway.audit.audit import timestamp
 from gateway.envelope import Door, Transaction
 from gateway.levels import Level, highest
@@ -30,9 +31,6 @@ _ACTIONS = {
     Disposition.REFUSE: ("message-blocked", "denied"),
     Disposition.DEFER: ("message-deferred", "info"),
 }
-
-_DOUBTS = ("from_ambiguous", "from_spoofed", "from_forged", "resent", "auto_forwarded")
-"""Facts on whose mail it is that the log names where they are true: other origin fields change no decision, but are recorded."""
 
 WordsHash = Callable[[str], str]
 
@@ -86,9 +84,10 @@ def _shared(tx: Transaction, verdict: Verdict, words_hash: WordsHash, hostname: 
         gateway["user"] = peer.user
     if peer.through:
         gateway["through"] = peer.through  # the load balancer, which is not the source
-    if application := verdict.message_facts.get("originator.application"):
+    if application := verdict.message_facts.get(handover.APPLICATION):
         gateway["application"] = application
-    if doubts := [name for name in _DOUBTS if verdict.message_facts.get(f"message.{name}")]:
+    # Other origin fields change no decision, but are recorded.
+    if doubts := [name for name in handover.DOUBTS if verdict.message_facts.get(f"message.{name}")]:
         gateway["identity"] = doubts
     email: dict[str, Any] = {"local_id": tx.id, "message_id": headers.message_id}
     named = (("from", headers.from_addresses), ("sender", headers.sender_addresses), ("reply_to", headers.reply_to_addresses))

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 import time
 
-from gateway import logs, rights
+from gateway import handover, logs, rights
 from gateway.config import Config
 from gateway.envelope import Transaction
 from gateway.ipc import Channel, ChannelError
@@ -23,7 +23,6 @@ from gateway.reply import OUR_FAULT, STORE_FULL, Reply, ReplyError
 from gateway.requests import (
     Authenticate,
     Authenticated,
-    Commit,
     Committed,
     Counters,
     Deferred,
@@ -42,6 +41,7 @@ from gateway.requests import (
     MayLogIn,
     Permitted,
     Refused,
+    Room,
     Stale,
     ThreadLevel,
     ThreadLevels,
@@ -75,6 +75,18 @@ class KeeperLink:
         self._tried = asyncio.Event()
         self._records: set[asyncio.Task[None]] = set()
         self.lost_records = 0
+        self.away_since = time.monotonic()
+        """When the keeper went away; 0 while it is there."""
+        self.room: tuple[Room, float] = (Room(), 0.0)
+        """What it last said of its room, and when."""
+        self._commits: dict[int, float] = {}
+        """When each commit under way was asked for, the oldest first."""
+        self._number = 0
+
+    @property
+    def oldest_commit(self) -> float:
+        """When the oldest commit under way was asked for; 0: there is none."""
+        return next(iter(self._commits.values()), 0.0)
 
     async def start(self) -> None:
         """Begins to connect, and to connect again whenever the keeper went away. Returns when the first try has ended, or after 5 s:
@@ -98,6 +110,7 @@ class KeeperLink:
         tries = 0
         while True:
             if self._channel is None or not self._channel.open:
+                self.away_since = self.away_since or time.monotonic()
                 try:
                     channel = await Channel.connect(self._path, KeeperAnswer)
                     await channel.call(DoorHello(self._rules_version))
@@ -106,6 +119,7 @@ class KeeperLink:
                         self._exceptions = answer
                         self._channel = channel
                         tries = 0
+                        self.away_since = 0.0
                 except ChannelError:
                     tries += 1
                 self._tried.set()
@@ -146,7 +160,12 @@ class KeeperLink:
         A keeper that stands still begins nothing when it goes on after the client was told 4xx and may have come again: what it did
         begin before is the window in which a message can be delivered twice.
         """
-        answer = await self._ask(Commit(tx, verdict, time.monotonic() + _COMMIT), content, _COMMIT + _SETTLE)
+        self._number = number = self._number + 1
+        self._commits[number] = began = time.monotonic()
+        try:
+            answer = await self._ask(handover.commit(tx, verdict, began + _COMMIT), content, _COMMIT + _SETTLE)
+        finally:
+            del self._commits[number]
         if isinstance(answer, (Committed, Stale)):
             return answer
         raise ReplyError(OUR_FAULT, "the commit was answered by something else")
@@ -214,9 +233,12 @@ class KeeperLink:
         """Hands on what was counted; says whether the keeper has it. Never raises."""
         try:
             async with asyncio.timeout(_REPORT):
-                return isinstance(await self._ask(counters), Done)
+                answer = await self._ask(counters)
         except (ReplyError, TimeoutError):
             return False
+        if isinstance(answer, Room):
+            self.room = (answer, time.monotonic())
+        return isinstance(answer, (Done, Room))
 
     def _record(self, record: object) -> None:
         if len(self._records) >= _RECORDS:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from gateway import handover
 from gateway.address import Path
 from gateway.audit import events
 from gateway.config import Config
@@ -107,6 +108,9 @@ class Actor:
         tx, verdict = request.transaction, request.verdict
         if len(content) != tx.size or content_hash(content) != tx.sha256:
             return Failed("the content is not what was inspected", 3)
+        facts = handover.facts_of(request)
+        if facts is None:
+            return Failed("the facts of the decision are not what they should be", 3)
         current = self._register.current
         if verdict.exceptions_version != current.version:
             return Stale(current.version)
@@ -120,7 +124,7 @@ class Actor:
         # What is stored elsewhere needs no place in the queue: drafts are saved while it is full.
         if await self._no_room(queue=tx.door is not Door.IMAP):
             return Failed("the queue or the disk is full", _FULL)
-        return await self._accept(request, content, plan)
+        return await self._accept(request, content, plan, facts)
 
     async def deferred(self, request: Deferred) -> None:
         """Records that a message was answered 4xx after DATA."""
@@ -204,7 +208,7 @@ class Actor:
 
     # --- what is accepted ---------------------------------------------------------------------------------------------
 
-    async def _accept(self, request: Commit, content: bytes, plan: Plan) -> Committed | Stale:
+    async def _accept(self, request: Commit, content: bytes, plan: Plan, facts: dict[str, Any]) -> Committed | Stale:
         request = replace(request, verdict=traced(request.transaction, request.verdict, self._config.hostname))
         tx, verdict = request.transaction, request.verdict
         now = self._clock()
@@ -227,7 +231,7 @@ class Actor:
             smtputf8=tx.envelope.smtputf8, size=tx.size, sha256=tx.sha256, body_id=body_id, level=level,
             verified_originator=tx.verified_originator,
             peer=_client(tx.peer),
-            verdict=recorded.keep(tx, verdict, plan.kept), facts={"message": verdict.message_facts, "recipients": verdict.recipient_facts},
+            verdict=recorded.keep(tx, verdict, plan.kept), facts=facts,
             subject=b"" if verdict.sealed or stored else self._vault.seal_field(tx.id, verdict.headers.subject),
             details=self._details(request, plan),
         )  # fmt: skip
