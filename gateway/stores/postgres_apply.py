@@ -141,18 +141,29 @@ class Applier:
         """Version of the register of exceptions and profiles as the last transaction saw it."""
         self.places = 0
         """Positions in the decision log that this transaction has used."""
+        self.end: tuple[int, str] | None = None
+        """Number and hash of the last row that this transaction adds to the chain."""
 
-    async def apply(self, link: Connection, chain: Chain, jobs: Sequence[Job]) -> None:
-        """Writes the batches of *jobs* together in the open transaction. Raises Conflict for a lone one that cannot stand, Apart for
-        several, StoreError when the chain is not this keeper's any more."""
+    def begin(self) -> None:
+        """A transaction begins."""
+        self.delta, self.places, self.end = 0, 0, None
+
+    async def apply(self, link: Connection, chain: Chain, jobs: Sequence[Job], *, apart: bool = False) -> None:
+        """Begins a transaction with the batches of *jobs* together; with *apart* writes one into the transaction that is open. Raises
+        Conflict for a lone batch that cannot stand, Apart for several, StoreError when the chain is not this keeper's any more."""
         batches = [job.batch for job in jobs if job.batch is not None]
         ended: dict[str, None] = {}
-        statements = self._guarded(batches)
+        statements: list[Statement] = [] if apart else [("BEGIN", (), None)]
+        statements += self._guarded(batches)
         statements += self._updates(batches, ended)
         statements += self._inserts(batches)
         for batch in batches:
             statements += self._rare(batch)
         statements += self._journal(batches, ended)
+        if apart:
+            # Before the chain moves: its rows are numbered once a batch stands.
+            await run(link, statements)
+            statements = []
         statements += self._audit(chain, batches)
         statements += [(_NOTIFY, (word,), None) for word in sorted(_words(batches))]
         try:
@@ -286,6 +297,7 @@ class Applier:
                 # Two writers on one chain: nothing of this transaction may stand.
                 raise StoreError("the audit chain has a row that this keeper did not write")
 
+        self.end = (last.seq, last.hash)
         given = _lists((start + n, *rows.audit_values(row, event)) for n, (row, event) in enumerate(added))
         move = (last.seq, last.hash, first.chain, first.seq - 1, first.prev_hash)
         return [(_MOVE_CHAIN, move, judge), (_INSERT_AUDIT, given, None)]

@@ -40,6 +40,13 @@ READERS = 4
 _BACKOFF = (0.0, 0.1, 0.3, 1.0)
 """Seconds between two attempts at a server that is away; whoever asks in between is told at once."""
 
+_READING = "-c timezone=UTC -c statement_timeout={} -c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
+_WRITING = (
+    # No end for a statement: a COMMIT that waits for its standby and is broken off stands all the same, and is not safe.
+    "-c timezone=UTC -c statement_timeout=0 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+    # What writes looks rows up by their keys. A plan that was made for an empty queue must not read a full one from end to end.
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -88,11 +95,7 @@ async def connect(target: Target, *, statement: float = STATEMENT, read_only: bo
     """A new connection in autocommit mode. Raises StoreError."""
     if problem := target.problem():
         raise StoreError(problem)
-    options = f"-c statement_timeout={int(statement * 1000)} -c lock_timeout={int(statement * 1000)} -c timezone=UTC"
-    if read_only:
-        options += " -c default_transaction_read_only=on"
-    else:
-        options += " -c idle_in_transaction_session_timeout=60000"
+    options = _READING.format(int(statement * 1000)) if read_only else _WRITING
     extra: dict[str, Any] = {
         "connect_timeout": CONNECT, "application_name": name, "client_encoding": "utf8", "keepalives_idle": 5, "keepalives_interval": 3,
         "keepalives_count": 3, "tcp_user_timeout": 15_000,
@@ -250,9 +253,11 @@ def translate(error: psycopg.Error, target: Target) -> Exception:
     match error:
         case errors.DiskFull() | errors.OutOfMemory():
             return StoreFull(f"{target.name}: no room: {_said(error)}")
+        case errors.UniqueViolation() if (error.diag.table_name or "").startswith("audit"):
+            return StoreError(f"{target.name}: the audit chain has a row that this keeper did not write")
         case errors.IntegrityError():
             return Conflict(_said(error))
-        case errors.DeadlockDetected() | errors.SerializationFailure():
+        case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():
             return Repeat(_said(error))
         case errors.ReadOnlySqlTransaction():
             return StoreError(f"{target.name}: the database takes no writes (is it a standby?)")
