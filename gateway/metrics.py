@@ -56,6 +56,13 @@ _TABLE: tuple[Family, ...] = (
     Family("gateway_sessions_ended_total", "counter", ("reason",), "SMTP sessions that the gateway ended, by reason."),
     Family("gateway_connections_refused_total", "counter", ("reason",), "Connections that were turned away before a session, by reason."),
     Family("gateway_tls_failures_total", "counter", (), "TLS handshakes of clients that failed."),
+    Family(
+        "gateway_shed_total", "counter", ("reason",),
+        "Messages that were answered 4xx before their text since it would have come in vain: keeper away, store slow, queue full, disk "
+        "full, inspection behind, share of memory.",
+    ),
+    Family("gateway_inspection_wait_seconds", "gauge", (), "Seconds that a newcomer's message would wait for the inspector; the longest."),
+    Family("gateway_commit_age_seconds", "gauge", (), "Seconds that the oldest commit under way has taken so far; the longest."),
     Family("gateway_memory_bytes", "gauge", ("process",), "Octets of message bodies in memory: of the doors, and of the relay."),
     Family("gateway_memory_limit_bytes", "gauge", ("process",), "Octets of message bodies that may be in memory (limits.max_inflight)."),
     Family("gateway_memory_waits_total", "counter", (), "Messages answered 452 since no memory was free for their body in time."),
@@ -124,6 +131,9 @@ BOUNDS: dict[str, tuple[float, ...]] = {
 """Upper bounds of the buckets of each histogram, in its unit."""
 STAGES = ("receive", "prescan", "inspect", "decide", "commit")
 """Of ``gateway_stage_seconds``: octets arriving; our own reading; the inspector's, with waiting for it; rules; until it is durable."""
+
+SHED_FOR = ("keeper away", "store slow", "queue full", "disk full", "inspection behind", "share of memory")
+"""Reasons of ``gateway_shed_total``."""
 
 _KINDS = {
     "application/pdf": "pdf", "application/zip": "archive", "application/x-7z-compressed": "archive", "application/x-rar": "archive",

@@ -1,7 +1,8 @@
 """Who comes next where there is not enough for all: each in turn, however much one of them asks.
 
 What it is: ``Turns``, a queue that is served round-robin over owners; ``Places``, a number of places that are given out by it, with
-the time that a newcomer would have to wait; ``owner_of``, who counts as one.
+the time that a newcomer would have to wait; ``owner_of``, who counts as one; and, in one place for doors and keeper, the thresholds at
+which a node says that it is not ready, and at which it refuses.
 Who calls it: ``doors.limits`` for memory and sessions; ``pipeline`` for the inspector.
 Must never: let one owner's crowd push another back by more than one turn; grow with the number of owners that were ever seen.
 Sources: "On Packet Switches With Infinite Storage" (J. Nagle, RFC 970), fair queueing; hostile-inputs catalogue S23 and section 4.4.
@@ -18,6 +19,15 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
+NEARLY, AGAIN = 0.9, 0.8
+"""Of a limit: where a node says that it is not ready, so that a balancer has turned away before clients see 4xx; and where it is ready
+again."""
+WAITS = 0.5
+"""Of ``limits.pipeline``: where it says so for the wait for the inspector; new mail is refused at ``LATE``."""
+LATE = 0.9
+SLOW = 5.0
+"""Seconds that the oldest commit under way may take before new mail is told that the store stands still; half of it, and the node is
+not ready."""
 _WEIGHT = 0.1  # of the newest time in the average
 _NETWORK = {4: 24, 6: 64}
 

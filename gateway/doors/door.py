@@ -20,6 +20,7 @@ from gateway.config import Config, Listen
 from gateway.counting import Counts
 from gateway.doors.imap_settings import ImapSettings
 from gateway.doors.limits import Budget, Callers, Networks
+from gateway.doors.pressure import Pressure
 from gateway.doors.relaying import EnvelopePolicy, Refused, Relaying
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, Transaction
@@ -29,12 +30,15 @@ from gateway.requests import Authenticated, LoggedIn, Permitted
 from gateway.requests import Refused as RefusedRecord
 from gateway.wire.smtp_events import Offer
 
-_STRESS = 0.9  # of the sessions
+STRESS = 0.9
+"""Of the sessions: from here on idle ones end sooner, and nobody gets more than a share."""
 _AT_ONCE = 10  # sessions that a retiring process ends in one look at them
 _NAMES = {
     "smtp": DoorName.SMTP, "submission": DoorName.SUBMISSION, "smtps": DoorName.SUBMISSION, "milter": DoorName.MILTER,
     "imap": DoorName.IMAP,
 }  # fmt: skip
+SHED = "shed: "
+"""Before the reason, in the counters."""
 _TOO_MANY = Reply(421, "4.7.0", "Too many sessions at present. Please try again later.")
 _log = logs.get("gateway.doors")
 
@@ -172,6 +176,8 @@ class Door:
         self.draining = False
         self.counters: dict[str, int] = {}
         self.receiving = (counts or Counts()).timing("gateway_stage_seconds", "receive")
+        self.pressure = Pressure(lambda: self.settings.config, self.budget)
+        """What speaks against new mail; ``doors.service`` gives one that knows keeper and inspector."""
         self._callers = Callers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -193,6 +199,15 @@ class Door:
         if self._sweep is None:
             self._sweep = self.loop.call_later(self._interval(), self._check_all)
         return None
+
+    def too_early(self, owner: str, size: int, *, stored: bool = True) -> Reply | None:
+        """The answer to a new message of *owner* that would come in vain now, if it would; *size*: its octets, 0 where nobody said.
+        *stored*: it needs a place in queue and store."""
+        said = self.pressure.refusal(owner, size, stored=stored)
+        if said is None:
+            return None
+        self.count(SHED + said[1])
+        return said[0]
 
     def leave(self, session: Watched, ip: str, listed: bool) -> None:
         """Forgets a session; does nothing for one that was not let in."""
@@ -234,7 +249,7 @@ class Door:
 
     def _check_all(self) -> None:
         now = self.loop.time()
-        stressed = len(self.sessions) >= self.settings.config.limits.connections * _STRESS
+        stressed = len(self.sessions) >= self.settings.config.limits.connections * STRESS
         for session in tuple(self.sessions):
             try:
                 session.check(now, stressed=stressed)

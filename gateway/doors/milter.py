@@ -152,6 +152,11 @@ class MilterSession(MilterConnection):
             self._door.record(peer, "", "", refused, self._listener.door)
             codec.refuse(refused.reply)
             return
+        # What was made on the MTA's machine has nobody who would come again: its end is answered.
+        early = None if local else self._door.too_early(self._owner(), self._envelope.mail.size)
+        if early is not None:
+            codec.refuse(early)
+            return
         codec.proceed()
 
     def _recipient(self, event: Rcpt) -> None:

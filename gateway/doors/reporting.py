@@ -14,9 +14,11 @@ from collections.abc import Callable
 
 from gateway import logs
 from gateway.counting import EVERY, Counts, Report
-from gateway.doors.door import Door
+from gateway.doors.door import SHED, Door
 from gateway.doors.peers import KeeperLink
+from gateway.shares import NEARLY, SLOW, WAITS
 
+_LOOK = 0.25  # seconds between two looks at what is full
 _ENDED = "closed: "
 _TURNED_AWAY = "address not listed"
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -38,6 +40,8 @@ def named(counters: dict[str, int]) -> Samples:
         if what in _OF_THE_KEEPER:
             continue
         key = _NAMES.get(what)
+        if key is None and what.startswith(SHED):
+            key = ("gateway_shed_total", what.removeprefix(SHED))
         if key is None and what.startswith(_ENDED) and what != _ENDED + _TURNED_AWAY:
             key = ("gateway_sessions_ended_total", what.removeprefix(_ENDED))
         key = key or ("gateway_connections_refused_total", what.removeprefix(_ENDED))
@@ -60,10 +64,22 @@ class Reporting:
         self._report = Report("doors", worker, counts)
 
     async def run(self) -> None:
-        """Sends a report now and every 5 s, until it is cancelled."""
+        """Sends a report now and every 5 s, until it is cancelled; at once when this process becomes full, or is so no longer: a balancer
+        is to hear of it before clients do."""
         while True:
+            full, left = self._full(), EVERY
             await self.send()
-            await asyncio.sleep(EVERY)
+            while left > 0 and self._full() == full:
+                await asyncio.sleep(_LOOK)
+                left -= _LOOK
+
+    def _full(self) -> tuple[bool, ...]:
+        """What of this process is nearly full, as the keeper will judge."""
+        limits, door = self._door.settings.config.limits, self._door
+        return (
+            len(door.sessions) >= NEARLY * limits.connections, door.budget.used >= NEARLY * limits.max_inflight,
+            door.pressure.inspection_wait >= WAITS * limits.pipeline, door.pressure.commit_age >= SLOW / 2,
+        )  # fmt: skip
 
     async def send(self) -> None:
         """Sends one report; what the keeper does not take comes with the next."""
@@ -84,6 +100,8 @@ class Reporting:
             ("gateway_sessions_limit",): float(limits.connections),
             ("gateway_memory_bytes", "doors"): float(self._door.budget.used),
             ("gateway_memory_limit_bytes", "doors"): float(limits.max_inflight),
+            ("gateway_inspection_wait_seconds",): self._door.pressure.inspection_wait,
+            ("gateway_commit_age_seconds",): self._door.pressure.commit_age,
             ("gateway_rules_info", "doors", self._rules_version()): 1.0,
         }
         if ends := self._not_after():

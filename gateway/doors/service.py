@@ -30,6 +30,7 @@ from gateway.doors import listen, tls
 from gateway.doors.door import Door, Settings
 from gateway.doors.entrance import Open, open_listener
 from gateway.doors.peers import InspectorLink, KeeperLink
+from gateway.doors.pressure import Pressure
 from gateway.doors.relaying import EnvelopePolicy, Refused
 from gateway.doors.reporting import Reporting
 from gateway.doors.resolver import Resolver
@@ -138,6 +139,7 @@ class _Service:
         self._pipeline = Pipeline(rules, config, InspectorLink(config), self._keeper, Resolver(config), counts)
         settings = Settings.make(config, envelope_policy(rules, config, self._keeper), certificate)
         self._door = Door(settings, self._pipeline, self._keeper, counts=counts)
+        self._door.pressure = Pressure(lambda: self._door.settings.config, self._door.budget, self._keeper, self._pipeline.places)
         sockets = [(one.address, sock) for one in served(config) for sock in self._sockets(one)]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

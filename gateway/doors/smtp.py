@@ -100,6 +100,8 @@ class Session(Connection):
             self._codec.close(SHUTTING_DOWN)
         elif self._barred is not None:
             self._codec.answer(self._barred, error=True)
+        elif (early := self._door.too_early(self._owner(), mail.size)) is not None:
+            self._codec.answer(early)
         else:
             self._codec.accept_mail(mail)
 

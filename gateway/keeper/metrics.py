@@ -33,7 +33,7 @@ from gateway.keeper.exceptions import Register
 from gateway.keeper.housekeeping import Housekeeping
 from gateway.keeper.readiness import Readiness, full_at
 from gateway.levels import Level
-from gateway.metrics import FAMILIES, OTHER
+from gateway.metrics import FAMILIES, OTHER, SHED_FOR
 from gateway.policy import Policy
 from gateway.relay.relay import Relay
 from gateway.requests import Commit, Committed, Deferred, Refused
@@ -54,11 +54,14 @@ _OWN: dict[str, frozenset[str]] = {
         "gateway_messages_total", "gateway_stage_seconds", "gateway_inspections_total", "gateway_leaves_total",
         "gateway_inspector_failures_total", "gateway_sessions_total", "gateway_sessions_ended_total", "gateway_connections_refused_total",
         "gateway_tls_failures_total", "gateway_memory_waits_total", "gateway_lost_records_total", "gateway_log_lines_dropped_total",
-        "gateway_faults_total", "gateway_sessions", "gateway_sessions_limit", "gateway_memory_bytes", "gateway_memory_limit_bytes",
+        "gateway_faults_total", "gateway_shed_total", "gateway_inspection_wait_seconds", "gateway_commit_age_seconds",
+        "gateway_sessions", "gateway_sessions_limit", "gateway_memory_bytes", "gateway_memory_limit_bytes",
         "gateway_certificate_expiry_timestamp_seconds", "gateway_rules_info",
     }),
     "web": frozenset({"gateway_web_requests_total", "gateway_log_lines_dropped_total", "gateway_faults_total"}),
 }  # fmt: skip
+_WORST = frozenset({"gateway_inspection_wait_seconds", "gateway_commit_age_seconds"})
+"""Gauges that say the longest of all processes, not the sum."""
 _FROM_THE_START = (
     *(("gateway_inspector_failures_total", reason) for reason in ("died", "overtime", "deadline", "away", "poison")),
     *(("gateway_lost_records_total", kind) for kind in ("refusal", "sign-in")),
@@ -67,6 +70,7 @@ _FROM_THE_START = (
     *(("gateway_sign_ins_total", result) for result in ("accepted", "refused", "deferred")),
     *(("gateway_deliveries_total", result) for result in ("delivered", "deferred", "bounced", "expired", "on-hold")),
     *(("gateway_process_starts_total", process) for process in ("doors", "web")),
+    *(("gateway_shed_total", reason) for reason in SHED_FOR),
     ("gateway_sessions_total",), ("gateway_tls_failures_total",), ("gateway_memory_waits_total",), ("gateway_committed_bytes_total",),
 )  # fmt: skip
 """Counters that are shown as 0 until they grow: an alert on their growth would not see the first step of one that was absent."""
@@ -217,6 +221,8 @@ class Metrics:
                 key = (name, *(label[:80] for label in labels))
                 if family.kind == "info":
                     samples[key] = 1.0
+                elif name in _WORST:
+                    samples[key] = max(value, samples.get(key, value))
                 elif name.endswith("_timestamp_seconds"):
                     samples[key] = min(value, samples.get(key, value))
                 else:

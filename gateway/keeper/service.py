@@ -203,6 +203,7 @@ class Keeper:
                 await self._parts.actor.refused(request)
             case requests.Counters():
                 self._parts.metrics.take(request, "doors")
+                return self._parts.readiness.room(), b""
             case requests.DoorHello():
                 if request.rules_version and request.rules_version != self.policy.version:
                     _log.warning("a door runs other rules than the keeper", **{"gateway.rules_version": request.rules_version})
