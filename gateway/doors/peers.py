@@ -75,8 +75,8 @@ class KeeperLink:
         self._tried = asyncio.Event()
         self._records: set[asyncio.Task[None]] = set()
         self.lost_records = 0
-        self.away_since = time.monotonic()
-        """When the keeper went away; 0 while it is there."""
+        self.away_since = 0.0
+        """When the keeper went away; 0 while it is there, and before it ever was: then it is starting as well."""
         self.room: tuple[Room, float] = (Room(), 0.0)
         """What it last said of its room, and when."""
         self._commits: dict[int, float] = {}
@@ -110,7 +110,8 @@ class KeeperLink:
         tries = 0
         while True:
             if self._channel is None or not self._channel.open:
-                self.away_since = self.away_since or time.monotonic()
+                if self._channel is not None:
+                    self.away_since = self.away_since or time.monotonic()
                 try:
                     channel = await Channel.connect(self._path, KeeperAnswer)
                     await channel.call(DoorHello(self._rules_version))
