@@ -1,0 +1,17 @@
+"""A negative control: a store that never waits for the disk. A power cut must be seen to lose mail in it."""
+
+try:
+    from gateway.stores import connection
+except ImportError:
+    connection = None  # an interpreter that does not run the gateway
+
+if connection is not None:
+    honest = connection.connect_writer
+
+    def connect_writer(path, connect):
+        """As it is, but that nothing is synced."""
+        db = honest(path, connect)
+        db.execute("PRAGMA synchronous=OFF")
+        return db
+
+    connection.connect_writer = connect_writer

@@ -1,0 +1,147 @@
+"""The count: where every recipient of every accepted message is, told from outside.
+
+What arrived is what the next hop wrote down before it answered; what is held and what waits are the gateway's own lists. A recipient
+has to be in exactly one of {scheduled, delivered, bounced, held, expired}; what had to be stopped must not have arrived; a message
+may have arrived twice only where something happened between the two that leaves no choice.
+"""
+
+from __future__ import annotations
+
+import collections
+import email
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tests.e2e.parts import Gateway, Hop
+from tests.e2e.prove.load import DELIVERED, Accepted
+
+CLOCK_SLACK = 2.0
+"""Seconds around a fault in which a duplicate is explained by it."""
+_TIMED_OUT = "5.4.7"
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One fault, from *begin* to *end*. *explains*: a message whose delivery it met may arrive a second time."""
+
+    begin: float
+    end: float
+    what: str
+    explains: bool = False
+
+
+@dataclass
+class Count:
+    """What one run, or many, came to. The lists hold one line for each thing that is wrong."""
+
+    messages: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    bounced: int = 0
+    held: int = 0
+    scheduled: int = 0
+    expired: int = 0
+    duplicates: int = 0
+    strikes: int = 0
+    lost: list[str] = field(default_factory=list)
+    twofold: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    """What had to be stopped and was not."""
+    unexplained: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Answers of 5xx to mail that is good."""
+    other: list[str] = field(default_factory=list)
+    """A broken chain, a process that outlived its gateway, a file that was left."""
+
+    @property
+    def wrong(self) -> list[str]:
+        """Every line of what is wrong, each with its kind in front."""
+        kinds = ("lost", "twofold", "passed", "unexplained", "refused", "other")
+        return [f"{kind}: {line}" for kind in kinds for line in getattr(self, kind)]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.wrong
+
+    def add(self, other: Count) -> None:
+        """Takes the figures of *other* into this one."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+
+@dataclass
+class Arrived:
+    """What the next hop has: deliveries by (identity, recipient), failure reports by (reference, recipient)."""
+
+    delivered: dict[tuple[str, str], list[dict[str, Any]]]
+    reported: dict[tuple[str, str], str]
+
+    @classmethod
+    def at(cls, hop: Hop) -> Arrived:
+        """Read from what *hop* wrote down."""
+        delivered: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
+        reported: dict[tuple[str, str], str] = {}
+        for entry in hop.received():
+            message = email.message_from_bytes(hop.content(entry))
+            if message.get_content_type() != "multipart/report":
+                for recipient in entry["recipients"]:
+                    delivered[str(message["X-Proof"]), recipient].append(entry)
+                continue
+            for part in message.walk():
+                if part.get_content_type() == "message/delivery-status":
+                    for block in part.get_payload():  # type: ignore[union-attr]
+                        if "failed" in str(block.get("Action", "")):  # type: ignore[union-attr]
+                            whom = str(block["Final-Recipient"]).partition(";")[2].strip()  # type: ignore[index]
+                            reported[str(message["X-Gateway-Reference"]), whom] = str(block["Status"])  # type: ignore[index]
+        return cls(delivered, reported)
+
+
+def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: list[Strike]) -> Count:
+    """Where everything in the ledger is."""
+    result = Count(strikes=len(strikes))
+    there = Arrived.at(hop)
+    held: dict[str, list[str]] = {row["reference"]: row["recipients"] for row in gateway.records("quarantine", "list")}
+    queued: dict[str, set[str]] = collections.defaultdict(set)
+    for row in gateway.records("queue", "list"):
+        queued[row["reference"]].add(row["recipient"])
+    for entry in accepted:
+        result.messages += 1
+        for recipient, wanted in entry.recipients.items():
+            result.accepted += 1
+            status = there.reported.get((entry.reference, recipient))
+            states = {
+                "delivered": bool(there.delivered[entry.identity, recipient]),
+                "bounced": status is not None and status != _TIMED_OUT,
+                "expired": status == _TIMED_OUT,
+                "held": recipient in held.get(entry.reference, ()),
+                "scheduled": recipient in queued[entry.reference],
+            }
+            name = f"{entry.identity} {recipient} {entry.reference}"
+            true = [state for state, yes in states.items() if yes]
+            if not true:
+                result.lost.append(name)
+            elif len(true) > 1:
+                result.twofold.append(f"{name} {true}")
+            else:
+                setattr(result, true[0], getattr(result, true[0]) + 1)
+            if states["delivered"] and wanted != DELIVERED:
+                result.passed.append(name)
+    for (identity, recipient), entries in there.delivered.items():
+        if len(entries) > 1:
+            result.duplicates += 1
+            if not _explained(entries, strikes):
+                result.unexplained.append(f"{identity} {recipient}: " + ", ".join(f"{entry['time']:.3f}" for entry in entries))
+    return result
+
+
+def _explained(entries: list[dict[str, Any]], strikes: list[Strike]) -> bool:
+    """Whether each delivery but the last was one of which the gateway could not know: the hop kept its answer back, or the gateway was
+    hit before it had written the answer down."""
+    for early, late in zip(entries, entries[1:], strict=False):
+        known = early.get("answered", True)
+        hit = any(s.explains and s.begin <= late["time"] + CLOCK_SLACK and s.end >= early["time"] - CLOCK_SLACK for s in strikes)
+        if known and not hit:
+            return False
+    return True

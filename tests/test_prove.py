@@ -1,0 +1,117 @@
+"""The proof's own parts: what a disk may hold after a power cut, what strace's lines say, what explains a duplicate."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.prove import count, replay, trace
+from tests.e2e.prove.trace import Call
+
+
+def hexed(octets: bytes) -> str:
+    return "".join(f"\\x{octet:02x}" for octet in octets)
+
+
+def write(path: str, number: int, data: bytes, offset: int) -> Call:
+    return Call("write", path, number, number, float(number), data, offset)
+
+
+def disk(tmp_path: Path, content: bytes = b"old") -> replay.Disk:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "store").write_bytes(content)
+    return replay.Disk(base, Path("/s"))
+
+
+def after(one: replay.Disk, tmp_path: Path, how: str, seed: int = 0) -> bytes:
+    one.cut(tmp_path / "after", how, random.Random(seed))
+    return (tmp_path / "after" / "store").read_bytes()
+
+
+def test_O14_what_was_synced_is_on_the_disk_and_the_rest_may_be(tmp_path: Path) -> None:
+    one = disk(tmp_path)
+    one.do(write("/s/store", 1, b"new", 0))
+    assert after(one, tmp_path, "nothing") == b"old"
+    assert after(one, tmp_path, "everything") == b"new"
+    one.do(Call("sync", "/s/store", 2, 3, 2.0))
+    one.do(write("/s/store", 4, b"two", 3))
+    assert after(one, tmp_path, "nothing") == b"new"
+    assert after(one, tmp_path, "everything") == b"newtwo"
+    one.do(Call("truncate", "/s/store", 5, 5, 5.0, offset=1))
+    assert after(one, tmp_path, "nothing") == b"new"
+    assert after(one, tmp_path, "everything") == b"n"
+
+
+def test_O14_a_write_that_had_not_ended_when_the_sync_began_may_be_missing(tmp_path: Path) -> None:
+    one = disk(tmp_path)
+    one.do(Call("write", "/s/store", 1, 5, 1.0, b"new", 0))
+    one.do(Call("sync", "/s/store", 4, 6, 4.0))
+    assert after(one, tmp_path, "nothing") == b"old"
+
+
+def test_O14_writes_are_torn_at_sectors_and_reordered(tmp_path: Path) -> None:
+    one = disk(tmp_path, bytes(2048))
+    one.do(write("/s/store", 1, b"a" * 2048, 0))
+    one.do(write("/s/store", 2, b"b" * 2048, 0))
+    seen = {after(one, tmp_path, "sectors", seed) for seed in range(60)}
+    for content in seen:
+        assert all(len(set(content[at : at + 512])) == 1 for at in range(0, 2048, 512))
+    assert any(b"a" in content and b"b" in content and b"\0" in content for content in seen)
+    assert b"a" * 2048 in {after(one, tmp_path, "writes", seed) for seed in range(20)}, "the later write lost, the earlier kept"
+
+
+def test_O14_a_name_is_on_the_disk_when_its_file_or_folder_was_synced(tmp_path: Path) -> None:
+    one = disk(tmp_path)
+    one.do(Call("create", "/s/log", 1, 1, 1.0, offset=0))
+    made = set()
+    for seed in range(20):
+        one.cut(tmp_path / "after", "nothing", random.Random(seed))
+        made.add((tmp_path / "after" / "log").exists())
+    assert made == {True, False}
+    one.do(Call("sync", "/s", 2, 2, 2.0))
+    for seed in range(20):
+        one.cut(tmp_path / "after", "nothing", random.Random(seed))
+        assert (tmp_path / "after" / "log").exists()
+
+
+def test_O14_the_lines_of_strace_are_read(tmp_path: Path) -> None:
+    name = hexed(b"/s/store")
+    lines = [
+        f'10 1.000001 pwrite64(5<{name}>, "{hexed(b"ab")}", 2, 4096) = 2',
+        f"10 1.000002 fdatasync(5<{name}> <unfinished ...>",
+        f'11 1.000003 write(2<{hexed(b"/elsewhere")}>, "{hexed(b"x")}", 1) = 1',
+        "10 1.000004 <... fdatasync resumed>) = 0",
+        "10 1.000005 ftruncate(5</s/store>, 512) = 0 <0.000010>",
+        f'10 1.000006 pwrite64(5<{name}>, "{hexed(b"ab")}", 2, 0) = -1 ENOSPC (No space left on device)',
+        f'10 1.000007 openat(AT_FDCWD</>, "{hexed(b"/s/log")}", O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 7<{hexed(b"/s/log")}>',
+        f'10 1.000008 unlink("{hexed(b"/s/log")}") = 0',
+        "10 1.000009 +++ exited with 0 +++",
+    ]
+    (tmp_path / "trace").write_text("\n".join(lines) + "\n")
+    assert list(trace.read(tmp_path / "trace", Path("/s"))) == [
+        Call("write", "/s/store", 0, 0, 1.000001, b"ab", 4096),
+        Call("sync", "/s/store", 1, 3, 1.000002),
+        Call("truncate", "/s/store", 4, 4, 1.000005, offset=512),
+        Call("create", "/s/log", 6, 6, 1.000007, offset=0),
+        Call("unlink", "/s/log", 7, 7, 1.000008),
+    ]
+
+
+def test_O14_a_trace_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
+    for line in ("what is this", '10 1.0 pwrite64(5</s/store>, "ab"..., 9, 0) = 9', "10 1.0 fdatasync(5</s/store>"):
+        (tmp_path / "trace").write_text(line + "\n")
+        with pytest.raises(trace.UnreadableTrace):
+            list(trace.read(tmp_path / "trace", Path("/s")))
+
+
+def test_P2_a_duplicate_needs_a_kill_between_or_an_answer_that_was_kept_back() -> None:
+    twice = [{"time": 10.0, "answered": True}, {"time": 11.0, "answered": True}]
+    assert not count._explained(twice, [])
+    assert not count._explained(twice, [count.Strike(10.5, 10.5, "SIGHUP to keeper")])
+    assert count._explained(twice, [count.Strike(10.5, 10.5, "SIGKILL to keeper", explains=True)])
+    assert not count._explained(twice, [count.Strike(20.0, 20.0, "SIGKILL to keeper", explains=True)])
+    assert count._explained([{"time": 10.0, "answered": False}, twice[1]], [])
+    assert not count._explained([{"time": 9.0, "answered": False}, *twice], [])
