@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.message import edits
@@ -132,3 +132,26 @@ def test_a_removal_with_a_word_takes_only_fields_that_speak_as_it() -> None:
     assert left.count(b"Authentication-Results") == 2
     assert b"other.example" in left
     assert b"evil.example" in left
+
+
+NAMES = st.sampled_from(["A", "a", "X-L", "x-l", "B", "Not-There", "No", "E", "X"])
+EDITS = st.lists(
+    st.builds(Edit, st.sampled_from(["add", "remove", "replace"]), NAMES, st.sampled_from(["", "c", "d e", "word; more"])), max_size=6
+)
+BODIES = st.sampled_from([b"", b"\r\n", b"\r\nA: in the body\r\n", b"body", b"\r\n\r\n", b"A: cut off", b"\nA: x\r\n\r\n"])
+
+
+@given(EDITS, LINES, BODIES)
+@example([Edit("remove", "A"), Edit("add", "A", "c")], [b"B: a", b" A: folded"], b"\r\n")
+def test_what_only_comes_on_top_is_the_same_by_the_long_way(some: list[Edit], lines: list[bytes], body: bytes) -> None:
+    content = b"".join(line + b"\r\n" for line in lines) + body
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edits, "_only_above", lambda *_: False)
+        whole = edits.apply(some, content)
+    assert edits.apply(some, content) == whole
+
+
+@given(st.text(st.sampled_from("ab \t;"), max_size=300), st.integers(1, 76))
+def test_words_are_folded_at_the_same_places_by_the_long_way(text: str, length: int) -> None:
+    whole = f"{'N' * length}: {text.strip()}"
+    assert edits._words(whole) == edits._FOLD.split(whole)

@@ -8,6 +8,7 @@ Sources: RFC 5322 sections 2.1.1, 2.2.3 and 3.6; design.md section 4, "Bytes"; h
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -35,7 +36,9 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
     if not edits:
         return content
     header_end, _ = sections(content, 0, len(content))
-    fields = _split(content[:header_end])
+    section = content[:header_end]
+    above = _only_above(edits, section)
+    fields = [] if above else _split(section)
     for edit in edits:
         wanted = checked_name(edit.header).lower().encode()
         if edit.action == "add":
@@ -47,6 +50,8 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
         else:
             raise ValueError(f"not an edit: {edit.action!r}")
     section = b"".join(octets for _, octets in fields)
+    if above:
+        return section + content
     rest = content[header_end:]
     if header_end == len(content) and not section.endswith(b"\r\n"):
         # A header section without its last line end can only stay as it was; what we wrote stands above it.
@@ -54,6 +59,14 @@ def apply(edits: Sequence[Edit], content: bytes) -> bytes:
     if header_end == 0 and rest and not rest.startswith(b"\r\n"):
         return section + b"\r\n" + rest
     return section + rest
+
+
+def _only_above(edits: Sequence[Edit], section: bytes) -> bool:
+    """Whether *edits* can do no more to *section* than put fields above it: no line of it begins with a name that is to go."""
+    if section[:1] in (b"", b" ", b"\t") or not section.endswith(b"\r\n"):
+        return False
+    lines = b"\n" + section.lower()
+    return not any(b"\n" + checked_name(edit.header).lower().encode() in lines for edit in edits if edit.action != "add")
 
 
 def _split(section: bytes) -> list[tuple[bytes, bytes]]:
@@ -101,6 +114,7 @@ def _top(fields: Sequence[tuple[bytes, bytes]]) -> int:
     return 1 if fields and fields[0][1][:1] in (b" ", b"\t") else 0
 
 
+@functools.lru_cache(maxsize=256)
 def checked_name(name: str) -> str:
     """*name*, if it is one of a header field. Raises ValueError."""
     if not _NAME.fullmatch(name):
@@ -110,12 +124,13 @@ def checked_name(name: str) -> str:
 
 def written(edit: Edit) -> bytes:
     """The field of *edit* with CRLF, folded where it can be."""
-    if not _VALUE.fullmatch(edit.value):
+    value = edit.value
+    if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
         raise ValueError(f"the value of {edit.header} holds more than printable ASCII")
-    whole = f"{edit.header}: {edit.value.strip()}"
+    whole = f"{edit.header}: {value.strip()}"
     if len(whole) <= FOLD_AT:
         return whole.encode("ascii") + b"\r\n"
-    words = _FOLD.split(whole)
+    words = _words(whole)
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + len(word) <= FOLD_AT or not word.strip() or lines[-1].endswith(":"):
@@ -125,3 +140,11 @@ def written(edit: Edit) -> bytes:
     if any(len(line) > LONGEST_LINE for line in lines):
         raise ValueError(f"the value of {edit.header} cannot be folded into lines of {LONGEST_LINE} octets")
     return "\r\n".join(lines).encode("ascii") + b"\r\n"
+
+
+def _words(whole: str) -> list[str]:
+    """The words of *whole*, each with the white space before it."""
+    if "\t" in whole or "  " in whole:
+        return _FOLD.split(whole)
+    first, *others = whole.split(" ")
+    return [first, *(" " + word for word in others)]
