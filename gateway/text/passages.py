@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -51,6 +52,15 @@ _PUNCTUATION = {
     if unicodedata.category(chr(code))[0] in "PSZC"
 }
 _ASCII = bytes(ord(_PUNCTUATION.get(octet, chr(octet))) for octet in range(0x80)) + bytes(range(0x80, 0x100))
+_DANDAS = ("\u0964", "\u0965")
+_OTHER = "".join(chr(code) for code in _PUNCTUATION if code >= 0x80 and chr(code) not in _DANDAS) + "\x85\u1680"  # and the other blanks
+_OTHERS = tuple(
+    (lead, re.compile(b"|".join(re.escape(sign) for sign in map(str.encode, _OTHER) if sign.startswith(lead))))
+    for lead in sorted({sign.encode()[:1] for sign in _OTHER})
+)
+"""Punctuation beyond ASCII and the dandas, in UTF-8, by its first octet: most texts hold none of these."""
+_UNUSED = blake2b(digest_size=8)
+"""A copy of it is the quickest way to a new one."""
 _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
@@ -69,7 +79,7 @@ def is_reply(subject: str) -> bool:
 
 def quotes(text: str) -> bool:
     """Whether lines of *text* are marked as quoted. Cheap."""
-    return "\n>" in text or "\n >" in text or text.startswith(">")
+    return ">" in text and ("\n>" in text or "\n >" in text or text.startswith(">"))
 
 
 def repeats(text: str, scheme: Scheme, layout: Layout | None = None) -> bool:
@@ -87,10 +97,11 @@ def repeats(text: str, scheme: Scheme, layout: Layout | None = None) -> bool:
 def fingerprints(text: str, most: int, scheme: Scheme) -> tuple[bytes, ...]:
     """The fingerprints of 8 octets of every place of the folded *text*, the first *most*; none where it is shorter than a passage."""
     words = _words(text)
-    common = scheme.watch.topics.common
-    ordinary = [0, *itertools.accumulate(map(common.__contains__, words))]
-    places = (place for place in range(len(words) - WORDS + 1) if ordinary[place + WORDS] - ordinary[place] <= _ORDINARY)
-    return tuple(_fingerprint(words, place) for place in itertools.islice(places, most))
+    ordinary = [0, *itertools.accumulate(map(scheme.watch.topics.common.__contains__, words))]
+    joined = b" ".join(words)
+    octets = [0, *itertools.accumulate(map(len, words))]  # before each word, without the blanks between them
+    places = [place for place, many in enumerate(map(operator.sub, itertools.islice(ordinary, WORDS, None), ordinary)) if many <= _ORDINARY]
+    return tuple([_hashed(joined[octets[place] + place : octets[place + WORDS] + place + WORDS - 1]) for place in places[:most]])
 
 
 def asked(texts: Iterable[str], scheme: Scheme) -> tuple[bytes, ...]:
@@ -111,13 +122,14 @@ def samples(text: str, scheme: Scheme) -> tuple[bytes, ...]:
     is_common = scheme.watch.topics.common.__contains__
     found = []
     for start in range(0, places, step):
-        ordinary = sum(map(is_common, words[start : start + WORDS]))
-        for place in range(start, min(start + step, places)):
-            if ordinary <= _ORDINARY:
-                found.append(_fingerprint(words, place))
+        place, end = start, min(start + step, places)
+        while place < end:
+            passage = words[place : place + WORDS]
+            too_many = sum(map(is_common, passage)) - _ORDINARY
+            if too_many <= 0:
+                found.append(_hashed(b" ".join(passage)))
                 break
-            if place + WORDS < len(words):
-                ordinary += is_common(words[place + WORDS]) - is_common(words[place])
+            place += too_many  # one place further there is at most one less of them
     return tuple(found)
 
 
@@ -125,11 +137,19 @@ def _words(text: str) -> list[bytes]:
     text = text[:LONGEST]
     if text.isascii():
         return text.encode("ascii").translate(_ASCII).split()
-    return [word.encode("utf-8", "surrogatepass") for word in text.translate(_PUNCTUATION).split()]
+    for sign in _DANDAS:
+        text = text.replace(sign, " ")
+    data = text.encode("utf-8", "surrogatepass").translate(_ASCII)
+    for lead, signs in _OTHERS:
+        if lead in data:
+            data = signs.sub(b" ", data)
+    return data.split()
 
 
-def _fingerprint(words: list[bytes], place: int) -> bytes:
-    return blake2b(b" ".join(words[place : place + WORDS]), digest_size=8).digest()
+def _hashed(passage: bytes) -> bytes:
+    value = _UNUSED.copy()
+    value.update(passage)
+    return value.digest()
 
 
 def own(text: str, scheme: Scheme, layout: Layout | None = None) -> str:
@@ -151,7 +171,9 @@ def own(text: str, scheme: Scheme, layout: Layout | None = None) -> str:
     place = len(ends[0])
     for line in ends[1:]:
         words = line.strip(" ,.!:-\t\r*")
-        if (
+        if len(words) > _LONGEST_CLOSING and words[0].isalnum():
+            pass  # prose
+        elif (
             (words and len(words) <= _LONGEST_CLOSING and words in closings)
             or line.rstrip() == "--"
             or (not line.strip().strip(_DRAWN) and _RULE.fullmatch(line))

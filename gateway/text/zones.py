@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -23,6 +23,7 @@ _PARAGRAPH = 1500  # characters to each side that count as the paragraph of a li
 _QUOTE_MARK = re.compile(r"\s*(?:[a-z]{1,3})?>")
 _INK = re.compile(r"\S")
 _BLOCK = 400  # characters within which three sender fields make the head of quoted mail
+_AT_ONCE = 16_384  # characters in which landmarks are looked for together: mail is seldom longer
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -64,6 +65,9 @@ class Layout:
     def __init__(self, folded: str, scheme: Scheme) -> None:
         self._scheme = scheme
         self._read = 0
+        self._searched = 0
+        self._landmarks: list[tuple[int, int]] = []
+        """Those in the first ``_searched`` characters."""
         self._head = self._tail = -1  # not looked for yet
         self._disclaimers: list[int] = []
         self._quoted_from = 0
@@ -181,7 +185,7 @@ class Layout:
         self._disclaimers = []
         self._quoted_from = limit + 1
         senders: list[int] = []
-        for index, found in self._scheme.landmark_finder.find(self.text[:limit]):
+        for index, found in self._landmarks_to(limit):
             literal, kind = self._scheme.landmarks[index]
             if kind == "disclaimer":
                 self._disclaimers.append(found)
@@ -191,6 +195,24 @@ class Layout:
                     self._quoted_from = senders[0] + 1
             elif found < self._quoted_from and kind == "quote":
                 self._quoted_from = self._quote_header(found, literal)
+
+    def _landmarks_to(self, limit: int) -> Iterator[tuple[int, int]]:
+        """The landmarks of the first *limit* characters, as if nothing stood behind those."""
+        if limit > self._searched:
+            self._searched = max(limit, min(len(self.text), _AT_ONCE))
+            self._landmarks = self._scheme.landmark_finder.find(self.text[: self._searched])
+        landmarks = self._scheme.landmarks
+        passed = 0
+        for index, place in self._landmarks:
+            end = place + len(landmarks[index][0])
+            if end > limit:
+                # It runs over the end; a shorter one at its place may not.
+                if place < limit:
+                    for other, behind in self._scheme.landmark_finder.find(self.text[passed:limit]):
+                        yield other, passed + behind
+                return
+            yield index, place
+            passed = end
 
     def _quote_header(self, place: int, header: str) -> int:
         """Where the line begins that *header* at *place* makes the head of quoted mail; as before when it does not."""
