@@ -139,6 +139,8 @@ class Pool:
         self._closed = False
         self.writer_number = 0
         """Rises with each new writing connection: whoever remembers what was prepared or locked on it looks here."""
+        self.writer_pid = 0
+        """The server's process behind it."""
         self.away = ""
         """Why the server cannot be reached now; empty when all is well."""
 
@@ -165,6 +167,7 @@ class Pool:
             try:
                 with self.faults(link):
                     yield link
+                self.away = ""
             finally:
                 if self._closed or not is_fit(link):
                     await _discard(link)
@@ -180,6 +183,7 @@ class Pool:
                 self._writer = None
                 self._writer = await self._new()
                 self.writer_number += 1
+                self.writer_pid = self._writer.info.backend_pid
             link = self._writer
             try:
                 with self.faults(link):

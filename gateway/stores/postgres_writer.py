@@ -26,6 +26,7 @@ from gateway.stores import rows
 from gateway.stores.base import Batch, Chain, Conflict, StoreError
 from gateway.stores.postgres_apply import Apart, Applier
 from gateway.stores.postgres_connection import Connection, Pool, Repeat
+from gateway.stores.postgres_schema import POSITION_BITS
 
 _GROUP_BATCHES = 128
 _GROUP_OCTETS = 32 << 20
@@ -40,6 +41,13 @@ _PATIENCE = 25.0
 _SETTLING = 6.0
 """Seconds for the answer to a lost COMMIT: below the time that a door waits."""
 _HEAD = " WHERE chain = %s ORDER BY seq DESC LIMIT 1"
+_RAISE_BASE = (
+    f"UPDATE store_format SET base = f.last + 1 - (pg_current_xact_id()::text::bigint << {POSITION_BITS})"  # noqa: S608 - constants of ours
+    " FROM (SELECT max(position) AS last, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS after FROM audit) f"
+    f" WHERE f.last >= base + (f.after << {POSITION_BITS})"
+)
+"""Where the log has positions above those that this server's transactions give (it was copied from another server): of rows that are
+seen, each was written by a transaction before *after*."""
 
 Work = Callable[[Connection], Awaitable[object]]
 
@@ -203,6 +211,7 @@ class PostgresWriter:
             raise StoreError(f"the audit chain {chain} ends in row {last.seq if last else 0}, and the store says {row[0]}")
         self._end = (row[0], row[1])
         self._chain.resume(last)
+        await link.execute(_RAISE_BASE)
         found = await (await link.execute("SELECT version FROM register")).fetchone()
         self._applier.register = str(found[0]) if found else ""
         self._known = self._pool.writer_number
