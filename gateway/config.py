@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from gateway import config_errors
+from gateway import config_errors, cores
 from gateway.options import (
     Application,
     Archive,
@@ -96,7 +96,7 @@ class Config(BaseModel):
     )
     rules_dir: FilePath | None = Field(None, description="Folder of the rules; absent: those shipped with the package.")
     packs: tuple[str, ...] = Field((), description="Government rule packs in force.")
-    workers: int = Field(2, ge=1, description="Door processes.")
+    workers: int = Field(2, ge=1, description="Door processes; auto: one a core.")
     languages: tuple[str, ...] = Field(("en", "hi"), description="Languages of reports, in order.")
     resolvers: tuple[str, ...] = Field((), description="DNS servers (address or address:port) for DKIM keys; absent: the system's.")
     label_namespace: str = Field("gov.in", description="NS= of X-Protective-Marking.")
@@ -124,6 +124,11 @@ class Config(BaseModel):
     archive: tuple[Archive, ...] = ()
     retention: Retention = Retention()
     backup: Backup = Backup()
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _by_cores(cls, value: object) -> object:
+        return cores.available() if value == "auto" else value
 
     @field_validator("oidc")
     @classmethod

@@ -8,8 +8,9 @@ Sources: contract.md, "Config"; hostile-inputs catalogue 4.4.
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from gateway import cores
 from gateway.options import Seconds, Section, Size
 
 
@@ -33,7 +34,16 @@ class Limits(Section):
     archive_ratio_from: Size = Field(1_000_000, description="Unpacked octets from which the ratio counts.")
     inspect_cpu: Seconds = Field(10.0, description="CPU time of one inspection.")
     inspect_memory: Size = Field(512_000_000, description="Memory of one inspection worker above its start.")
-    inspectors: int = Field(2, ge=1, description="Inspection workers, and programs beside them (recognition of words, RAR) at one time.")
+    inspectors: int = Field(
+        "auto",
+        ge=1, validate_default=True,
+        description="Inspection workers, and programs beside them (recognition of words, RAR) at one time; auto: one a core, from 2 to 16, "
+        "as many as have inspect_memory in half of the memory.",
+    )  # fmt: skip
+    worker_memory: Size = Field(
+        1_000_000_000,
+        description="Memory of a door process at which a fresh one takes its place, and it ends with its last session; 0: never.",
+    )
     ocr_seconds: Seconds = Field(8.0, description="Time for the words in all pictures of a message; 0: pictures are not read.")
     ocr_languages: tuple[str, ...] = Field(
         ("eng", "hin"),
@@ -84,3 +94,8 @@ class Limits(Section):
     imap_login: Seconds = Field(60.0, description="Time to sign in to IMAP.")
     imap_idle: Seconds = Field(1800.0, description="IMAP session without any octet; RFC 9051 asks for 30 minutes at least.")
     drain: Seconds = Field(30.0, description="Time that sessions get to end at a stop.")
+
+    @field_validator("inspectors", mode="before")
+    @classmethod
+    def _by_cores(cls, value: object, info: ValidationInfo) -> object:
+        return cores.inspectors(info.data.get("inspect_memory", 512_000_000)) if value == "auto" else value
