@@ -9,6 +9,7 @@ Sources: RFC 5321 section 2.3.1, RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT),
 from __future__ import annotations
 
 import enum
+import functools
 
 import msgspec
 import uuid_utils
@@ -17,7 +18,7 @@ from gateway.address import Path
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
-"""Two digits for each ten bits: references are made several times a message."""
+"""Two digits for each ten bits: references are asked for several times a message."""
 
 
 def new_id() -> str:
@@ -25,6 +26,7 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+@functools.lru_cache(maxsize=1024)
 def reference_of(identifier: str) -> str:
     """The reference people read and quote for the UUID *identifier*: its 128 bits in 26 Crockford base-32 characters."""
     number = int(identifier.replace("-", ""), 16)

@@ -6,10 +6,13 @@ import json
 import random
 import shutil
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.audit import audit
@@ -216,6 +219,23 @@ def test_the_short_way_writes_what_the_careful_one_would() -> None:
     for sample in samples:
         assert audit.canonical(sample) == audit._careful.encode(audit._clean(sample)) or "c" in sample
         assert json.loads(audit.canonical(sample)) is not None
+
+
+@given(st.lists(st.integers(0, 2100), max_size=8), st.integers(0, 3))
+@example([1000, 1000, 1000], 0)
+@example([1000, 1001], 0)
+@example([1001], 0)
+@example([0, 0, 999, 1001, 3], 1)
+def test_strings_that_are_too_long_are_found_as_by_looking_at_each(lengths: list[int], around: int) -> None:
+    line = b"x" * around + b'"'.join(b"a" * length for length in lengths) + b"y" * around
+    assert audit._short(line) == (max(map(len, line.split(b'"'))) <= audit.CUT)
+
+
+def test_a_time_is_written_with_three_digits_whatever_it_is() -> None:
+    for at in (0.0, NOW, NOW + 0.9996, NOW + 0.0004, 1e-9, -1.5, 253402300799.0):
+        whole = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert audit.timestamp(at) == whole
+    assert audit.timestamp(1e18) == "9999-12-31T23:59:59.999Z"
 
 
 def test_an_exported_line_can_be_checked_by_itself() -> None:
