@@ -118,7 +118,11 @@ def _export(
 
 def _verify(
     context: typer.Context,
-    store: Annotated[str, typer.Option("--store", help="Another store: sqlite:///path/gateway.db, or a state folder.", metavar="URL")] = "",
+    store: Annotated[
+        str,
+        typer.Option("--store", help="Another store: sqlite:///path/gateway.db, a state folder, or postgresql://…", metavar="URL"),
+    ] = "",
+    password_file: Annotated[str, typer.Option("--password-file", help="Holds the password for postgresql://…", metavar="FILE")] = "",
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
@@ -127,24 +131,26 @@ def _verify(
     from dataclasses import asdict
 
     from gateway.audit import audit
+    from gateway.cli import reading
     from gateway.stores.base import StoreError
-    from gateway.stores.sqlite import SqliteStore
     from gateway.vault import vault
 
-    folder = None
-    if store and has_config(context, config):
-        folder = load_config(config_path(context, config)).state_dir
-    loaded = load_config(config_path(context, config)) if not store else None
-    file = _store_file(store) if store else loaded.state_dir / "gateway.db" if loaded else FilePath()
-    keys_of = folder or file.parent
+    loaded = load_config(config_path(context, config)) if not store or has_config(context, config) else None
+    if store:
+        where: reading.Where = reading.named(store, password_file)
+    else:
+        assert loaded is not None
+        where = reading.configured(loaded)
+    if loaded is not None:
+        folder = loaded.state_dir
+    elif isinstance(where, FilePath):
+        folder = where.parent
+    else:
+        raise Stop("--store: the keys that heads are signed with are looked for in state_dir; name the config too (--config)", 2)
 
     async def verify() -> audit.Result:
-        reader = SqliteStore(file, read_only=True)
-        await reader.open()
-        try:
-            return await audit.verify(reader, _public_keys(keys_of / "keys"), audit.heads_in(keys_of / "log" / "audit-heads.jsonl"))
-        finally:
-            await reader.close()
+        async with reading.log_of(where) as reader:
+            return await audit.verify(reader, public_keys(folder / "keys"), audit.heads_in(folder / "log" / "audit-heads.jsonl"))
 
     try:
         result = asyncio.run(verify())
@@ -197,20 +203,14 @@ def _purge(
             output.write("there is more; the gateway goes on by itself, or run the command again")
 
 
-def _public_keys(folder: FilePath) -> list[Ed25519PublicKey]:
-    """The keys in *folder* that heads are signed with: the present one, and older ones that were put back as audit-signing-NAME.pem. None
-    where the store lies without its keys: then only the hashes are checked, and the answer says so."""
-    from gateway.audit import audit
+def public_keys(folder: FilePath) -> list[Ed25519PublicKey]:
+    """The keys in *folder* that heads are signed with: the present one, older ones that were put back as audit-signing-NAME.pem, and
+    the public ones of other nodes as audit-signing-NAME.pub. None where the store lies without its keys: then only the hashes are
+    checked, and the answer says so."""
+    from gateway.audit import audit, chain_keys
 
-    return [audit.read_signer(file).public for file in sorted(folder.glob("audit-signing*.pem"))]
-
-
-def _store_file(url: str) -> FilePath:
-    """The SQLite file that *url* names."""
-    if "://" in url and not url.startswith("sqlite:///"):
-        raise Stop(f"--store: {url.split(':', 1)[0]} stores cannot be read yet; name sqlite:///path/gateway.db or a state folder", 2)
-    path = FilePath(url.removeprefix("sqlite://")) if url.startswith("sqlite:///") else FilePath(url)
-    return path / "gateway.db" if path.is_dir() else path
+    own = [audit.read_signer(file).public for file in sorted(folder.glob("audit-signing*.pem"))]
+    return own + [chain_keys.read_public(file) for file in sorted(folder.glob("audit-signing-*.pub"))]
 
 
 def commands() -> typer.Typer:

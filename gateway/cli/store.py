@@ -1,4 +1,4 @@
-"""``gateway store``: the format of the store, and the way from one to another.
+"""``gateway store``: the format of the store, and the way from one to another; the way into PostgreSQL is in ``store_migrate``.
 
 Who calls it: administrators, around an upgrade or a rollback of the gateway.
 Must never: touch a store that a keeper has open; change a format without a copy unless told so.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import output, store_migrate
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def _downgrade(
 
 def commands() -> typer.Typer:
     """The commands of this noun."""
-    app = typer.Typer(name="store", help="The store's format: version, upgrade, downgrade.", no_args_is_help=True)
+    app = typer.Typer(name="store", help="The store: version, upgrade, downgrade, migrate.", no_args_is_help=True)
     app.command("version")(_version)
     app.command("upgrade")(_upgrade)
     app.command("downgrade")(_downgrade)
+    app.command("migrate")(store_migrate.migrate)
     return app

@@ -1,0 +1,71 @@
+"""Stores that a command reads without the keeper: the embedded file, or a PostgreSQL.
+
+What it is: ``named`` and ``configured`` (which store), and ``log_of``, which opens its decision log.
+Who calls it: ``gateway audit verify``.
+Must never: write; take the lock of a keeper.
+Source: contract.md, "Commands".
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, TypeAlias
+
+from gateway.cli.options import Stop
+
+if TYPE_CHECKING:
+    from gateway.audit.audit import Reader
+    from gateway.config import Config
+    from gateway.stores.postgres_connection import Target
+
+Where: TypeAlias = "FilePath | Target"
+
+
+def named(url: str, password_file: str = "") -> Where:
+    """The store of *url*: ``postgresql://…``, ``sqlite:///path``, or a file or folder."""
+    if url.startswith(("postgresql://", "postgres://")):
+        from gateway.stores.postgres_connection import Target
+
+        return Target(url, FilePath(password_file) if password_file else None)
+    if "://" in url and not url.startswith("sqlite:///"):
+        raise Stop(
+            f"--store: there are no {url.split(':', 1)[0]} stores; name postgresql://…, sqlite:///path/gateway.db or a state folder", 2
+        )
+    path = FilePath(url.removeprefix("sqlite://")) if url.startswith("sqlite:///") else FilePath(url)
+    return path / "gateway.db" if path.is_dir() else path
+
+
+def configured(config: Config) -> Where:
+    """The store that *config* names."""
+    if config.store.url == "sqlite":
+        return config.state_dir / "gateway.db"
+    from gateway.stores.postgres_connection import Target
+
+    return Target(config.store.url, config.store.password_file)
+
+
+@contextlib.asynccontextmanager
+async def log_of(where: Where) -> AsyncIterator[Reader]:
+    """The decision log of the store *where*. Raises StoreError."""
+    if isinstance(where, FilePath):
+        from gateway.stores.sqlite import SqliteStore
+
+        store = SqliteStore(where, read_only=True)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+        return
+    from gateway.stores.postgres_asking import Asking
+    from gateway.stores.postgres_audit import PostgresAudit
+    from gateway.stores.postgres_connection import Pool
+
+    pool = Pool(where, readers=1, statement=0, name="gateway audit verify")
+    await pool.open()
+    try:
+        yield PostgresAudit(Asking(pool))
+    finally:
+        await pool.close()
