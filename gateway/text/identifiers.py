@@ -53,6 +53,7 @@ _FOUR_BEHIND = re.compile(rf"{_GAP}\d{{4}}(?!\d)")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PAN = re.compile(r"(?<![\w/@.\-])[a-z]{3}[abcfghjlpt][a-z]\d{4}[a-z](?![\w/@\-])(?!\.\w)")
 _AADHAAR_WORD = re.compile(r"(?<![^\W_])(?:a+dh?a+r|aadhaar|uidai|uid\b|आधार|આધાર|ಆಧಾರ್|ஆதார்|ఆధార్|আধার|ਆਧਾਰ)")
+_VIRTUAL = re.compile(r"v(?:id|irtual)")
 _VID_WORD = re.compile(r"\bvid\b|virtual[ _-]?id")
 _PAN_WORD = re.compile(r"\bpan\b|permanent account|(?<![^\W_])पैन")
 # Another label between the word and the number: the number is that one's.
@@ -65,6 +66,8 @@ _CLASSES = bytes(0x61 if 0x61 <= octet <= 0x7A else 0x39 if 0x30 <= octet <= 0x3
 _SAME = bytes(0x39 if 0x30 <= octet <= 0x39 else octet for octet in range(256))
 _ROOM = 40  # characters around four digits: more than a number with its gaps and what may stand at its ends
 _FOUR, _SEVEN, _NINE, _TWELVE, _THIRTEEN, _FORM, _CODE = b"9" * 4, b"9" * 7, b"9" * 9, b"9" * 12, b"9" * 13, b"aaaaa9999a", b"aaaa9"
+_BEHIND_FOUR = re.compile(rb"9(?<=[a-z]{4}9)")
+"""A digit behind four letters: without one there is neither ``_FORM`` nor ``_CODE``."""
 _BREAKS = b"\r\n>"
 _WORD_SIGNS = ("adhaar", "adhar", "uid", "आधार", "આધાર")
 _BROKEN_SIGNS = tuple(sign.encode() for sign in _WORD_SIGNS)
@@ -74,6 +77,11 @@ _GAPS = b" -.\xe2\x80\x92\x93\x94\x95"  # also the octets of the dashes
 _ZEROS = "०০੦૦୦௦౦೦൦٠۰"
 _DIGITS = {ord(zero) + value: str(value) for zero in _ZEROS for value in range(10)}
 _INDIC = re.compile("[" + "".join(f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS) + "]")
+
+
+_OTHER_DIGIT = re.compile(r"[^\W\D0-9]")
+_BEYOND = re.compile("[\U00010000-\U0010ffff]")
+"""Digits of other scripts are digits to the patterns above: where one may stand the whole text is looked at."""
 
 
 def digits(text: str) -> str:
@@ -103,8 +111,8 @@ def candidates(folded: bytes) -> Signs:
         return _NONE
     nine = _NINE in dense
     twelve = nine and _TWELVE in dense
-    broken = not twelve and any(sign in folded for sign in _BROKEN_SIGNS) and _TWELVE in dense.translate(None, _BREAKS)
-    classes = folded.translate(_CLASSES)
+    broken = not twelve and _TWELVE in dense.translate(None, _BREAKS) and any(sign in folded for sign in _BROKEN_SIGNS)
+    classes = folded.translate(_CLASSES) if _BEHIND_FOUR.search(dense) else b""
     return Signs(
         twelve or broken, _FORM in classes, twelve and _THIRTEEN in dense, nine, nine and _CODE in classes, nine or _SEVEN in dense
     )
@@ -120,9 +128,9 @@ def checks(number: str) -> bool:
 
 def stretches(text: str) -> tuple[tuple[int, int], ...]:
     """The stretches of *text* that hold four digits together, each with room to both sides; the rest needs no closer look."""
-    if not text.isascii():
+    if not text.isascii() and (_OTHER_DIGIT.search(text) or _BEYOND.search(text)):
         return ((0, len(text)),)
-    dense = text.encode("ascii").translate(_SAME)
+    dense = text.encode("ascii", "replace").translate(_SAME)  # an octet for each character
     found = []
     low = high = 0
     at = dense.find(_FOUR)
@@ -156,7 +164,7 @@ class Personal:
             self._look_at(text, low, high)
         if "\n" in text and any(sign in text for sign in _WORD_SIGNS):
             self._over_line_ends(text)
-        if "vid" in text or "virtual" in text:
+        if _VIRTUAL.search(text):
             self._virtual(text)
 
     def _look_at(self, text: str, low: int, high: int) -> None:

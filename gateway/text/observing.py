@@ -9,8 +9,9 @@ Sources: india.md rules R15, R17, R19, R23, R30, R32, R34; contract.md, ``explai
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway import address
 from gateway.levels import Level, highest
@@ -18,7 +19,7 @@ from gateway.text import caveats, file_numbers, identifiers, links, passages, pa
 from gateway.text.normalise import Normal, encode, normalise
 from gateway.text.regions import Regions
 from gateway.text.scheme import Scheme
-from gateway.text.topics import FILE, LINK, NEEDED, TERM, Term, may_be_enough, points
+from gateway.text.topics import FILE, LINK, NEEDED, Term, may_be_enough, points
 from gateway.text.zones import Layout
 from gateway.verdict import Confidence, Finding, Leaf, Observation, Thread, Zone
 
@@ -82,9 +83,11 @@ class Observer:
             self._numbers("bank-account", payments.accounts(flat, codes=signs.ifsc), path, places)
         if signs.seven and any(sign in text for sign in passports.SIGNS):
             self._numbers("passport", passports.passports(flat), path, places)
-        hits = self._watch.topics.search(text, data)
+        hits, terms = self._watch.topics.look(text, data)
         if hits:
             self._hits(hits, flat, path, places)
+        if terms:
+            self._terms(terms, path, places)
         if "@" in text:
             self._addresses(text, path, places)
 
@@ -177,24 +180,33 @@ class Observer:
         for number, place in identifiers.pans(text, normal.slice):
             self._add("pan", "", _own(places.of(place)), number, path)
 
-    def _hits(self, hits: list[tuple[int, int, Term | None]], text: str, path: str, places: Regions) -> None:
-        terms: dict[str, set[Term]] = {}
+    def _hits(self, hits: list[tuple[int, int]], text: str, path: str, places: Regions) -> None:
         followed = 0
-        # Where each term stands is dear to know, and most texts hold too little of any topic for it to matter.
-        enough = may_be_enough({term for _, _, term in hits if term is not None} | self._subject)
-        for kind, place, term in hits:
-            if kind == TERM and term is not None:
-                # What the writer says himself counts; where else the same term stands adds nothing that a rule would ask.
-                if (enough or places.fixed) and term not in terms.get("body", ()):
-                    terms.setdefault(_own(places.of(place)), set()).add(term)
-            elif kind == FILE:
+        for kind, place in hits:
+            if kind == FILE:
                 if number := file_numbers.number(text, place):
                     self._add("file-number", "", _own(places.of(place)), number, path)
             elif followed < links.MOST and (link := links.at_sign(text, place) if kind == LINK else links.at_host(text, place)):
                 followed += 1
                 self._link(link, path, places.of(place))
-        for where, found in terms.items():
-            self._topics(found, path, where)
+
+    def _terms(self, terms: dict[Term, Iterator[int]], path: str, places: Regions) -> None:
+        """What the *terms*, each with the places where it begins, say of topics."""
+        # Where each term stands is dear to know, and most texts hold too little of any topic for it to matter.
+        if places.fixed != "subject" and not may_be_enough(terms.keys() | self._subject):
+            return
+        first = {term: begin for term, begins in terms.items() if (begin := next(begins, None)) is not None}
+        if not places.fixed and not may_be_enough(first.keys() | self._subject):
+            return
+        found: dict[str, set[Term]] = {}
+        for term, begin in first.items():
+            for place in itertools.chain((begin,), () if places.fixed else terms[term]):
+                where = _own(places.of(place))
+                found.setdefault(where, set()).add(term)
+                if where == "body":
+                    break  # what the writer says himself counts; where else the same term stands adds nothing that a rule would ask
+        for where, together in found.items():
+            self._topics(together, path, where)
 
     def _topics(self, found: set[Term], path: str, place: str) -> None:
         """The topics of one place; what the subject says counts for the body too."""

@@ -55,8 +55,9 @@ _BANKS = (
     "bank", "ifsc", "neft", "rtgs", "passbook", "beneficiary", "saving",
     "बैंक", "बँक", "બેંક", "வங்கி", "బ్యాంకు", "ਬੈਂਕ", "ব্যাংক", "ಬ್ಯಾಂಕ್",
 )  # fmt: skip
-_LABELS = ("account", "a/c", "acct", "accnt", "ac no", "खात", "ખાતા", "கணக்கு", "ఖాతా")
-"""What a text about bank accounts holds one of, each."""
+_LABELS = ("खात", "ખાતા", "கணக்கு", "ఖాతా")
+_LABEL = re.compile(r"a(?:ccount|/c|cct|ccnt|c no)")
+"""What a text about bank accounts holds: one of the banks, and one of the labels in their two forms."""
 _ROW = 160  # characters to each side of an IFSC in which the account stands
 _PHONE = re.compile(r"[6-9]\d{9}")
 _PHONE_WORD = re.compile(
@@ -106,7 +107,7 @@ def accounts(text: str, *, codes: bool = True) -> Iterator[tuple[str, int]]:
         beside = _beside(text, *match.span())
         if beside is not None:
             found.setdefault(*beside)
-    if any(sign in text for sign in _LABELS) and any(sign in text for sign in _BANKS):
+    if (_LABEL.search(text) or any(sign in text for sign in _LABELS)) and any(sign in text for sign in _BANKS):
         for match in itertools.islice(_RUN.finditer(text), _LOOKS):
             start = match.start()
             if len(found) < MOST and _ACCOUNT_WORD.search(text, max(0, start - 60), start):

@@ -41,9 +41,9 @@ class Regions:
         self._own_end = self._signature = 0
 
     @property
-    def fixed(self) -> bool:
-        """Whether the whole text is one place."""
-        return bool(self._fixed)
+    def fixed(self) -> str:
+        """The one place that the whole text is, where it is."""
+        return self._fixed
 
     def of(self, place: int) -> str:
         """body, quoted or signature, or the fixed name."""

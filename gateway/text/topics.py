@@ -95,21 +95,55 @@ class Topics:
 
     def search(self, text: str, data: bytes) -> list[tuple[int, int, Term | None]]:
         """Kind, place and term of each hit in the folded *text*, whose UTF-8 form is *data*; in the order of their ends, nearly."""
-        plain = len(data) == len(text)
-        found = (self._ascii if plain else self._any).find_matches_as_indexes(data, overlapping=True)
+        return self._proved(text, self._literals(text, data))
+
+    def look(self, text: str, data: bytes) -> tuple[list[tuple[int, int]], dict[Term, Iterator[int]]]:
+        """The same, less dear: kind and place of each sign; and the terms that may stand there, each with its places in their order.
+
+        A place is proved when it is asked for, so that nobody proves what he does not need; a term may have none.
+        """
+        found = self._literals(text, data)
         if not found:
-            return []
-        hits: list[tuple[int, int, Term | None]] = []
-        forms = self._ascii_forms if plain else self._forms
-        seen: set[Term] = set()
+            return [], {}
+        signs = [(kind, place) for kind, place, _ in found if kind != TERM]
+        terms: dict[Term, list[int]] = {}
+        hits = len(signs)
+        for _, place, those in found:
+            for term in those:
+                hits += 1
+                if term in terms:
+                    terms[term].append(place)
+                else:
+                    terms[term] = [place]
+        if hits > _ENOUGH:
+            terms = {}
+            for kind, place, a_term in self._proved(text, found):
+                if kind == TERM and a_term is not None:
+                    terms.setdefault(a_term, []).append(place)
+            return signs, {term: iter(begins) for term, begins in terms.items()}
+        return signs, {term: self._begins(term, text, places) for term, places in terms.items()}
+
+    def _literals(self, text: str, data: bytes) -> list[tuple[int, int, tuple[Term, ...]]]:
+        """Kind, place and terms of each literal in *text*."""
+        if len(data) == len(text):
+            forms = self._ascii_forms
+            literals = self._ascii.find_matches_as_indexes(data, overlapping=True)
+            return [(forms[index][0], place, forms[index][2]) for index, place, _ in literals]
+        found = []
         ended = passed = 0
-        for index, place, end in found:
-            kind, length, terms = forms[index]
-            if not plain:
-                between = data[passed:end]
-                ended += len(between) if between.isascii() else len(between.decode("utf-8", "surrogatepass"))
-                passed = end
-                place = ended - length
+        for index, _, end in self._any.find_matches_as_indexes(data, overlapping=True):
+            kind, length, terms = self._forms[index]
+            between = data[passed:end]
+            ended += len(between) if between.isascii() else len(between.decode("utf-8", "surrogatepass"))
+            passed = end
+            found.append((kind, ended - length, terms))
+        return found
+
+    def _proved(self, text: str, found: Iterable[tuple[int, int, tuple[Term, ...]]]) -> list[tuple[int, int, Term | None]]:
+        """The hits of the literals *found*."""
+        hits: list[tuple[int, int, Term | None]] = []
+        seen: set[Term] = set()
+        for kind, place, terms in found:
             if kind != TERM:
                 hits.append((kind, place, None))
                 continue
@@ -123,6 +157,13 @@ class Topics:
                     if len(hits) > _ENOUGH:
                         seen.add(term)
         return hits
+
+    def _begins(self, term: Term, text: str, places: Iterable[int]) -> Iterator[int]:
+        """Where *term* begins, of the *places* of its two words."""
+        start = self._shapes[term].start
+        for place in places:
+            if (begin := start(text, place)) >= 0:
+                yield begin
 
 
 def may_be_enough(terms: Iterable[Term]) -> bool:
