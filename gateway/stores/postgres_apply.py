@@ -194,7 +194,7 @@ class Applier:
                 raise Conflict("the exception register has changed")
 
         lock = _REGISTER_LOCK if changing else _REGISTER_SHARED
-        return [(lock, (), None), ("SELECT version FROM register", (), judge)]
+        return [(lock, (), None), ("SELECT version FROM register WHERE one = 1", (), judge)]
 
     def _updates(self, batches: Sequence[Batch], ended: dict[str, None]) -> list[Statement]:
         updates = sorted((one for batch in batches for one in batch.delivery_updates), key=lambda one: one.id)

@@ -40,10 +40,10 @@ READERS = 4
 _BACKOFF = (0.0, 0.1, 0.3, 1.0)
 """Seconds between two attempts at a server that is away; whoever asks in between is told at once."""
 
-_READING = "-c timezone=UTC -c statement_timeout={} -c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
+_READING = "-c timezone=UTC -c jit=off -c statement_timeout={} -c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
 _WRITING = (
     # No end for a statement: a COMMIT that waits for its standby and is broken off stands all the same, and is not safe.
-    "-c timezone=UTC -c statement_timeout=0 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+    "-c timezone=UTC -c jit=off -c statement_timeout=0 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
     # What writes looks rows up by their keys. A plan that was made for an empty queue must not read a full one from end to end.
     " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
