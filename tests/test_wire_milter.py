@@ -85,7 +85,7 @@ def test_T02_T04_conversation(file: Path, piece: int) -> None:
 
 
 def test_conversations_are_there_and_hold_the_codec_to_them() -> None:
-    assert len([file for file in FILES if file.stem.startswith(("postfix-", "sendmail-"))]) == 6
+    assert len([file for file in FILES if file.stem.startswith(("postfix-", "sendmail-"))]) == 7
     text = (CONVERSATIONS / "postfix-v2.txt").read_text()
     for line, other in (("S: m ", "S: h "), ("E: Helo", "E: Abort"), ("C: N", "C: E")):
         with pytest.raises((AssertionError, MilterError)):
@@ -98,8 +98,8 @@ def test_conversations_are_there_and_hold_the_codec_to_them() -> None:
 def test_only_what_is_offered_is_used() -> None:
     codec = Milter(1000)
     codec.feed(V2)
-    assert codec.next_event() == codec.negotiated == Negotiated(2, 0x3D, 0, quarantine=True, leading_space=False)
-    assert packets(codec.output()) == [b"O\0\0\0\x02\0\0\0\x3d\0\0\0\0"]
+    assert codec.next_event() == codec.negotiated == Negotiated(2, 0x3D, 0x40, quarantine=True, leading_space=False)
+    assert packets(codec.output()) == [b"O\0\0\0\x02\0\0\0\x3d\0\0\0\x40"]
 
 
 def test_an_mta_without_quarantine_is_taken_and_told_nothing_of_it() -> None:
@@ -149,7 +149,7 @@ def test_T01_unknown_versions_and_flags_are_not_taken_up() -> None:
     codec.feed(packet(b"O", b"\xff" * 12 + b"what a later version adds"))
     agreed = codec.next_event()
     assert isinstance(agreed, Negotiated)
-    assert (agreed.version, agreed.actions, agreed.protocol) == (6, 0x13D, 0x1F3180)
+    assert (agreed.version, agreed.actions, agreed.protocol) == (6, 0x13D, 0x1F33C0)
 
 
 # --- T01: lengths -----------------------------------------------------------------------------------------------------------
@@ -324,6 +324,36 @@ def test_changes_go_with_a_message_that_goes_on_only() -> None:
         with pytest.raises(MilterError, match="does not go on"):
             codec.end_message(final, [AddHeader("X-A", "b")])
     assert codec.output() == b""
+
+
+def test_an_mta_that_says_where_its_header_section_ends_has_to_say_it() -> None:
+    unsaid = packet(b"O", b"\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff")
+    for body in (packet(b"B", b"one\r\n") + END, packet(b"E", b"one\r\n")):
+        assert message(opened(unsaid), MAIL + RCPT + FIELDS + body).body == b"one\r\n"
+    said = packet(b"O", b"\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xbf")
+    for body in (packet(b"B", b"one\r\n") + END, packet(b"E", b"one\r\n")):
+        codec = opened(said)
+        codec.feed(MAIL + RCPT + FIELDS + body)
+        found: list[Event] = []
+        with pytest.raises(MilterError, match="out of order"):
+            events(codec, found=found)
+        assert isinstance(found[-1], Abort)
+    assert message(opened(said), WHOLE).body == b"one\r\ntwo\r\n"
+
+
+def test_T01_a_packet_in_very_many_pieces_is_joined_in_time_that_grows_with_its_length() -> None:
+    codec = opened()
+    codec.feed(MAIL + RCPT)
+    events(codec)
+    whole = packet(b"B", b"x" * 60_000) + END
+    began = time.process_time()
+    event = None
+    for at in range(len(whole)):
+        codec.feed(whole[at : at + 1])
+        event = codec.next_event()
+    assert isinstance(event, Message)
+    assert event.body == b"x" * 60_000
+    assert time.process_time() - began < 2
 
 
 # --- T04: content -------------------------------------------------------------------------------------------------------------

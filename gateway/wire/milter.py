@@ -37,6 +37,8 @@ from gateway.wire.milter_macros import Macros
 from gateway.wire.milter_text import Text
 
 _LONGEST_PACKET = 1 << 20
+_PIECES = 1024
+"""Reads of one packet that are kept apart: each has its own few octets beside its content."""
 
 
 class _Phase(enum.IntEnum):
@@ -58,6 +60,7 @@ class _Phase(enum.IntEnum):
 
 
 _P = _Phase
+_ASKED, _HEADER, _IDLE = _P.ASKED, _P.HEADER, _P.IDLE
 # After which phases a command of a message may come. All others end the message, and the command is tried without it.
 _AFTER: dict[bytes, frozenset[_Phase]] = {
     b"H": frozenset({_P.IDLE}),
@@ -73,7 +76,10 @@ _AFTER: dict[bytes, frozenset[_Phase]] = {
     b"Q": frozenset({_P.CLIENT, _P.IDLE}),
     b"A": frozenset({_P.CLIENT, _P.IDLE}),
 }
+# Where the end of the header section is not said: the body, or the end of the message, says it too.
+_AFTER_UNSAID = _AFTER | {command: _AFTER[command] | {_P.DATA, _P.HEADER} for command in (b"B", b"E")}
 _COMMANDS = frozenset(_AFTER) | {b"D", b"U", b"O"}
+_CONTINUE = codec.packet(b"c")
 
 
 class Milter:
@@ -83,15 +89,26 @@ class Milter:
     out any more (the codec was closed) does nothing.
     """
 
-    __slots__ = ("_buffer", "_macros", "_out", "_phase", "_position", "_size", "_text", "_waiting", "negotiated")
+    __slots__ = (
+        "_after", "_behind", "_buffer", "_leading_space", "_macros", "_out", "_phase", "_pieces", "_position", "_quiet", "_size", "_text",
+        "_waiting", "negotiated",
+    )  # fmt: skip
 
     def __init__(self, size: int) -> None:
         """*size*: octets of a message that are kept at most (limits.message_size)."""
         self._size = size
         self._phase = _Phase.START
-        self._buffer = bytearray()
+        self._buffer = b""
         self._position = 0
+        self._pieces: list[bytes] = []
+        """What came since, where the buffer ends within a packet: joined once it is whole."""
+        self._behind = 0
+        """Octets of them."""
         self._out: list[bytes] = []
+        self._after = _AFTER
+        self._leading_space = False
+        self._quiet: frozenset[bytes] = frozenset()
+        """Commands to which no reply is due."""
         self._macros = Macros()
         self._text = Text(size)
         self._waiting = b""
@@ -103,22 +120,29 @@ class Milter:
 
     def feed(self, data: bytes) -> None:
         """Takes octets off the wire; then ask for events."""
-        if self._phase is not _Phase.CLOSED:
-            if self._position:
-                del self._buffer[: self._position]
-                self._position = 0
-            self._buffer += data
+        if self._phase is _Phase.CLOSED:
+            return
+        if self._position >= len(self._buffer) and not self._behind:
+            self._buffer, self._position = data, 0
+        else:
+            self._pieces.append(data)
+            self._behind += len(data)
+            if len(self._pieces) > _PIECES:
+                self._pieces = [b"".join(self._pieces)]
 
     def output(self) -> bytes:
         """What is to be sent and was not taken yet."""
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
+        out = self._out
+        if not out:
+            return b""
+        joined = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return joined
 
     @property
     def pending(self) -> int:
         """Octets received and not understood yet: part of a packet, or what follows an event that is with the door."""
-        return len(self._buffer) - self._position
+        return len(self._buffer) - self._position + self._behind
 
     @property
     def memory(self) -> int:
@@ -158,7 +182,7 @@ class Milter:
     def proceed(self) -> None:
         """Answers Mail or Rcpt: go on."""
         if self._waiting in (b"M", b"R"):
-            self._out.append(codec.packet(b"c"))
+            self._out.append(_CONTINUE)
             self._answered(_Phase.MAIL if self._waiting == b"M" else _Phase.RCPT)
 
     def refuse(self, reply: Reply) -> None:
@@ -201,7 +225,8 @@ class Milter:
     def close(self) -> None:
         """Ends the session from our side: nothing further is parsed, nothing is kept."""
         self._phase = _Phase.CLOSED
-        self._buffer, self._position = bytearray(), 0
+        self._buffer, self._position = b"", 0
+        self._pieces, self._behind = [], 0
         self._text = Text(self._size)
         self._waiting = b""
         self._macros = Macros()
@@ -211,29 +236,20 @@ class Milter:
     def next_event(self) -> Event | None:
         """What the door has to know or to answer next; None: more octets, or an answer, are needed first. Raises MilterError."""
         try:
-            while self._phase < _Phase.ASKED:
-                start = self._position + 4
-                if len(self._buffer) < start:
-                    return None
-                length = int.from_bytes(self._buffer[start - 4 : start], "big")
+            while self._phase < _ASKED:
+                buffer, start = self._buffer, self._position + 4
+                length = int.from_bytes(buffer[start - 4 : start], "big")
+                end = start + length
+                if len(buffer) < start or len(buffer) < end:
+                    if len(buffer) >= start and not 1 <= length <= _LONGEST_PACKET:
+                        raise MilterError("a packet of no length, or too long")
+                    if not self._behind or self.pending < (4 + length if len(buffer) >= start else 4):
+                        return None
+                    self._join()
+                    continue
                 if not 1 <= length <= _LONGEST_PACKET:
                     raise MilterError("a packet of no length, or too long")
-                if len(self._buffer) < start + length:
-                    return None
-                command = bytes(self._buffer[start : start + 1])
-                if command not in _COMMANDS or (command not in (b"O", b"Q") and self._phase is _Phase.START):
-                    raise MilterError("a command that is none, or before the options")
-                after = _AFTER.get(command)
-                if after is not None and self._phase not in after and self.in_message:
-                    # The packet stays: it is looked at again once the door has forgotten the message.
-                    self._forget_message()
-                    self._macros.forget_message()
-                    if command == b"A":
-                        self._position = start + length
-                        self._macros.forget(milter_macros.MESSAGE)
-                    return Abort()
-                self._position = start + length
-                event = self._run(command, bytes(self._buffer[start + 1 : start + length]))
+                event = self._take(buffer[start : start + 1], start + 1, end)
                 if event is not None:
                     return event
         except MilterError:
@@ -241,23 +257,62 @@ class Milter:
             raise
         return None
 
+    def _join(self) -> None:
+        """Puts what came since behind the rest of the buffer."""
+        self._buffer = b"".join((self._buffer[self._position :], *self._pieces))
+        self._position = 0
+        self._pieces, self._behind = [], 0
+
+    def _take(self, command: bytes, start: int, end: int) -> Event | None:
+        """Takes the packet whose data is the buffer from *start* to *end*; None: it was answered here, or needs nothing."""
+        phase = self._phase
+        if phase is _Phase.START:
+            if command not in (b"O", b"Q"):
+                raise MilterError("a command that is none, or before the options")
+        elif command == b"D":
+            self._position = end
+            self._macros.take(self._buffer, start, end)
+            return None
+        after = self._after.get(command)
+        if after is None:
+            if command not in _COMMANDS:
+                raise MilterError("a command that is none, or before the options")
+        elif phase not in after:
+            if phase >= _Phase.MAIL:
+                # The packet stays: it is looked at again once the door has forgotten the message.
+                self._forget_message()
+                self._macros.forget_message()
+                if command == b"A":
+                    self._position = end
+                    self._macros.forget(milter_macros.MESSAGE)
+                return Abort()
+            if command not in (b"Q", b"A"):
+                self._position = end
+                raise MilterError("a command out of order")
+        self._position = end
+        return self._run(command, self._buffer[start:end])
+
     def _run(self, command: bytes, data: bytes) -> Event | None:
         """Runs one command; None: it was answered here, or needs nothing."""
-        if command == b"D":
-            self._macros.take(data)
+        if command == b"L":
+            self._phase = _HEADER
+            self._text.add_field(*codec.field(data), leading_space=self._leading_space)
+            if command not in self._quiet:
+                self._out.append(_CONTINUE)
             return None
-        after = _AFTER.get(command)
-        if after is not None and self._phase not in after and command not in (b"Q", b"A"):
-            raise MilterError("a command out of order")
         self._macros.command(command)
         match command:
-            case b"L" | b"N" | b"B":
-                self._content(command, data)
+            case b"B":
+                self._body(data)
+                return None
+            case b"N":
+                self._phase = _Phase.EOH
+                self._go_on(command)
                 return None
             case b"E":
                 if data:
                     self._text.add(data)
-                return self._ask(command, self._text.message(leading_space=self._agreed.leading_space))
+                return self._ask(command, self._text.message(leading_space=self._leading_space))
             case b"M":
                 return self._ask(command, Mail(codec.arguments(data)))
             case b"R":
@@ -292,27 +347,26 @@ class Milter:
         self._go_on(command)
         return event
 
-    def _content(self, command: bytes, data: bytes) -> None:
-        if command == b"L":
-            self._phase = _Phase.HEADER
-            self._text.add_field(*codec.field(data), leading_space=self._agreed.leading_space)
-        elif command == b"N":
-            self._phase = _Phase.EOH
+    def _body(self, data: bytes) -> None:
+        self._phase = _Phase.BODY
+        self._text.add(data)
+        if self._text.lost and self._agreed.protocol & codec.SKIP:
+            self._out.append(codec.packet(b"s"))
         else:
-            self._phase = _Phase.BODY
-            self._text.add(data)
-            if self._text.lost and self._agreed.protocol & codec.SKIP:
-                self._out.append(codec.packet(b"s"))
-                return
-        self._go_on(command)
+            self._go_on(b"B")
 
     def _negotiate(self, data: bytes) -> Event:
         if self._phase is not _Phase.START:
             raise MilterError("options a second time")
-        self.negotiated, answer = codec.negotiation(data)
+        agreed, answer = codec.negotiation(data)
+        self.negotiated = agreed
         self._out.append(answer)
         self._phase = _Phase.CLIENT
-        return self.negotiated
+        self._leading_space = agreed.leading_space
+        self._quiet = codec.quiet(agreed.protocol)
+        if agreed.protocol & codec.NOEOH:
+            self._after = _AFTER_UNSAID
+        return agreed
 
     @property
     def _agreed(self) -> Negotiated:
@@ -321,8 +375,8 @@ class Milter:
 
     def _go_on(self, command: bytes) -> None:
         """Says SMFIR_CONTINUE where the MTA waits for it."""
-        if not self._agreed.protocol & codec.NO_REPLY[command]:
-            self._out.append(codec.packet(b"c"))
+        if command not in self._quiet:
+            self._out.append(_CONTINUE)
 
     def _ask(self, command: bytes, event: Mail | Rcpt | Message) -> Event:
         self._phase = _Phase.ASKED

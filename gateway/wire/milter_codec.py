@@ -10,6 +10,7 @@ RFC 5322 section 2.1.1; hostile-inputs catalogue T01, T04, T08.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from gateway.reply import Reply
 from gateway.wire.milter_events import (
@@ -35,11 +36,13 @@ _NEEDED = ADDHDRS | CHGHDRS | DELRCPT
 _ACTIONS = _NEEDED | ADDRCPT | QUARANTINE | SETSYMLIST
 
 # SMFIP_: what the MTA need not send, what it need not wait for, what it can understand.
-NOUNKNOWN, SKIP, LEADING_SPACE = 0x100, 0x400, 0x100000
+NOEOH, NOUNKNOWN, NODATA, SKIP, LEADING_SPACE = 0x40, 0x100, 0x200, 0x400, 0x100000
 NR_HEADER, NR_CONNECT, NR_HELO, NR_DATA, NR_UNKNOWN, NR_EOH, NR_BODY = 0x80, 0x1000, 0x2000, 0x10000, 0x20000, 0x40000, 0x80000
-_PROTOCOL = NOUNKNOWN | LEADING_SPACE | NR_HEADER | NR_CONNECT | NR_HELO | NR_DATA | NR_UNKNOWN | NR_EOH | NR_BODY
+_UNREAD = NOUNKNOWN | NODATA | NOEOH  # the header section's end is where the body begins
+_PROTOCOL = _UNREAD | LEADING_SPACE | NR_HEADER | NR_CONNECT | NR_HELO | NR_DATA | NR_UNKNOWN | NR_EOH | NR_BODY
 NO_REPLY = {b"C": NR_CONNECT, b"H": NR_HELO, b"T": NR_DATA, b"U": NR_UNKNOWN, b"L": NR_HEADER, b"N": NR_EOH, b"B": NR_BODY}
 """The flag that takes the reply to a command away."""
+_LISTS = b"".join(index.to_bytes(4, "big") + names + b"\0" for index, names in enumerate(WANTED))
 
 _GIVEN_NAME = re.compile(rb"[!-9;-~]+[ \t]*")  # white space before the colon is in the mail of this world
 _NEW_LINE = re.compile(rb"\n(?![ \t])")
@@ -79,11 +82,16 @@ def negotiation(data: bytes) -> tuple[Negotiated, bytes]:
     protocol = flags & _PROTOCOL
     if not protocol & NR_BODY:
         protocol |= flags & SKIP  # a reply that is due to each piece of a body can at least end it
-    lists = b"".join(index.to_bytes(4, "big") + names + b"\0" for index, names in enumerate(WANTED)) if actions & SETSYMLIST else b""
     version = min(version, VERSION)
     answer = b"".join(number.to_bytes(4, "big") for number in (version, actions, protocol))
     agreed = Negotiated(version, actions, protocol, bool(actions & QUARANTINE), bool(protocol & LEADING_SPACE))
-    return agreed, packet(b"O", answer + lists)
+    return agreed, packet(b"O", answer + _LISTS if actions & SETSYMLIST else answer)
+
+
+@lru_cache(maxsize=64)
+def quiet(protocol: int) -> frozenset[bytes]:
+    """The commands to which an MTA wants no reply under the flags *protocol*."""
+    return frozenset(command for command, flag in NO_REPLY.items() if protocol & flag)
 
 
 def connect(data: bytes) -> Connect:
@@ -126,13 +134,13 @@ def arguments(data: bytes) -> tuple[bytes, ...]:
 
 def field(data: bytes) -> tuple[bytes, bytes]:
     """Name and value of a header field. Raises MilterError for what could be read as another field or as the end of them."""
-    name, end, rest = data.partition(b"\0")
-    value = rest[:-1]
-    if not end or rest[-1:] != b"\0" or b"\0" in value:
+    pieces = data.split(b"\0", 3)
+    if len(pieces) != 3 or pieces[2]:
         raise MilterError("not a name and a value")
+    name, value, _ = pieces
     if not _GIVEN_NAME.fullmatch(name):
         raise MilterError("a header field without a name that is one")
-    if _NEW_LINE.search(value):
+    if b"\n" in value and _NEW_LINE.search(value):
         raise MilterError("a header field with a line that does not continue it")
     return name, value
 

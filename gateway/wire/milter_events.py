@@ -9,10 +9,7 @@ Sources: libmilter/mfapi.h and mfdef.h of Sendmail 8.17; Postfix src/milter/milt
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass, field
-
-_LINE_FEED = re.compile(rb"\n")
 
 
 class MilterError(ValueError):
@@ -117,8 +114,11 @@ class Message:
         It may hold what SMTP refuses (Postfix gives NUL in a body): see ``smtp_data.fault``.
         """
         space = b":" if self.leading_space else b": "
-        parts = [piece for name, value in self.fields for piece in (name, space, _LINE_FEED.sub(b"\r\n", value), b"\r\n")]
-        return b"".join((*parts, b"\r\n", self.body))
+        parts: list[bytes] = []
+        for name, value in self.fields:
+            parts += (name, space, value.replace(b"\n", b"\r\n") if b"\n" in value else value, b"\r\n")
+        parts += (b"\r\n", self.body)
+        return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from gateway.wire.milter_events import MilterError
@@ -21,30 +22,29 @@ STAGES = b"CHMRTNE"
 CLIENT, MESSAGE = 0, 2
 """The first stage that belongs to a client, and to a message."""
 
-KEPT = frozenset(
-    {
-        "i", "v", "{auth_authen}", "{auth_type}", "{cipher}", "{cipher_bits}", "{client_addr}", "{client_name}", "{client_port}",
-        "{daemon_name}", "{mail_addr}", "{mail_mailer}", "{rcpt_addr}", "{rcpt_mailer}", "{tls_version}",
-    }
-)  # fmt: skip
-_CLIENT = b"{client_addr} {client_name} {client_port}"
-_TLS = b"{tls_version} {cipher} {cipher_bits}"
-# By the numbers of SMFIM_CONNECT and its sisters. Sender and client come at MAIL again: then they are of this message for certain.
+_NONE = b"{none}"
+"""A macro that nobody sets. An MTA that is asked for no macro of a stage at all says those of its own list (Postfix 3.7)."""
+# By the numbers of SMFIM_CONNECT and its sisters: what is read, and nothing at the stages where nothing is; Postfix says those of the
+# header section's end before each field of it. Who the client is comes with MAIL: then it is of this message for certain.
 WANTED: tuple[bytes, ...] = (
-    _CLIENT + b" {daemon_name} v",
-    _TLS,
-    b"i {auth_authen} {auth_type} {mail_addr} {mail_mailer} {daemon_name} " + _CLIENT + b" " + _TLS,
-    b"i {rcpt_addr} {rcpt_mailer}",
-    b"i",
-    b"i",
-    b"i",
-)
+    _NONE, _NONE, b"{auth_authen} {client_addr} {tls_version} {cipher} {cipher_bits}", _NONE, _NONE, b"i", _NONE
+)  # fmt: skip
+KEPT = frozenset(name.decode() for names in WANTED for name in names.split(b" ") if name != _NONE)
+"""What is asked for."""
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _LONGEST = 4096  # octets of a value that is kept
+_STAGE = {octet: stage for stage, octet in enumerate(STAGES)}
+_NOTHING: dict[str, str] = {}
+_LONGEST_ADDRESS = 64  # characters of an address that is worth remembering
 
 
 def plain_address(text: str) -> str:
     """The IPv4 or IPv6 address *text* in its shortest form, without Sendmail's "IPv6:" and a zone; empty where it is none."""
+    return _plain(text) if len(text) <= _LONGEST_ADDRESS else _plain.__wrapped__(text)
+
+
+@lru_cache(maxsize=1024)
+def _plain(text: str) -> str:
     if text[:5].lower() == "ipv6:":
         text = text[5:]
     try:
@@ -58,10 +58,12 @@ def plain_address(text: str) -> str:
 class Macros:
     """The macros of one connection."""
 
-    __slots__ = ("_fresh", "_known", "_stages")
+    __slots__ = ("_fresh", "_known", "_stages", "_top")
 
     def __init__(self) -> None:
-        self._stages: list[dict[str, str]] = [{} for _ in STAGES]
+        self._stages: list[dict[str, str]] = [_NOTHING] * len(STAGES)
+        self._top = -1
+        """The last stage that has any."""
         self._fresh = -1
         """The stage whose macros have come and whose command has not."""
         self._known: Mapping[str, str] | None = None
@@ -76,49 +78,39 @@ class Macros:
             self._known = MappingProxyType(merged)
         return self._known
 
-    def take(self, data: bytes) -> None:
-        """Takes the packet *data* (the command it is for, then names and values). Raises MilterError."""
-        if not data:
+    def take(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Takes the packet that is *data* from *start* to *end* (the command it is for, then names and values). Raises MilterError."""
+        end = len(data) if end is None else end
+        if end <= start:
             raise MilterError("macros for no command")
-        stage = STAGES.find(data[:1])
-        if stage < 0:
+        stage = _STAGE.get(data[start])
+        if stage is None:
             return  # of a command that needs none (Postfix: of each header field); libmilter passes over them as well
-        if len(data) > 1 and data[-1]:
-            raise MilterError("a macro without its end")
-        words = data[1:-1].split(b"\0") if len(data) > 1 else []
-        if len(words) % 2:
-            raise MilterError("a macro without a value")
-        said: dict[str, str] = {}
-        for name, value in zip(words[::2], words[1::2], strict=True):
-            key = name.decode("ascii", "replace")
-            if len(key) == 3 and key[0] == "{" and key[2] == "}":
-                key = key[1]
-            if key not in KEPT:
-                continue
-            if _CONTROLS.search(value) or len(value) > _LONGEST:
-                raise MilterError("a control character in a macro, or too much of it")
-            text = value.decode("utf-8", "replace")
-            if key == "{client_addr}" and not (text := plain_address(text)):
-                continue  # no address that could be trusted
-            if said.setdefault(key, text) != text:
-                raise MilterError("a macro with two values")
-        self.forget(stage)
-        self._stages[stage] = said
+        said = _said(data[start + 1 : end]) if end - start > 1 else _NOTHING
+        if self._top >= stage:
+            self.forget(stage)
+        if said:
+            self._stages[stage] = said
+            self._top = stage
+            self._known = None
         self._fresh = stage
 
     def command(self, command: bytes) -> None:
         """The command itself has come: what was said for an earlier one of its kind does not hold for it."""
-        stage = STAGES.find(command)
-        if stage >= 0:
-            self.forget(stage + 1 if self._fresh == stage else stage)
+        stage = _STAGE.get(command[0])
+        if stage is not None:
+            after = stage + 1 if self._fresh == stage else stage
+            if self._top >= after:
+                self.forget(after)
             self._fresh = -1
 
     def forget(self, stage: int) -> None:
         """Forgets what was said for *stage* and all later ones."""
-        self._known = None
-        for index in range(stage, len(STAGES)):
-            if self._stages[index]:
-                self._stages[index] = {}
+        if self._top >= stage:
+            self._known = None
+            for index in range(stage, self._top + 1):
+                self._stages[index] = _NOTHING
+            self._top = stage - 1
         if self._fresh >= stage:
             self._fresh = -1
 
@@ -126,3 +118,27 @@ class Macros:
         """Forgets what was said of a message that another one takes the place of, but not what was just said of that other one."""
         if self._fresh != MESSAGE:
             self.forget(MESSAGE)
+
+
+def _said(data: bytes) -> dict[str, str]:
+    """Those of the names and values *data* that are kept. Raises MilterError."""
+    words = data.split(b"\0")
+    if words[-1]:
+        raise MilterError("a macro without its end")
+    if not len(words) % 2:
+        raise MilterError("a macro without a value")
+    said: dict[str, str] = {}
+    for name, value in zip(words[:-1:2], words[1::2], strict=True):
+        key = name.decode("ascii", "replace")
+        if len(key) == 3 and key[0] == "{" and key[2] == "}":
+            key = key[1]
+        if key not in KEPT:
+            continue
+        if len(value) > _LONGEST or _CONTROLS.search(value):
+            raise MilterError("a control character in a macro, or too much of it")
+        text = value.decode("utf-8", "replace")
+        if key == "{client_addr}" and not (text := plain_address(text)):
+            continue  # no address that could be trusted
+        if said.setdefault(key, text) != text:
+            raise MilterError("a macro with two values")
+    return said
