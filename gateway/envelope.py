@@ -102,6 +102,8 @@ class Transaction(msgspec.Struct, frozen=True):
     """Authenticated, or from a listed network with an official sender of ours (or a null sender from there)."""
     department: str = ""
     """The official originator's domain; for other mail the keeper puts that of the first recipient inside. On every row of the store."""
+    shared: bool = False
+    """IMAP: it is filed where others read it, not in the originator's own mailbox."""
 
     @property
     def reference(self) -> str:

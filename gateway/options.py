@@ -238,6 +238,9 @@ class Imap(Section):
     tls_ca: FilePath | None = Field(None, description="PEM file of the authorities trusted for the server; absent: the system's.")
     tls_name: str = Field("", description="Name the server's certificate must carry; absent: the host of server.")
     domain: str = Field("", description="Domain of the mailboxes of logins without one; absent: the first of originators.domains.")
+    shared: Literal["pass", "refuse"] = Field(
+        "pass", description="COPY, MOVE and RENAME into mailboxes of others (other users' and shared namespaces of the server)."
+    )
 
     @model_validator(mode="after")
     def _clear_only_on_loopback(self) -> Imap:

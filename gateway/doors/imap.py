@@ -1,7 +1,8 @@
 """The IMAP door: between a mail program and its IMAP server. What a session decides about the commands.
 
 What it is: ``ImapSession``. Nearly all passes as it came, both ways. What a mail program files (APPEND, MULTIAPPEND) goes through the
-pipeline like mail to oneself before the server gets an octet of it; what could bring content in unseen is hidden by the codec.
+pipeline like mail to oneself (in a mailbox of others: like mail to a colleague) before the server gets an octet of it; what could bring
+content in unseen is hidden by the codec.
 Who calls it: the event loop, once a connection; ``doors.entrance`` says so.
 Must never: let the server have a message before the pipeline has passed it, or a part of a command whose messages did not all pass;
 change what is fetched; do anything before TLS but begin it; tell a client why something of ours failed.
@@ -14,12 +15,11 @@ import dataclasses
 import hashlib
 import time
 
-from msgspec.structs import replace
-
 from gateway import address, logs
 from gateway.doors.door import PLAIN, Door, Listener
 from gateway.doors.imap_connection import FAULT
-from gateway.doors.imap_login import SignIn, words_of
+from gateway.doors.imap_login import words_of
+from gateway.doors.imap_sharing import Sharing
 from gateway.doors.relaying import Refused
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Envelope, Peer, Recipient, Transaction, new_id
@@ -36,6 +36,7 @@ from gateway.wire.imap_events import (
     Close,
     Forward,
     Login,
+    Move,
     Say,
     StartTls,
     Tagged,
@@ -49,7 +50,7 @@ _FIRST = "Start TLS first; nothing else is taken in clear."
 _log = logs.get("gateway.doors.imap")
 
 
-class ImapSession(SignIn):
+class ImapSession(Sharing):
     """The decisions of one IMAP session."""
 
     __slots__ = ("_appended", "_appends_since", "_passed", "_waiting_tag")
@@ -78,6 +79,8 @@ class ImapSession(SignIn):
             self._append_size(event)
         elif isinstance(event, Append):
             self._append(event)
+        elif isinstance(event, Move):
+            self._move(event)
         elif isinstance(event, Login):
             self._log_in(event)
         elif isinstance(event, Authenticate):
@@ -136,6 +139,8 @@ class ImapSession(SignIn):
             self._appends_since = self._loop.time()
         if event.number > 1 and self._reserved + event.size > budget // 2:
             self._refuse_append(event.tag, "LIMIT", _TOO_MUCH)
+        elif (early := self._door.too_early(self._owner(), event.size, stored=False)) is not None:
+            self._refuse_append(event.tag, "UNAVAILABLE", early.text)
         elif self._borrow(event.size):
             self._client.take()
         else:
@@ -203,7 +208,7 @@ class ImapSession(SignIn):
         if permitted is None or not self._client.signed_in:
             self._refuse_append(event.tag, "CLIENTBUG", "Sign in before you file anything.")
             return
-        peer = replace(self._identity(), user=permitted.login)
+        peer, shared = self._person(), self._is_others(event.mailbox.name)
         wanted, messages = sum(len(one.message) for one in messages), tuple(map(_in_lines, messages))
         if offence := next(filter(None, (smtp_data.fault(one.message, len(one.message) + 1) for one in messages)), ""):
             # Where one reader sees a header field another sees a part of the one before: neither can be judged for the other.
@@ -218,14 +223,14 @@ class ImapSession(SignIn):
         self._door.receiving.observe(self._loop.time() - self._appends_since)
         self._appends_since = 0.0
         self._handling = True
-        self._door.spawn(self._file(messages, peer, permitted.mailbox))
+        self._door.spawn(self._file(messages, peer, permitted.mailbox, shared=shared))
 
-    async def _file(self, messages: tuple[Append, ...], peer: Peer, mailbox: str) -> None:
+    async def _file(self, messages: tuple[Append, ...], peer: Peer, mailbox: str, *, shared: bool) -> None:
         """Files *messages* if all of them may be."""
         tag, refusal, counted = messages[0].tag, b"", "filed"
         try:
             for one in messages:
-                tx = _transaction(one.message, peer, mailbox)
+                tx = _transaction(one.message, peer, mailbox, shared=shared)
                 refusal, counted = await self._judge_message(tag, tx, one.message)
                 if refusal:
                     break
@@ -288,12 +293,12 @@ def _in_lines(one: Append) -> Append:
     return one if content is one.message else dataclasses.replace(one, message=content)
 
 
-def _transaction(content: bytes, peer: Peer, mailbox: str) -> Transaction:
-    """What is filed, as a message from its owner to itself."""
+def _transaction(content: bytes, peer: Peer, mailbox: str, *, shared: bool) -> Transaction:
+    """What is filed, as a message from its owner to itself; *shared*: others read it there."""
     path = address.parse(mailbox.encode("utf-8"), smtputf8=True)
     envelope = Envelope(path, (Recipient(path),), eight_bit=not content.isascii(), smtputf8=not mailbox.isascii())
     digest = hashlib.sha256(content).hexdigest()
-    return Transaction(new_id(), DoorName.IMAP, peer, envelope, time.time(), len(content), digest, True, path.domain)
+    return Transaction(new_id(), DoorName.IMAP, peer, envelope, time.time(), len(content), digest, True, path.domain, shared=shared)
 
 
 def _with_reference(reply: Reply, reference: str) -> str:

@@ -48,8 +48,8 @@ class ImapConnection(Borrower):
     """Both connections of one session."""
 
     __slots__ = (
-        "_barred", "_born", "_client", "_client_full", "_connecting", "_ended", "_handling", "_leaving", "_order", "_peer", "_pumping",
-        "_server", "_server_full", "_shown", "_socket", "_steps", "_steps_tag", "_to_client", "_to_server", "_upstream",
+        "_barred", "_born", "_client", "_client_full", "_connecting", "_ended", "_handling", "_learning", "_leaving", "_order", "_peer",
+        "_pumping", "_server", "_server_full", "_shown", "_socket", "_steps", "_steps_tag", "_to_client", "_to_server", "_upstream",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
@@ -75,6 +75,8 @@ class ImapConnection(Borrower):
         self._born = self._last
         self._handling = False
         """A message is with the pipeline."""
+        self._learning = b""
+        """The tag of a question of ours to the server: nothing is taken from the client before the answer."""
         self._leaving = False
         """The server has said BYE."""
         self._shown = False
@@ -217,7 +219,7 @@ class ImapConnection(Borrower):
                 self._transport.abort()
         elif self._handling:
             return
-        elif not self._client.signed_in:
+        elif not self._client.signed_in or self._learning:
             if now - self._born > limits.imap_login:
                 self._end("login deadline", NOBODY)
         elif self._reserved and not self._order.outstanding:

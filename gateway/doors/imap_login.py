@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from gateway import logs
 from gateway.doors.door import PLAIN, Door, Listener
 from gateway.doors.imap_passage import Passage
+from gateway.envelope import Peer
 from gateway.reply import Reply
 from gateway.requests import LoggedIn, Permitted
 from gateway.wire import imap_commands, sasl
@@ -208,6 +211,11 @@ class SignIn(Passage):
         self._failures += 1
         if self._failures >= self._settings.config.limits.auth_failures:
             self._end("too many failed logins", TOO_MANY)
+
+    def _person(self) -> Peer:
+        """The peer with its login."""
+        assert self._permitted is not None
+        return replace(self._identity(), user=self._permitted.login)
 
     def _tell(self, whom: Permitted, *, accepted: bool, refused: bool = False) -> None:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gateway import logs
 from gateway.doors.imap_connection import FAULT, HIGH, LOW, ImapConnection
 from gateway.doors.imap_upstream import Upstream, UpstreamAway
-from gateway.wire.imap_events import Bye, Capabilities, ClientEvent, Greeting, ImapError, Pass, Plus, ServerEvent, Step, Tagged
+from gateway.wire.imap_events import Bye, Capabilities, ClientEvent, Greeting, ImapError, Pass, Plus, ServerEvent, Step, Tagged, Told
 
 _PENDING = 65_536  # octets that may wait behind a command that is being decided
 AWAY = "[UNAVAILABLE] The mail server cannot be reached at present. Please try again later."
@@ -137,6 +137,8 @@ class Passage(ImapConnection):
         elif isinstance(event, Bye):
             self._leaving = True
             out.append(event.octets)
+        elif isinstance(event, Told):
+            self._told(event)
         elif isinstance(event, Capabilities | Pass):
             out.append(event.octets)
 
@@ -167,7 +169,10 @@ class Passage(ImapConnection):
         self._pumping = True
         client, order = self._client, self._order
         try:
-            while not (self._ended or self._server_full or self._client_full or order.full or (self._upstream is None and client.tls)):
+            while not (
+                self._ended or self._server_full or self._client_full or order.full or self._learning
+                or (self._upstream is None and client.tls)
+            ):  # fmt: skip
                 event = client.next_event()
                 if event is None:
                     break
@@ -191,6 +196,10 @@ class Passage(ImapConnection):
 
     def _replied(self, event: Tagged) -> None:
         """The server has answered a command, and the client has it."""
+        raise NotImplementedError
+
+    def _told(self, event: Told) -> None:
+        """The server has answered a question of ours. Raises ImapError."""
         raise NotImplementedError
 
     def _asked(self, event: Plus) -> None:

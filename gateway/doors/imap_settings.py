@@ -27,6 +27,8 @@ class ImapSettings:
     """The greeting of a listener with STARTTLS."""
     clear_capabilities: bytes
     """Its answer to CAPABILITY."""
+    moves_refused: bool
+    """Nothing is copied or moved into mailboxes of others."""
 
     @classmethod
     def make(cls, config: Config) -> ImapSettings | None:
@@ -39,4 +41,6 @@ class ImapSettings:
         limits = Limits(config.max_message_size, config.limits.imap_line, config.limits.imap_literal, errors=config.limits.errors_hard)
         offer = Offer(config.max_message_size)
         words = b" ".join(replace(offer, clear=True).keeps([b"IMAP4rev1"]))
-        return cls(upstream, limits, offer, b"* OK [CAPABILITY " + words + b"] Start TLS and sign in\r\n", words)
+        return cls(
+            upstream, limits, offer, b"* OK [CAPABILITY " + words + b"] Start TLS and sign in\r\n", words, config.imap.shared == "refuse"
+        )

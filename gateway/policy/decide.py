@@ -82,7 +82,7 @@ def decide(
         decision = groups.get(key)
         if decision is None:
             decision = policy.rules.evaluate({**about, **one})
-            groups[key] = decision = storing.stored(decision, policy.rules, classification.level) if stored else decision
+            groups[key] = decision = storing.stored(decision, policy.rules, classification.level, shared=tx.shared) if stored else decision
         direction = Direction(str(one["recipient.direction"]))
         if direction not in edits:
             # What a mail program files is found again octet for octet.

@@ -1,6 +1,7 @@
-"""What a decision becomes where a message is stored in somebody's own mailbox, which is no delivery.
+"""What a decision becomes where a message is stored: in one's own mailbox, which is no delivery, or where others read it, which is one.
 
-What it is: ``stored``: the rules are asked as for any message; what they say is recorded, and only what must not be there is refused.
+What it is: ``stored``: the rules are asked as for any message. In one's own mailbox what they say is recorded, and only what must not be
+there is refused; among others' mail all is refused that would not have been delivered at once.
 Who calls it: ``decide``, for mail that an IMAP client files.
 Must never: hold (a mail program has nobody to wait for), defer less than the rules do, or lose what the rules said: the trace, the hits
 and a tag keep it.
@@ -17,17 +18,22 @@ from gateway.verdict import Disposition
 
 RECORDED = "imap-recorded"
 """Tag of what would not have been delivered as mail: rule and hits tell why."""
+SHARED = "imap-shared"
+"""Tag of what was filed, or was to be, where others read it."""
 _STOP = (Disposition.REFUSE, Disposition.HOLD)
 
 
-def stored(decision: Decision, rules: RuleSet, level: Level | None) -> Decision:
-    """*decision* about a message that is certainly of *level*, for storing.
+def stored(decision: Decision, rules: RuleSet, level: Level | None, *, shared: bool = False) -> Decision:
+    """*decision* about a message that is certainly of *level*, for storing; *shared*: others read it there.
 
-    Refused is what is certainly SECRET or higher where a rule refuses that in the session, and what an enforced rule stops whose own
-    condition reads the fact ``door``: whoever wrote such a rule had this door before his eyes. What could not be known stays deferred.
+    In one's own mailbox refused is what is certainly SECRET or higher where a rule refuses that in the session, and what an enforced rule
+    stops whose own condition reads the fact ``door``: whoever wrote such a rule had this door before his eyes. What could not be known
+    stays deferred.
     """
     if decision.disposition is Disposition.DEFER:
         return decision
+    if shared:
+        return _shared(decision)
     if decision.session and level is not None and level >= Level.SECRET:
         return replace(decision, archive=(), copies=())
     named = _naming(decision, rules)
@@ -44,6 +50,14 @@ def stored(decision: Decision, rules: RuleSet, level: Level | None) -> Decision:
         decision, disposition=Disposition.DELIVER, status="2.0.0", explain="", tags=tags, archive=(), notify=(), copies=(), session=False,
         sealed=False,
     )  # fmt: skip
+
+
+def _shared(decision: Decision) -> Decision:
+    """*decision* where it is one of delivery: what would wait for a reviewer is refused, since a mail program cannot wait."""
+    tags = (*decision.tags, SHARED)
+    if decision.disposition is Disposition.HOLD:
+        decision = replace(decision, disposition=Disposition.REFUSE, status="5.7.1", session=False, sealed=False)
+    return replace(decision, tags=tags, archive=(), copies=())
 
 
 def _naming(decision: Decision, rules: RuleSet) -> Rule | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from gateway.wire import imap_words
 from gateway.wire.imap_append import Filing
-from gateway.wire.imap_commands import CLEAR, JUDGED, PASSED, WIDE, bad, bye, no, unfit
+from gateway.wire.imap_commands import CLEAR, JUDGED, MOVING, PASSED, WIDE, bad, bye, no, unfit
 from gateway.wire.imap_events import (
     AppendSize,
     Authenticate,
@@ -27,8 +27,8 @@ from gateway.wire.imap_events import (
     Say,
     StartTls,
 )
-from gateway.wire.imap_login import Signing
 from gateway.wire.imap_stream import Gathered, Stream
+from gateway.wire.imap_whole import Moving, Signing
 from gateway.wire.imap_words import Mark
 
 _SHORT = 1024
@@ -42,7 +42,7 @@ class Client:
 
     __slots__ = (
         "_goes", "_judged", "_left", "_limits", "_next", "_open", "_opened", "_parts", "_phase", "_silent", "_stream", "_tag", "_used",
-        "_verb", "errors", "signed_in", "tls",
+        "_verb", "errors", "moves_judged", "signed_in", "tls",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -52,6 +52,8 @@ class Client:
         """False on a listener with STARTTLS before it: LOGIN and AUTHENTICATE are refused, STARTTLS is an event."""
         self.errors = 0
         """Commands in a row that are none."""
+        self.moves_judged = False
+        """COPY, MOVE and RENAME are events."""
         self._limits = limits
         self._phase = Phase.LINE
         self._stream = Stream()
@@ -66,7 +68,7 @@ class Client:
         self._left = 0  # of the literal
         self._silent = False  # the client does not wait for the + of this literal
         self._parts = Gathered()
-        self._judged: Filing | Signing | None = None
+        self._judged: Filing | Signing | Moving | None = None
 
     # --- the door's side ----------------------------------------------------------------------------------------------
 
@@ -124,10 +126,7 @@ class Client:
     # --- what the server said -----------------------------------------------------------------------------------------
 
     def go_ahead(self) -> bool:
-        """The server said ``+``: says whether the client is to see it.
-
-        (Not while steps of Login or Append are under way: those are the door's.)
-        """
+        """The server said ``+``, and not to steps of the door's: says whether the client is to see it."""
         if self._phase is Phase.WAIT:
             if self._verb == b"IDLE":
                 self._phase = Phase.IDLE
@@ -200,16 +199,16 @@ class Client:
         return Forward(piece) if piece and self._goes is Goes.ON else None
 
     def _kept(self) -> ClientEvent | None:
-        """A literal of LOGIN or APPEND is whole."""
-        whole = self._parts.take()
+        """A literal of a command that is read whole is there."""
         assert self._judged is not None
+        whole = self._parts.take()
         if reason := self._judged.literal(whole):
             self._goes, self._judged = Goes.NOWHERE, None
             return Say(no(self._tag, "UNKNOWN-CTE", reason), "NUL in a message")
         return None
 
     def _keep(self, mark: Mark) -> None:
-        """Reads a literal of LOGIN or APPEND."""
+        """Reads a literal of such a command."""
         self._phase, self._left = Phase.LITERAL, mark.size
         if mark.waits:
             self._next = Say(b"+ OK\r\n")
@@ -236,7 +235,7 @@ class Client:
             if verb in (b"LOGIN", b"AUTHENTICATE"):
                 return self._refuse(Say(no(tag, "PRIVACYREQUIRED", "Start TLS before you sign in."), "sign-in in clear"), mark)
             return self._error("Start TLS and sign in first.", mark)
-        if verb in PASSED:
+        if verb in PASSED and not (self.moves_judged and verb in MOVING):
             if reason := unfit(verb, line, at, literal=mark is not None):
                 return self._error(reason, mark)
             self._goes = Goes.ON
@@ -247,7 +246,7 @@ class Client:
             return self._error(str(error), mark)
 
     def _to_judge(self, line: bytes, at: int, mark: Mark | None) -> ClientEvent | None:
-        """A first line of LOGIN, AUTHENTICATE, APPEND, STARTTLS. Raises ImapError."""
+        """A first line of what is an event. Raises ImapError."""
         verb = self._verb
         if verb == b"STARTTLS":
             if self.tls or len(line) > at:
@@ -257,6 +256,9 @@ class Client:
             if not self.signed_in:
                 return self._error("Sign in first.", mark)
             self._judged = Filing(self._tag, self._limits)
+            return self._part(line, at, mark)
+        if verb in MOVING:
+            self._judged = Moving(self._tag)
             return self._part(line, at, mark)
         if self.signed_in:
             return self._error("You are signed in already.", mark)
@@ -313,7 +315,7 @@ class Client:
         return Forward(line + b"\r\n", tag, verb)
 
     def _part(self, line: bytes, at: int, mark: Mark | None) -> ClientEvent | None:
-        """A line of LOGIN or APPEND. Raises ImapError."""
+        """A line of such a command. Raises ImapError."""
         judged = self._judged
         assert judged is not None
         event = judged.line(line, at, mark)

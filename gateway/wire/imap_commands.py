@@ -25,6 +25,8 @@ WIDE = frozenset(b"SEARCH ESEARCH SORT THREAD FETCH".split()) | frozenset(b"UID 
 """Commands whose literals may be as long as limits.imap_literal: they ask and leave nothing. In all others a literal is a name."""
 _FLAGS_ONLY = re.compile(rb" [^ ]+ (?:\([^()]*\) )?[+-]?FLAGS(?:\.SILENT)? [^\"{]*\Z", re.IGNORECASE)
 """The arguments of STORE: flags, which are neither quoted nor literals, and no ANNOTATION, which is text of any size."""
+MOVING = frozenset((b"COPY", b"MOVE", b"RENAME", b"UID COPY", b"UID MOVE"))
+"""Commands that bring what is in one mailbox into another."""
 JUDGED = frozenset((b"LOGIN", b"AUTHENTICATE", b"APPEND", b"STARTTLS"))
 _BARE = frozenset(b"NOOP CAPABILITY LOGOUT CHECK CLOSE EXPUNGE UNSELECT NAMESPACE IDLE".split())
 """Commands without arguments: a server may not read what stands behind them."""

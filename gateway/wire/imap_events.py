@@ -181,7 +181,18 @@ class StartTls:
     tag: bytes
 
 
-ClientEvent = Forward | Say | Close | Login | Authenticate | AuthenticateLine | AppendSize | Append | StartTls
+@dataclass(slots=True)
+class Move:
+    """COPY, MOVE or RENAME, where ``Client.moves_judged``: judge *target*, then send *steps* or refuse it, as for Login."""
+
+    tag: bytes
+    target: bytes
+    """The mailbox that gets something, without quotes."""
+    steps: list[Step]
+    """The command as it came."""
+
+
+ClientEvent = Move | Forward | Say | Close | Login | Authenticate | AuthenticateLine | AppendSize | Append | StartTls
 
 
 # --- the server's side -----------------------------------------------------------------------------------------------
@@ -234,4 +245,11 @@ class Capabilities:
     octets: bytes
 
 
-ServerEvent = Pass | Greeting | Tagged | Plus | Bye | Capabilities
+@dataclass(slots=True)
+class Told:
+    """The server's answer to a NAMESPACE of ours, whole (``Server.learn``); the client does not see it."""
+
+    octets: bytes
+
+
+ServerEvent = Told | Pass | Greeting | Tagged | Plus | Bye | Capabilities

@@ -12,22 +12,33 @@ from __future__ import annotations
 import enum
 import re
 
+from gateway.wire import imap_namespaces
 from gateway.wire.imap_capabilities import Offer, listed
-from gateway.wire.imap_events import Bye, Capabilities, Greeting, ImapError, Pass, Plus, ServerEvent, Tagged
+from gateway.wire.imap_events import Bye, Capabilities, Greeting, ImapError, Pass, Plus, ServerEvent, Tagged, Told
 
 _HELD_LINE = 65_536
 """Octets of a line that is read whole: a status, a tagged reply, ``+``, CAPABILITY."""
 _LITERAL = 2**32 - 1
 """Octets of a literal, RFC 9051 section 9: number."""
 _TAIL = 40  # octets in which the end of a line announces a literal
-_WORDS = rb"(?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n]"
-_RUN = re.compile(
-    # Lines of data, whole and without a literal; then one that announces a literal, if it follows.
-    rb"(?:\* (?!" + _WORDS + rb")[^\r\n]++(?<!\})\r\n)*+"
-    rb"(?:\* (?!" + _WORDS + rb")[^\r\n{]*+(?:\{(?!\d{1,9}\}\r\n)[^\r\n{]*+)*+(?:(?<=[ (])|(?<=[ (]~))\{(\d{1,9})\}\r\n)?",
-    re.IGNORECASE,
-)
-_HELD = re.compile(rb"(?:[^*]|\*[^ ]|\* " + _WORDS + rb")", re.IGNORECASE)
+
+
+def _patterns(words: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Responses that go on unread, and those that are read: what begins with one of *words*, and all that is not untagged."""
+    words = rb"(?:" + words + rb")[ \r\n]"
+    run = re.compile(
+        # Lines of data, whole and without a literal; then one that announces a literal, if it follows.
+        rb"(?:\* (?!" + words + rb")[^\r\n]++(?<!\})\r\n)*+"
+        rb"(?:\* (?!" + words + rb")[^\r\n{]*+(?:\{(?!\d{1,9}\}\r\n)[^\r\n{]*+)*+(?:(?<=[ (])|(?<=[ (]~))\{(\d{1,9})\}\r\n)?",
+        re.IGNORECASE,
+    )
+    return run, re.compile(rb"(?:[^*]|\*[^ ]|\* " + words + rb")", re.IGNORECASE)
+
+
+_WORDS = rb"OK|NO|BAD|BYE|PREAUTH|CAPABILITY"
+_PASSING = _patterns(_WORDS)
+_LEARNING = _patterns(_WORDS + rb"|NAMESPACE")
+_NAMESPACE = re.compile(rb"\* NAMESPACE ", re.IGNORECASE)
 _MARK = re.compile(rb"[ (]~?\{(-?\d+\+?)\}\r?\n\Z")
 _STATUS = re.compile(rb"\* (OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r\n]", re.IGNORECASE)
 _TAGGED = re.compile(rb"([^\x00-\x20*+]+) (OK|NO|BAD)[ \r\n]", re.IGNORECASE)
@@ -46,7 +57,7 @@ class _At(enum.IntEnum):
 class Server:
     """One connection. ``receive`` octets; take events until there are none."""
 
-    __slots__ = ("_at", "_buffer", "_greeted", "_left", "_position", "between", "capabilities", "offer")
+    __slots__ = ("_at", "_buffer", "_greeted", "_held_words", "_left", "_position", "_run", "between", "capabilities", "offer")
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
@@ -60,6 +71,11 @@ class Server:
         self._position = 0
         self._at = _At.START
         self._left = 0
+        self._run, self._held_words = _PASSING
+
+    def learn(self, wanted: bool) -> None:
+        """From now on an answer to NAMESPACE is an event, and not the client's; or no more."""
+        self._run, self._held_words = _LEARNING if wanted else _PASSING
 
     @property
     def pending(self) -> int:
@@ -105,7 +121,7 @@ class Server:
                 self._at = _At.START if ends else _At.LINE
                 continue
             if self._at is _At.START:
-                run = _RUN.match(buffer, place)
+                run = self._run.match(buffer, place)
                 assert run is not None  # it matches nothing as well
                 place = run.end()
                 if run[1] is not None:
@@ -125,7 +141,7 @@ class Server:
 
     def _is_data(self, buffer: bytes, place: int) -> bool:
         """Whether the response that begins at *place* is one of data; False as well while that cannot be told."""
-        if _HELD.match(buffer, place):
+        if self._held_words.match(buffer, place):
             return False
         return len(buffer) - place >= len(b"* CAPABILITY ") or buffer.find(b"\n", place) >= 0
 
@@ -146,6 +162,13 @@ class Server:
             raise ImapError("A response of the server is too long.")
         if end < 0:
             return None
+        if self._run is _LEARNING[0] and _NAMESPACE.match(buffer, start):
+            end = imap_namespaces.end_of(buffer, start)
+            if end < 0:
+                return None
+            self._position = end
+            self.between = True
+            return Told(buffer[start:end])
         self._position = end + 1
         self.between = True
         line = buffer[start : end + 1]
