@@ -24,7 +24,9 @@ class Control:
     found_in: str
     fault: str = "kill"
     kinds: tuple[str, ...] = ("keeper",)
-    messages: int = 300
+    messages: int = 200
+    gap: float = 3.0
+    """Seconds between two blows: one that is killed too often is given pauses by its supervisor."""
 
     def found(self, result: Result) -> bool:
         """Whether the count of *result* has found it; a run that broke off has not."""
@@ -34,8 +36,8 @@ class Control:
 CONTROLS = (
     Control("early_reply", "answers before it has committed", "lost"),
     Control("memory_only", "commits to memory, to the disk later", "lost"),
-    Control("deliver_twice", "takes deliveries that are leased already", "unexplained", fault="hup", kinds=("web",), messages=100),
-    Control("fail_open", "takes for clean what killed the inspector", "passed", kinds=("inspector", "inspector worker"), messages=300),
+    Control("deliver_twice", "takes deliveries that are leased already", "unexplained", fault="hup", kinds=("web",), messages=60),
+    Control("fail_open", "takes for clean what killed the inspector", "passed", kinds=("inspector", "inspector worker"), gap=2.0),
 )
 
 
@@ -53,7 +55,7 @@ def main(seed: int, only: str = "") -> int:
 
 def _shown(control: Control, seed: int) -> bool:
     for turn in range(TRIES):
-        result = run(Order(control.fault, seed + turn, control.messages, control=control.name, kinds=control.kinds))
+        result = run(Order(control.fault, seed + turn, control.messages, control=control.name, kinds=control.kinds, gap=control.gap))
         found = getattr(result.count, control.found_in)
         print(f"{control.name}: {table.line_of(result, turn + 1, TRIES)}", flush=True)
         if control.found(result):

@@ -12,6 +12,7 @@ class NextHop(Fault):
     """Whatever a next hop can do wrong, one thing after the other."""
 
     name, about, lasts, gap = "hop", f"{len(sink_server.MODES)} faults of the next hop", (0.2, 1.0), 0.3
+    most = 60
     returns = True
 
     def begin(self, site: Site) -> str:

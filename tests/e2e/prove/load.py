@@ -7,6 +7,7 @@ gateway. A message that was not answered 250 is sent again under another identit
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import random
@@ -24,6 +25,7 @@ INSIDE_TOO = "section@home.gov.in"
 OUTSIDE = "someone@gmail.com"
 SENDERS = 4
 PAUSE = 0.06  # seconds between two messages of a sender, on average: a run lasts long enough for several faults
+TIRED = 600.0  # seconds in which a message has to be taken
 PATIENCE = 20.0  # seconds a client waits for an answer
 
 DELIVERED, REFUSED, HELD = "delivered", "refused", "held"
@@ -96,7 +98,11 @@ class Load:
                 number = self.tried
                 pause = self.rng.uniform(0, 2 * PAUSE)
             time.sleep(pause)
-            for attempt in range(2000):
+            tired = time.monotonic() + TIRED
+            for attempt in itertools.count():
+                if time.monotonic() > tired:
+                    self.given_up.append(number)
+                    break
                 with self.lock:
                     identity = f"{number}-{attempt}-{self.rng.getrandbits(64):016x}"
                     recipients, content = self.message(number, identity)
@@ -111,8 +117,6 @@ class Load:
                         client.close()
                     client = None
                     time.sleep(0.05)
-            else:
-                self.given_up.append(number)
         if client is not None:
             client.close()
 

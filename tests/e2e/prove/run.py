@@ -29,6 +29,8 @@ class Order:
     control: str = ""
     kinds: tuple[str, ...] = ()
     """Signals: the kinds of process that are hit; empty: all."""
+    gap: float = 0.0
+    """Seconds between two blows, at most; 0: as the fault has it."""
     keep: bool = False
     """Leave the folder of a run that found something."""
 
@@ -71,9 +73,10 @@ def make(order: Order, folder: Path) -> Result:
         site.gateway.environment["PYTHONPATH"] = str(Path(__file__).parent / "controls" / order.control)
     if order.kinds:
         fault.kinds = order.kinds
-    fault.equip(site)
-    site.sink.start()
+    fault.gap = order.gap or fault.gap
     try:
+        fault.equip(site)
+        site.sink.start()
         site.gateway.start()
         _under_load(site, fault)
         result = _counted(site)
@@ -112,8 +115,9 @@ def _under_load(site: Site, fault: Fault) -> None:
 
 def _strike(site: Site, fault: Fault) -> None:
     """Blow after blow while the load is on; the last one is taken back."""
-    while site.busy.is_set():
+    while site.busy.is_set() and len(site.strikes) < fault.most:
         time.sleep(site.rng.uniform(0, fault.gap))
+        _until_mail_flows(site)
         if not site.busy.is_set():
             return
         began, lasts = time.time(), site.rng.uniform(*fault.lasts)
@@ -124,6 +128,16 @@ def _strike(site: Site, fault: Fault) -> None:
         fault.end(site)
         if what:
             site.strikes.append(Strike(began, time.time(), what, fault.explains))
+
+
+def _until_mail_flows(site: Site) -> None:
+    """Three blows in four come when mail has been taken since the last one, so that there is something to lose; the others come
+    whatever state the gateway is in."""
+    if site.rng.random() < 0.25:
+        return
+    wanted, deadline = len(site.load.accepted) + site.rng.randint(1, 12), time.monotonic() + 30
+    while site.busy.is_set() and len(site.load.accepted) < wanted and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _counted(site: Site) -> Count:

@@ -23,7 +23,15 @@ def line_of(result: Result, number: int, of: int) -> str:
         f"5xx {len(found.refused)}", f"faults {found.strikes}", f"{result.seconds:.0f} s",
     )  # fmt: skip
     text = f"run {number}/{of} {order.fault} seed {order.seed}: {', '.join(parts)}"
-    return "\n".join([text, *(f"    {line}" for line in found.wrong[:8]), *([f"    kept: {result.folder}"] if result.folder else [])])
+    did = result.did[:40] if found.wrong else []
+    return "\n".join(
+        [
+            text,
+            *(f"    {line}" for line in found.wrong[:8]),
+            *(f"    {line}" for line in did),
+            *([f"    kept: {result.folder}"] if result.folder else []),
+        ]
+    )
 
 
 def table(results: Iterable[Result]) -> str:
