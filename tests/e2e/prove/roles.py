@@ -23,20 +23,21 @@ PATIENCE = 40.0  # seconds until a process that has no successor is written down
 def of(supervisor: int) -> dict[int, str]:
     """The role of each process below *supervisor*, and its own."""
     found = {supervisor: SUPERVISOR}
-    for child in _children(supervisor):
+    for child in children(supervisor):
         words = _words(child)
         kind = re.search(r"--only (\S+)", words)
         if kind is None:
             continue  # what the supervisor asks now and then (describe)
         found[child] = kind[1]
-        for worker in _children(child):
+        for worker in children(child):
             with contextlib.suppress(OSError):
                 name = Path(f"/proc/{worker}/comm").read_text().strip()
                 found[worker] = f"{kind[1]} tools" if name == "gateway-tools" else f"{kind[1]} worker"
     return found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that *pid* has started and that are still there."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

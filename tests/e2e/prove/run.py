@@ -142,6 +142,7 @@ def _until_mail_flows(site: Site) -> None:
 
 def _counted(site: Site) -> Count:
     """The drain, the count, the end."""
+    wait_for(lambda: site.gateway.cli("queue", "list", check=False).returncode == 0, 60, "the keeper answers")
     try:
         wait_for(lambda: site.open_deliveries() == 0, DRAIN, "the queue is empty")
         stuck = ""
