@@ -28,6 +28,7 @@ from gateway.stores.base import (
     register_version,
 )
 from gateway.stores.journal import CopyState, JournalUpdate, Waiting
+from gateway.stores.postgres import PostgresStore
 from gateway.stores.reviewed import (
     INDIA,
     Brief,
@@ -46,20 +47,30 @@ from gateway.stores.reviewed import (
 from gateway.stores.sqlite import SqliteStore
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, journal_copy, message, whole
 from tests.memory_store import MemoryStore
+from tests.store_databases import Databases
 
 S, L, D = DeliveryState.SCHEDULED, DeliveryState.LEASED, DeliveryState.DELIVERED
 
-DURABLE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+POSTGRES = pytest.param("postgresql", marks=pytest.mark.service)
+DURABLE = pytest.mark.parametrize("store", ["sqlite", POSTGRES], indirect=True)
 """Cases of atomic batches, of searching, and of writers that leave: for stores that keep mail."""
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", POSTGRES])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
     # The store in memory stands in for a store in other tests, so it is held to the same cases; what it does not claim is marked.
-    made = SqliteStore(tmp_path / "gateway.db") if request.param == "sqlite" else cast(SqliteStore, MemoryStore())
+    # All are typed as the embedded one: the cases ask each for the same.
+    if request.param == "postgresql":
+        databases: Databases = request.getfixturevalue("databases")
+        target = databases.make()
+        made = cast(SqliteStore, PostgresStore(target, lock=tmp_path / "gateway.lock"))
+    else:
+        made = SqliteStore(tmp_path / "gateway.db") if request.param == "sqlite" else cast(SqliteStore, MemoryStore())
     await made.open(PlainChain())
     yield made
     await made.close()
+    if request.param == "postgresql":
+        databases.drop(target)
 
 
 async def test_rows_come_back_as_they_went_in(store: SqliteStore) -> None:
@@ -270,11 +281,12 @@ async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     assert await found(recipient="d@y.in", rule="two") == ["R2"]
     assert await found(since=NOW + 5) == ["R2"]
     assert await found(until=NOW + 5) == ["R1"]
-    assert await found(after=1) == ["R2"]
+    places = [row.position for row in await store.search_audit()]
+    assert await found(after=places[0]) == ["R2"]
     assert await found(limit=1) == ["R1"]
     assert await found(before=2**62) == ["R2", "R1"]
     assert await found(before=2**62, limit=1) == ["R2"]
-    assert await found(before=2) == ["R1"]
+    assert await found(before=places[1]) == ["R1"]
     assert await found(before=2**62, sender="a@X.in") == ["R1"]
     assert await found(text="nowhere") == []
     assert await found(rule="one' OR 1=1 --") == []
@@ -566,9 +578,10 @@ async def test_the_decision_log_is_counted_in_steps(store: SqliteStore) -> None:
     log = [event(disposition=what) for what in ("deliver", "held-released", "deliver", "refuse", "login-accepted")]
     await store.write(Batch(audit=log))
     hour = int((NOW + INDIA) // 3600)
-    assert await store.reviewing.untallied(0, 3) == ([TallyRow(hour, "dept.gov.in", "r1", "deliver", -1, 2)], 3)
-    assert await store.reviewing.untallied(3, 3) == ([TallyRow(hour, "dept.gov.in", "r1", "refuse", -1, 1)], 5)
-    assert await store.reviewing.untallied(5, 3) == ([], 0)
+    places = [0, *(row.position for row in await store.search_audit())]
+    assert await store.reviewing.untallied(0, 3) == ([TallyRow(hour, "dept.gov.in", "r1", "deliver", -1, 2)], places[3])
+    assert await store.reviewing.untallied(places[3], 3) == ([TallyRow(hour, "dept.gov.in", "r1", "refuse", -1, 1)], places[5])
+    assert await store.reviewing.untallied(places[5], 3) == ([], 0)
     assert await store.reviewing.tallied_to() == 0
 
 
