@@ -12,7 +12,8 @@ from pathlib import Path
 NEEDED = {
     "Postfix": ("postfix", "a sending server in front, and NIC's server behind"),
     "swaks": ("swaks", "a second SMTP client"),
-    "strace": ("strace", "a disk that is slow on purpose"),
+    "strace": ("strace", "a disk that is slow, and calls that fail, on purpose; what a power cut leaves"),
+    "libfaketime": ("faketime", "a clock that jumps, in Debian's package faketime"),
     "Dovecot": ("dovecot", "the checker of passwords behind NIC's server, and the IMAP server, in Debian's package dovecot-imapd"),
     "PostgreSQL": ("initdb", "the store of many nodes"),
     "haproxy": ("haproxy", "the load balancer in front of many nodes"),

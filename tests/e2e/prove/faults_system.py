@@ -163,7 +163,7 @@ class Clock(Fault):
 
     def missing(self) -> str:
         """The library."""
-        return "" if self.library() else "libfaketime is not installed (apt install libfaketime)"
+        return "" if self.library() else "libfaketime is not installed (apt install faketime)"
 
     def equip(self, site: Site) -> None:
         """Each process of the gateway starts itself once more with the library: the supervisor passes no other variable on."""
