@@ -1,11 +1,11 @@
-"""Starts the four kinds of process, starts again what dies, reloads, and stops them in the right order.
+"""Starts the four kinds of process, starts again what dies or hangs, reloads, and stops them in the right order.
 
 What it is: one asyncio program that owns nothing but its children: no mail, no store, no key.
 Who calls it: ``gateway run`` without ``--only``.
 Must never: end while a child lives and nobody asked it to; put a secret in a child's arguments or environment; pass a reload
 on that did not load here first.
 Sources: design.md section 2; contract.md ("a process that dies is replaced within 2 s"); sd_notify(3); hostile-inputs
-catalogue O13, O16, O17.
+catalogue O13, O16, O17, O25.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway import children, ipc, logs, reloading, requests, rights, systemd
+from gateway import children, ipc, logs, reloading, requests, rights, systemd, vitals
 from gateway import config as config_file
 from gateway.config import Config, ConfigError
 from gateway.processes import Child, command, environment, has_terminal, listens, store_in_use
@@ -70,6 +70,7 @@ class Supervisor:
         self._reloading = asyncio.Lock()
         self._described: dict[str, Any] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._signs = vitals.Signs()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -79,6 +80,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_by_signal()))
+        self._spawn(vitals.watch(self._signs, self._watched))
         start = asyncio.create_task(self._start())
         stop = asyncio.create_task(self._stop.wait())
         try:
@@ -159,6 +161,10 @@ class Supervisor:
                 notify("WATCHDOG=1")
             await asyncio.sleep(period)
 
+    def _watched(self) -> dict[int, str]:
+        """Processes that must give signs of life; one whose end is wanted has a time of its own."""
+        return {c.process.pid: c.kind for c in self._children if c.alive and c.process is not None and not c.ending}
+
     # --- children -----------------------------------------------------------------------------------------------------
 
     def _add(self, kind: str) -> Child:
@@ -194,8 +200,8 @@ class Supervisor:
         sockets = child.kind in ("doors", "web")  # only those listen to the world
         child.process = await asyncio.create_subprocess_exec(
             *command(self._path, "run", "--only", child.kind, "--parent", str(os.getpid())),
-            stdin=asyncio.subprocess.DEVNULL, env=environment(sockets=sockets), start_new_session=has_terminal(),
-            pass_fds=tuple(systemd.passed()) if sockets else (),
+            stdin=asyncio.subprocess.DEVNULL, env=environment(sockets=sockets) | self._signs.environment(child.kind),
+            start_new_session=has_terminal(), pass_fds=tuple(systemd.passed()) if sockets else (),
         )  # fmt: skip
         child.started = time.monotonic()
         child.restarts += 1

@@ -347,12 +347,13 @@ def test_systemd_is_told(running: Running, tmp_path: Path) -> None:
 
 
 def test_no_secret_and_little_else_reaches_a_child(running: Running) -> None:
-    running.start({"MY_SECRET": "x"})
+    running.start({"MY_SECRET": "x", "NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "7"})
     running.ready()
     for pid in running.pids().values():
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"MY_SECRET" not in environment
-        assert b"NOTIFY_SOCKET" not in environment
+        assert b"NOTIFY_SOCKET=@gateway-" in environment, "what it says is for the supervisor, not for systemd"
+        assert b"WATCHDOG_USEC=7\0" not in environment
         assert str(ROOT).encode() in environment
 
 

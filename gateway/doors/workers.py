@@ -1,9 +1,10 @@
 """The parent of the door workers: config, policy and modules are loaded once, and each worker is a fork of that.
 
 What it is: ``run``. The parent keeps the listening sockets and a *generation* of ``workers`` door workers alive, replaces one that
-dies at once and one whose event loop has stopped after a while. At SIGHUP it loads config, rules and certificate anew and forks
-a new generation from that; when all of that listen, the old workers get no new sessions and end with their last one. What is
-in the queues of the sockets belongs to whoever comes next, so no client is refused. Workers share the parent's memory.
+dies at once, one whose event loop has stopped after a while, and one that has grown too large, which ends with its last session. At
+SIGHUP it loads config, rules and certificate anew and forks a new generation from that; when all of that listen, the old workers get
+no new sessions and end with their last one. What is in the queues of the sockets belongs to whoever comes next, so no client is
+refused. Workers share the parent's memory.
 Who calls it: ``gateway run --only doors`` and through it the supervisor; systemd hears from it how the doors are.
 Must never: read mail, accept, or have a thread or an event loop (a fork would take half of it along); let a worker outlive
 it; change anything when a reload fails.
@@ -19,7 +20,6 @@ import gc
 import os
 import signal
 import time
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import NoReturn
 
@@ -27,12 +27,16 @@ from gateway import children, logs, policy, reloading, systemd
 from gateway import config as config_file
 from gateway.config import Config, ConfigError
 from gateway.doors import listen, service, tls
+from gateway.doors.generation import Generation, Worker
 from gateway.policy import Policy, PolicyError
 
 QUICK = 5.0
 """Seconds of life below which a death counts towards a crash loop."""
 HUNG = 20.0
 """Seconds without a sign of life after which a worker that had listened is killed: its event loop does not turn any more."""
+WEIGHED = 10.0
+"""Seconds between two looks at how much memory each worker has."""
+_ABSENCE = 5.0  # seconds between two looks at the workers from which on it was we who stood still
 _FREE_DEATHS = 4
 _LONGEST_PAUSE = 30.0  # seconds between two starts of a worker that dies again and again
 _LEISURE = 1.5  # seconds after the drain at which a worker counts as hung; the supervisor waits 2
@@ -46,49 +50,6 @@ _SIGNALS = (signal.SIGCHLD, _WORD, *service.SIGNALS)
 _FIXED = ("state_dir", "run_dir")
 
 _log = logs.get("gateway.doors")
-
-
-@dataclass(slots=True)
-class _Worker:
-    """One place for a worker; *number* stays the same through all its processes."""
-
-    number: int
-    pid: int = 0
-    pipe: int = -1
-    """Where its signs of life arrive."""
-    ready: bool = False
-    heard: float = 0.0
-    """When it last gave one, in seconds of the monotonic clock as all times here."""
-    started: float = 0.0
-    due: float = 0.0
-    """When it may start again."""
-    quick_deaths: int = 0
-    draining: bool = False
-
-
-@dataclass(slots=True)
-class _Generation:
-    """Workers with the same config and rules."""
-
-    config: Config
-    rules: Policy
-    addresses: tuple[str, ...]
-    """Where it listens."""
-    opened: tuple[str, ...]
-    """Those of them that were bound for it."""
-    born: float = field(default_factory=time.monotonic)
-    workers: list[_Worker] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.workers = [_Worker(number) for number in range(self.config.workers)]
-
-    @property
-    def living(self) -> list[_Worker]:
-        return [worker for worker in self.workers if worker.pid]
-
-    @property
-    def ready(self) -> bool:
-        return all(worker.pid and worker.ready for worker in self.workers)
 
 
 def run(config: Config, path: FilePath | None = None) -> None:
@@ -122,17 +83,18 @@ class _Parent:
         self._path = path
         self._listeners = listen.Listeners()
         self._now = self._generation(config)
-        self._next: _Generation | None = None
+        self._next: Generation | None = None
         self._again = False
         """SIGHUP came while a new generation was starting."""
-        self._old: list[_Worker] = []
+        self._old: list[Worker] = []
         """Workers without a place: those of former generations, with the sessions that they still have; the oldest first."""
         self._pid = os.getpid()
         self._libc = ctypes.CDLL(None, use_errno=True)  # here, since a worker has no time to lose
         self._kill_at = 0.0
         """When the workers are killed; 0 while no end is wanted."""
         self._unusable = self._said_ready = False
-        self._next_ping = 0.0
+        self._next_ping = self._next_weighing = 0.0
+        self._looked = time.monotonic()
 
     def keep(self) -> None:
         """Until all workers have ended, after SIGTERM or SIGINT or because none can use the config (ConfigError)."""
@@ -150,6 +112,7 @@ class _Parent:
                     self._again = True
                 self._listen()
                 self._reap()
+                self._weigh()
                 self._turn()
                 self._tell_systemd()
                 if self._kill_at and time.monotonic() >= self._kill_at:
@@ -159,16 +122,16 @@ class _Parent:
         if self._unusable and not self._kill_at:
             raise ConfigError("no door worker can start; the reason was logged before this")
 
-    def _generation(self, config: Config) -> _Generation:
+    def _generation(self, config: Config) -> Generation:
         """Rules, certificate and sockets of *config*. Raises ConfigError or PolicyError, and then no socket is new."""
         rules = _load(config)
         addresses = tuple(one.address for one in service.served(config))
         named = {one.address.removeprefix("systemd:") for one in config.listen}
         for name in systemd.unnamed(named):
             _log.error("doors.nobody_answers", socket=name, reason=f"no [[listen]] names systemd:{name}; name it, or stop the socket")
-        return _Generation(config, rules, addresses, self._listeners.add(addresses, config.workers))
+        return Generation(config, rules, addresses, self._listeners.add(addresses, config.workers))
 
-    def _living(self) -> list[_Worker]:
+    def _living(self) -> list[Worker]:
         return [*self._now.living, *(self._next.living if self._next is not None else ()), *self._old]
 
     def _patience(self) -> float:
@@ -190,7 +153,7 @@ class _Parent:
                 if generation is not None and not worker.pid and time.monotonic() >= worker.due:
                     self._start(generation, worker)
 
-    def _start(self, generation: _Generation, worker: _Worker) -> None:
+    def _start(self, generation: Generation, worker: Worker) -> None:
         worker.started = time.monotonic()
         try:
             ours, its = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -215,7 +178,10 @@ class _Parent:
     def _listen(self) -> None:
         """Takes note of every sign of life, and kills who has given none for too long."""
         now = time.monotonic()
+        absent, self._looked = now - self._looked > _ABSENCE, now
         for worker in self._living():
+            if absent:  # we stood still ourselves, alone or with all of them
+                worker.heard = now
             with contextlib.suppress(OSError):  # nothing there
                 said = os.read(worker.pipe, 4096)
                 worker.ready = worker.ready or service.READY in said
@@ -226,6 +192,19 @@ class _Parent:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
 
+    def _weigh(self) -> None:
+        """Puts a fresh worker in the place of one that has grown over ``limits.worker_memory``: that ends with its last session."""
+        now, most = time.monotonic(), self._now.config.limits.worker_memory
+        if now < self._next_weighing or not most or self._kill_at or self._next is not None:
+            return
+        self._next_weighing = now + WEIGHED
+        for place, worker in enumerate(self._now.workers):
+            if worker.pid and worker.ready and (octets := children.resident(worker.pid)) > most:
+                _log.error("worker.heavy", worker=worker.number, pid=worker.pid, octets=octets, limit=most)
+                self._now.workers[place] = Worker(worker.number)
+                self._old.append(worker)
+                self._tell([worker], service.RETIRE)
+
     def _reap(self) -> None:
         """Takes note of every worker that has ended."""
         for pid, code in children.ended():
@@ -233,7 +212,7 @@ class _Parent:
                 if worker.pid == pid:
                     self._ended(worker, code)
 
-    def _ended(self, worker: _Worker, code: int) -> None:
+    def _ended(self, worker: Worker, code: int) -> None:
         pid, worker.pid = worker.pid, 0
         os.close(worker.pipe)
         how = children.how(code)
@@ -268,12 +247,12 @@ class _Parent:
         self._kill_at = time.monotonic() + self._now.config.limits.drain + _LEISURE
         self._tell(self._living(), signal.SIGTERM)
 
-    def _tell(self, workers: list[_Worker], number: signal.Signals) -> None:
+    def _tell(self, workers: list[Worker], number: signal.Signals) -> None:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, number)
 
-    def _kill(self, workers: list[_Worker]) -> None:
+    def _kill(self, workers: list[Worker]) -> None:
         """SIGKILL to every one of *workers* that is still there, and its end."""
         for worker in workers:
             _log.error("worker.killed", worker=worker.number, pid=worker.pid)
@@ -286,7 +265,7 @@ class _Parent:
             if worker in self._old:
                 self._old.remove(worker)
 
-    def _work(self, generation: _Generation, number: int, pipe: int) -> NoReturn:
+    def _work(self, generation: Generation, number: int, pipe: int) -> NoReturn:
         """The life of one worker; its signals stay blocked until its event loop can take them."""
         code = _EXIT_FAULT
         config = generation.config
