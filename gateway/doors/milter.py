@@ -85,7 +85,7 @@ class MilterSession(MilterConnection):
                 event = codec.next_event()
                 if event is None:
                     break
-                if isinstance(event, Quit):
+                if type(event) is Quit:
                     self._close()
                     return
                 self._dispatch(event)
@@ -109,12 +109,13 @@ class MilterSession(MilterConnection):
             self._read_or_wait()
 
     def _dispatch(self, event: Event) -> None:
-        if isinstance(event, Rcpt):
-            self._recipient(event)
-        elif isinstance(event, Mail):
-            self._mail(event)
-        elif isinstance(event, Message):
-            self._message(event)
+        kind = type(event)
+        if kind is Rcpt:
+            self._recipient(event)  # type: ignore[arg-type]
+        elif kind is Mail:
+            self._mail(event)  # type: ignore[arg-type]
+        elif kind is Message:
+            self._message(event)  # type: ignore[arg-type]
         elif isinstance(event, Connect):
             self._client = Client.of(event)
         elif isinstance(event, Helo):

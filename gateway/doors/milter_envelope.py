@@ -24,6 +24,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gateway.doors.limits import Networks, plain_ip
 from gateway.doors.relaying import Refused
@@ -78,10 +79,12 @@ class Client:
         )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(ip: str) -> bool:
     return bool(ip) and ipaddress.ip_address(ip).is_loopback
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> str:
     """*text* as an address; empty when it is none (Sendmail writes ``IPv6:`` before those of version 6)."""
     try:
@@ -145,6 +148,8 @@ def _line(args: tuple[bytes, ...], known: Iterable[bytes], *, local: bool = Fals
     path = args[0]
     if not path.startswith(b"<"):
         path = b"<" + path + b">"
+    if len(args) == 1 and not local:
+        return path
     parameters = [one for one in args[1:] if one.partition(b"=")[0].upper() in known]
     if local:
         parameters.append(b"SMTPUTF8")  # no client of this mail could have asked for it

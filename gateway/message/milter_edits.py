@@ -44,15 +44,17 @@ def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) ->
 
     Raises ValueError like ``edits.apply``, and for a field that is there and is to be empty: the protocol has no word for it.
     """
+    touched = {edits.checked_name(edit.header).lower().encode() for edit in wanted}
     counts: dict[bytes, int] = {}
-    before: list[_Field] = []
+    before: list[_Field] = []  # of the names that matter: an index counts among the fields of one name
     for name, value in fields:
         small = name.rstrip(b" \t").lower()
-        counts[small] = counts.get(small, 0) + 1
-        before.append(_Field(small, name + b":" + value, counts[small]))
+        if small in touched:
+            counts[small] = counts.get(small, 0) + 1
+            before.append(_Field(small, name + b":" + value, counts[small]))
     after = list(before)
     for edit in wanted:
-        name = edits.checked_name(edit.header).lower().encode()
+        name = edit.header.lower().encode()
         if edit.action == "add":
             after.insert(0, _new(edit, name))
         elif edit.action == "remove":

@@ -190,6 +190,8 @@ def _pair(name: str, value: str, agreed: Negotiated, *, delete: bool = False) ->
         raise MilterError("a header field without a name that is one")
     if not value and delete:
         return name.encode("ascii") + b"\0\0"  # with a space it would be a value
+    if value and "\n" not in value and _OUR_LINE.fullmatch(value) and value[0] not in " \t" and len(name) + 2 + len(value) <= _LONGEST_LINE:
+        return f"{name}\0 {value}\0".encode("ascii") if agreed.leading_space else f"{name}\0{value}\0".encode("ascii")
     first, *more = value.split("\n")
     if (first and not _OUR_LINE.fullmatch(first)) or first[:1] in (" ", "\t"):
         raise MilterError("a header field's value with a control character, 8-bit text or white space in front")

@@ -73,8 +73,9 @@ class Macros:
         """What holds now; where several stages name a macro, the latest of them."""
         if self._known is None:
             merged: dict[str, str] = {}
-            for stage in self._stages:
-                merged.update(stage)
+            for stage in self._stages[: self._top + 1]:
+                if stage:
+                    merged.update(stage)
             self._known = MappingProxyType(merged)
         return self._known
 
