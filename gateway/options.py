@@ -136,7 +136,20 @@ Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
 class Store(Section):
     """Where the state lives."""
 
-    url: str = Field("sqlite", description='"sqlite" (embedded, in state_dir) or a postgresql:// address.')
+    url: str = Field("sqlite", description='"sqlite" (embedded, in state_dir) or a postgresql:// address, without a password.')
+    password_file: FilePath | None = Field(None, description="File with the password for postgresql://; absent: credential, or none.")
+    credential: str = Field("", description="Name of the systemd credential with that password.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Store:
+        if self.url != "sqlite" and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError('store.url: write "sqlite", or postgresql://user@host:5432/database')
+        return self
+
+    @property
+    def shared(self) -> bool:
+        """Whether many nodes may use it."""
+        return self.url != "sqlite"
 
 
 class Vault(Section):

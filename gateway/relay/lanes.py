@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from gateway import logs
 from gateway.relay.hop_protocol import Fault, HopError
@@ -79,6 +79,13 @@ class Lane:
         """When the hop last answered for a message (seconds since the epoch), and how it was reached then."""
         self.way = ""
         self._parked: dict[bool, dict[str, None]] = {False: {}, True: {}}
+
+    def without(self, mine: Collection[str]) -> list[Job]:
+        """Takes out the jobs of which a delivery is not among *mine* (ids); returns them."""
+        jobs = list(self.jobs)
+        kept = [all(row.id in mine for row in job.rows) for job in jobs]
+        self.jobs = deque(job for job, keep in zip(jobs, kept, strict=True) if keep)
+        return [job for job, keep in zip(jobs, kept, strict=True) if not keep]
 
     def park(self, rows: Sequence[DeliveryRow], protected: bool) -> None:
         """Remembers *rows*, which were deferred because the hop is away."""

@@ -1,23 +1,33 @@
 """Which deliveries of the store are this keeper's to try.
 
-What it is: taking leases, finding those that nobody works on, and bringing near what a step of the clock put far away.
-Who calls it: the relay's scheduler.
-Must never: take what another keeper has leased while it lives; leave a committed delivery without anybody who tries it.
+What it is: signs of life, taking leases, finding those that nobody works on, and bringing near what a step of the clock put far away.
+Who calls it: the relay.
+Must never: take what another keeper has leased while it lives; let the relay begin with a delivery whose lease another keeper may have
+taken; leave a committed delivery without anybody who tries it.
 Sources: design.md section 6 ("Leases name the keeper's incarnation"); hostile-inputs catalogue O12, O13, O15.
+
+Why no two keepers deliver the same. Others take a keeper's leases when it gave no sign of life for ``DEAD`` seconds. It counts from the
+moment before its last sign was sent, and begins no delivery once ``FIRM`` of them have passed. When it can give a sign again it learns
+whether it was taken for dead, and then drops what is no longer leased to it. What is left is a transaction that began before and took
+longer than the difference: there the next hop may have the message without anybody knowing, as with SMTP always.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 
 from gateway import logs
 from gateway.relay.schedule import Clock
-from gateway.stores.base import Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store
+from gateway.stores.base import Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
+from gateway.stores.sharing import BEAT_EVERY, FIRM
 
 _OPEN = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
 _PAGE = 1000
 _MARGIN = 60.0  # seconds beyond the longest wait that are no sign of a step
 
+Lose = Callable[[Collection[str]], int]
+"""Drops all that is not among these ids; returns how many deliveries."""
 _log = logs.get("relay")
 
 
@@ -30,18 +40,51 @@ class Leases:
         self._incarnation = incarnation
         self._longest = longest
         self._seen: set[str] = set()
+        self._until = float("-inf")
+        self._signing = asyncio.Lock()
 
-    async def take(self, rows: list[DeliveryRow]) -> list[DeliveryRow]:
-        """Those of *rows* that are ours now. Raises StoreError."""
-        try:
-            await self._store.write(
-                Batch(delivery_updates=[DeliveryUpdate(row.id, _OPEN, DeliveryState.LEASED, lease=self._incarnation) for row in rows])
-            )
-        except Conflict:
-            if len(rows) == 1:
-                return []
-            return [leased for row in rows for leased in await self.take([row])]
-        return rows
+    async def firm(self, lose: Lose) -> None:
+        """Waits until this keeper may count on its leases: no time at all while its signs of life are in time."""
+        while self._clock.monotonic() >= self._until:
+            try:
+                await self._sign(lose)
+            except StoreError:
+                await asyncio.sleep(1.0)
+
+    async def live(self, lose: Lose, wake: Callable[[], None]) -> None:
+        """Gives signs of life, and frees what keepers had leased that give none. Ends by being cancelled."""
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            try:
+                await self._sign(lose)
+                if released := await self._store.release_dead(self._incarnation):
+                    _log.warning("deliveries of a keeper that is gone are scheduled again", deliveries=released)
+                    wake()
+            except StoreError as error:
+                _log.error("no sign of life can be given", cause=str(error))
+
+    async def _sign(self, lose: Lose) -> None:
+        async with self._signing:
+            before = self._clock.monotonic()
+            if not await self._store.beat(self._incarnation):
+                dropped = lose(await self.mine())
+                _log.error("other keepers took this one for dead; what they may have taken is dropped here", deliveries=dropped)
+            self._until = before + FIRM
+
+    async def begin(self) -> int:
+        """At the start: returns how many deliveries of earlier keepers were freed. Raises StoreError."""
+        before = self._clock.monotonic()
+        released = await self._store.release_leases(self._incarnation)
+        self._until = before + FIRM
+        return released
+
+    async def due(self, limit: int) -> list[DeliveryRow]:
+        """At most *limit* deliveries whose time has come, leased now. Raises StoreError."""
+        return await self._store.lease_due(self._clock.time(), limit, self._incarnation)
+
+    async def mine(self) -> set[str]:
+        """What is leased to this keeper. Raises StoreError."""
+        return {row.id async for row in self._open_rows() if row.state is DeliveryState.LEASED and row.lease == self._incarnation}
 
     async def _open_rows(self) -> AsyncIterator[DeliveryRow]:
         after = ""

@@ -106,7 +106,7 @@ class Outcomes:
                     DeliveryUpdate(
                         row.id, self._expect, DeliveryState.DEFERRED, attempts=row.attempts + 1, route=attempt.route, lease="",
                         next_attempt=now + self._schedules.of(row).wait(row.attempts), last_reply=_line(reply, attempt),
-                        warned=True if warn else None,
+                        warned=True if warn else None, holder=self._incarnation,
                     )
                 )  # fmt: skip
                 if attempt.possible_duplicate:
@@ -145,7 +145,7 @@ class Outcomes:
             out.updates.append(
                 DeliveryUpdate(
                     row.id, expect or self._expect, final, attempts=row.attempts + 1, last_reply=_line(reply, attempt),
-                    route=attempt.route, lease="",
+                    route=attempt.route, lease="", holder="" if expect else self._incarnation,
                 )
             )  # fmt: skip
             what = "report-lost" if row.is_report else "listed" if row.id in silent else final.value
@@ -169,7 +169,10 @@ class Outcomes:
         _log.error("delivery moved aside: " + why, reference=rows[0].reference, body=rows[0].body_id, deliveries=len(rows))
         attempt = Attempt((), rows[0].route)
         return Record(
-            [DeliveryUpdate(row.id, self._expect, DeliveryState.ON_HOLD, last_reply=str(reply), lease="") for row in rows],
+            [
+                DeliveryUpdate(row.id, self._expect, DeliveryState.ON_HOLD, last_reply=str(reply), lease="", holder=self._incarnation)
+                for row in rows
+            ],
             [_event(row, reply, now, "on-hold", attempt) for row in rows],
         )
 

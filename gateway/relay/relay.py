@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Protocol
 
 from gateway import logs
@@ -46,6 +46,7 @@ _BIG = 262_144  # octets from which the preparation is done in a thread
 _NO_ROUTE = temporary("4.4.4", "No route leads to the recipient's domain; the gateway's config names none")
 _UNSAFE = Reply(553, "5.1.3", "The address holds characters that may not stand in a command")
 
+LEASED = (DeliveryState.LEASED,)
 _log = logs.get("relay")
 
 
@@ -94,11 +95,12 @@ class Relay:
 
     async def start(self) -> None:
         """Takes over what an earlier keeper had leased, and begins. Raises StoreError."""
-        released = await self._store.release_leases(self.incarnation)
+        released = await self._leases.begin()
         if released:
             _log.info("deliveries of an earlier keeper are scheduled again", deliveries=released)
         await self._leases.bring_near()
         self.recorder.start()
+        self._spawn(self._leases.live(self._lose, self.wake), self._tasks)
         self._spawn(self._schedule(), self._tasks)
 
     async def stop(self) -> None:
@@ -178,11 +180,20 @@ class Relay:
             self.recorder.add(
                 Record(
                     [
-                        DeliveryUpdate(row.id, (DeliveryState.LEASED,), DeliveryState.SCHEDULED, next_attempt=now, lease="")
+                        DeliveryUpdate(row.id, LEASED, DeliveryState.SCHEDULED, next_attempt=now, lease="", holder=self.incarnation)
                         for row in rows[start : start + _LEASE]
                     ]
                 )
             )
+
+    def _lose(self, mine: Collection[str]) -> int:
+        """Drops what waits here and is not leased to this keeper any more. Returns how many deliveries."""
+        lost = [job for lane in self.lanes.values() for job in lane.without(mine)]
+        for job in lost:
+            # A job is sent whole: what is ours of it goes through the store.
+            self._give_back([row for row in job.rows if row.id in mine])
+            self._done(job)
+        return sum(len(job.rows) for job in lost)
 
     def _report_written(self, report: Report) -> None:
         self.offer([report.delivery], report.content)
@@ -229,9 +240,9 @@ class Relay:
         if self._queued >= _LOW:
             self._full = True  # workers wake the scheduler when the queue is low
             return _LOOK
-        rows = await self._store.due_deliveries(self._clock.time(), _LEASE)
+        rows = await self._leases.due(_LEASE)
         if rows:
-            for job in grouped(await self._leases.take(rows), self.routes):
+            for job in grouped(rows, self.routes):
                 self._enqueue(job)
             if len(rows) == _LEASE:
                 return 0.0
@@ -244,7 +255,8 @@ class Relay:
         try:
             while lane.jobs and not self._stopping:
                 await self.recorder.room()
-                if not lane.jobs:
+                await self._leases.firm(self._lose)
+                if not lane.jobs or self._stopping:
                     break
                 job = lane.jobs.popleft()
                 try:

@@ -170,6 +170,10 @@ class PostgresStore(PostgresReading):
         presence = self._present()
         return int(await self._submit(work=lambda link: presence.release(link, incarnation)))
 
+    async def release_dead(self, incarnation: str) -> int:
+        """See ``Sharing.release_dead``."""
+        return await self.release_leases(incarnation)
+
     async def beat(self, incarnation: str) -> bool:
         """See ``Sharing.beat``."""
         return await self._present().beat(incarnation)

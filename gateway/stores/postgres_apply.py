@@ -16,106 +16,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from gateway.stores import journal_rows, postgres_schema, review_rows, rows, schema
+from gateway.stores import journal_rows, postgres_schema, review_rows, rows
 from gateway.stores.base import FORMAT, Batch, Chain, Conflict, DeliveryState, DeliveryUpdate, HoldState, StoreError, register_version
 from gateway.stores.journal import CopyState
 from gateway.stores.postgres_connection import Connection
-from gateway.stores.postgres_schema import FIRST_POSITION, LOCK_REGISTER, POSITION_BITS, insert, replace, values
+from gateway.stores.postgres_schema import POSITION_BITS
+from gateway.stores.postgres_statements import (
+    DROP_FINISHED,
+    END_DELIVERIES,
+    INSERT_AUDIT,
+    INSERTS,
+    MOVE_CHAIN,
+    NOTIFY,
+    OTHER_VIEWS,
+    REGISTER_LOCK,
+    REGISTER_SHARED,
+    STILL_NEEDED,
+    TALLIED,
+    UPDATE_COPIES,
+    UPDATE_DELIVERIES,
+    UPDATE_HOLD,
+)
 from gateway.stores.reviewed import ReviewBatch
 
 FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
 _FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
 
-
-def _named(statement: str) -> tuple[str, ...]:
-    """The columns of one of ``rows``' INSERT statements, in which order its values stand."""
-    return tuple(name.strip(' "') for name in statement.partition("(")[2].partition(")")[0].split(","))
-
-
-_DELIVERY = _named(rows.INSERT_DELIVERY)
-_INSERTS = {
-    "bodies": insert(schema.BODIES, _named(rows.INSERT_BODY)),
-    "messages": insert(schema.MESSAGES, _named(rows.INSERT_MESSAGE)),
-    "deliveries_open": insert(schema.DELIVERIES, _DELIVERY, into="deliveries_open"),
-    "deliveries_done": insert(schema.DELIVERIES, _DELIVERY, into="deliveries_done"),
-    "holds": insert(schema.HOLDS, _named(rows.INSERT_HOLD)),
-    "approvals": insert(schema.APPROVALS, _named(rows.INSERT_APPROVAL)),
-    "exceptions": replace(schema.EXCEPTIONS, _named(rows.REPLACE_EXCEPTION)),
-    "profiles": replace(schema.PROFILES, _named(rows.REPLACE_PROFILE)),
-    "users": replace(schema.USERS, _named(rows.REPLACE_USER)),
-    "heads": replace(schema.HEADS, _named(rows.INSERT_HEAD)),
-    # A pair that was seen today already stays as it is: it is on everybody's way, and a change of nothing writes as much as one.
-    "correspondents": replace(schema.CORRESPONDENTS, _named(rows.REPLACE_CORRESPONDENT))
-    + " WHERE correspondents.last_seen <> excluded.last_seen OR correspondents.department <> excluded.department",
-    "threads": insert(
-        schema.THREADS, ("mark", "level", "last_seen", "department", "format"),
-        ends="ON CONFLICT (mark) DO UPDATE SET level = greatest(threads.level, excluded.level),"
-        " last_seen = greatest(threads.last_seen, excluded.last_seen)",
-    ),
-    "journal": insert(schema.JOURNAL, _named(journal_rows.ADD_COPY), ends="ON CONFLICT (message_id, name) DO NOTHING"),
-    "remarks": insert(schema.REMARKS, _named(review_rows.INSERT_REMARK)),
-    "credentials": replace(schema.CREDENTIALS, _named(review_rows.REPLACE_CREDENTIAL)),
-    "views": replace(schema.VIEWS, _named(review_rows.REPLACE_VIEW)),
-    "tokens": replace(schema.TOKENS, _named(review_rows.REPLACE_TOKEN)),
-    "terms": replace(schema.TERMS, _named(review_rows.REPLACE_TERM)),
-    "told": replace(schema.TOLD, _named(review_rows.REPLACE_TOLD)),
-    "tallies": insert(
-        schema.TALLIES, ("hour", "department", "rule", "disposition", "level", "count", "format"),
-        ends="ON CONFLICT (hour, department, rule, disposition, level) DO UPDATE SET count = tallies.count + excluded.count",
-    ),
-}  # fmt: skip
-_TALLIED = (
-    "INSERT INTO tallied (one, position, department, format) VALUES (1, %b, '', %b) ON CONFLICT (one)"
-    " DO UPDATE SET position = excluded.position"
-)
-_AUDIT = _named(rows.INSERT_AUDIT)
-_INSERT_AUDIT = (
-    f"INSERT INTO audit (position, {', '.join(_AUDIT)}) SELECT {FIRST_POSITION} + v.n, {', '.join(f'v.{name}' for name in _AUDIT)} FROM "  # noqa: S608
-    + values([("n", "bigint"), *((name, postgres_schema.kind(schema.AUDIT.columns[name])) for name in _AUDIT)])
-)
-_MOVE_CHAIN = "UPDATE chains SET seq = %b, hash = %b WHERE chain = %b AND seq = %b AND (seq = 0 OR hash = %b) RETURNING seq"
-
-_UPDATED = (
-    ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
-    ("route", "text"), ("lease", "text"), ("warned", "boolean"), ("sent_sha256", "text"), ("expect", "text"), ("holder", "text"),
-)  # fmt: skip
-_STANDS = "d.id = v.id AND position(' ' || d.state || ' ' in v.expect) > 0 AND (v.holder = '' OR d.state <> 'leased' OR d.lease = v.holder)"
-_CHANGED = ("attempts", "next_attempt", "last_reply", "route", "lease", "warned", "sent_sha256")
-_UPDATE_DELIVERIES = (
-    f"UPDATE deliveries_open d SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, d.{name})' for name in _CHANGED)}"  # noqa: S608
-    f" FROM {values(_UPDATED)} WHERE {_STANDS} RETURNING d.id, d.message_id"
-)
-_LISTED = ", ".join(f'"{name}"' for name in _DELIVERY)
-_ENDED = ", ".join(
-    f"coalesce(v.{name}, d.{name})" if name in _CHANGED else f"v.{name}" if name == "state" else f'd."{name}"' for name in _DELIVERY
-)
-_END_DELIVERIES = (
-    f"WITH gone AS (DELETE FROM deliveries_open d USING {values(_UPDATED)} WHERE {_STANDS} RETURNING {_ENDED})"  # noqa: S608
-    f" INSERT INTO deliveries_done ({_LISTED}) SELECT * FROM gone RETURNING id, message_id"
-)
-_UPDATE_HOLD = (
-    "UPDATE holds SET state = %b, updated = %b, released = coalesce(%b::text, released), level = coalesce(%b::bigint, level),"
-    " assigned = coalesce(%b::text, assigned), requested = coalesce(%b::double precision, requested)"
-    " WHERE id = %b AND position(' ' || state || ' ' in %b::text) > 0 RETURNING message_id"
-)
-_COPIED = (
-    ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
-    ("filed", "double precision"), ("filed_sha256", "text"), ("filed_size", "bigint"), ("uidvalidity", "bigint"), ("uid", "bigint"),
-)  # fmt: skip
-_UPDATE_COPIES = (
-    f"UPDATE journal j SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, j.{name})' for name, _ in _COPIED[2:])}"  # noqa: S608
-    f" FROM {values(_COPIED)} WHERE j.id = v.id AND j.{schema.UNFILED_COPY_SQL} RETURNING j.message_id, j.state"
-)
-_NEEDED = (
-    "(EXISTS (SELECT 1 FROM deliveries_open o WHERE o.message_id = m.id)"  # noqa: S608 - constants of ours
-    f" OR EXISTS (SELECT 1 FROM holds h WHERE h.message_id = m.id AND h.{schema.OPEN_HOLD_SQL})"
-    f" OR EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.{schema.NEEDED_COPY_SQL}))"
-)
-DROP_FINISHED = f"DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id = ANY(%b::text[]) AND NOT {_NEEDED})"  # noqa: S608
-_STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {_NEEDED} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
-_REGISTER_LOCK = f"SELECT pg_advisory_xact_lock({LOCK_REGISTER}, 0)"
-_REGISTER_SHARED = f"SELECT pg_advisory_xact_lock_shared({LOCK_REGISTER}, 0)"
-_NOTIFY = f"SELECT pg_notify('{postgres_schema.CHANNEL}', %b::text)"
 
 Judge = Callable[[list[tuple[Any, ...]]], None]
 Statement = tuple[str, Sequence[object], Judge | None]
@@ -165,7 +91,7 @@ class Applier:
             await run(link, statements)
             statements = []
         statements += self._audit(chain, batches)
-        statements += [(_NOTIFY, (word,), None) for word in sorted(_words(batches))]
+        statements += [(NOTIFY, (word,), None) for word in sorted(_words(batches))]
         try:
             await run(link, statements)
             if ended:
@@ -193,7 +119,7 @@ class Applier:
             if expected and expected != {self.register}:
                 raise Conflict("the exception register has changed")
 
-        lock = _REGISTER_LOCK if changing else _REGISTER_SHARED
+        lock = REGISTER_LOCK if changing else REGISTER_SHARED
         return [(lock, (), None), ("SELECT version FROM register WHERE one = 1", (), judge)]
 
     def _updates(self, batches: Sequence[Batch], ended: dict[str, None]) -> list[Statement]:
@@ -203,7 +129,7 @@ class Applier:
                 raise Apart  # one delivery twice: in their order
             raise Conflict("a batch may change a delivery once")
         statements: list[Statement] = []
-        for final, sql in ((False, _UPDATE_DELIVERIES), (True, _END_DELIVERIES)):
+        for final, sql in ((False, UPDATE_DELIVERIES), (True, END_DELIVERIES)):
             some = [one for one in updates if (one.state in FINAL) is final]
             if some:
                 statements.append((sql, _lists(_update_values(one) for one in some), self._changed(some, ended)))
@@ -215,7 +141,7 @@ class Applier:
                     _states(change.expect),
                 )  # fmt: skip
                 what = f"held record {change.id} is not {' or '.join(change.expect)}"
-                statements.append((_UPDATE_HOLD, given, _one(what, ended if change.state in _FINAL_HOLD else None)))
+                statements.append((UPDATE_HOLD, given, _one(what, ended if change.state in _FINAL_HOLD else None)))
         return statements
 
     def _changed(self, updates: Sequence[DeliveryUpdate], ended: dict[str, None]) -> Judge:
@@ -280,7 +206,7 @@ class Applier:
             ended.update({message_id: None for message_id, state in found if state == CopyState.FILED})
 
         if changes:
-            statements.append((_UPDATE_COPIES, _lists(changes[id] for id in sorted(changes)), judge))
+            statements.append((UPDATE_COPIES, _lists(changes[id] for id in sorted(changes)), judge))
         return statements
 
     def _audit(self, chain: Chain, batches: Sequence[Batch]) -> list[Statement]:
@@ -300,13 +226,13 @@ class Applier:
         self.end = (last.seq, last.hash)
         given = _lists((start + n, *rows.audit_values(row, event)) for n, (row, event) in enumerate(added))
         move = (last.seq, last.hash, first.chain, first.seq - 1, first.prev_hash)
-        return [(_MOVE_CHAIN, move, judge), (_INSERT_AUDIT, given, None)]
+        return [(MOVE_CHAIN, move, judge), (INSERT_AUDIT, given, None)]
 
     async def _destroy(self, link: Connection, ended: list[str]) -> None:
         """Destroys the bodies that nothing needs any more. Where something is still open, another node may be ending just that: the
         message's row is locked, so that of two such transactions the second one looks after the first has committed."""
         waited: list[tuple[Any, ...]] = []
-        await run(link, [(DROP_FINISHED, (ended,), None), (_STILL_NEEDED, (ended,), waited.extend)])
+        await run(link, [(DROP_FINISHED, (ended,), None), (STILL_NEEDED, (ended,), waited.extend)])
         if waited:
             await run(link, [(DROP_FINISHED, ([row[0] for row in waited],), None)])
 
@@ -323,11 +249,12 @@ async def run(link: Connection, statements: Sequence[Statement]) -> None:
 
 
 async def write_register(link: Connection) -> str:
-    """Computes the version of the register from its rows and writes it; whoever calls it holds the register alone."""
+    """Computes the version of the register from its rows and writes it, inside of a transaction."""
+    await link.execute(REGISTER_LOCK)
     found = await (await link.execute(rows.SELECT_EXCEPTION + " WHERE state = 'active'")).fetchall()
     on = await (await link.execute(rows.SELECT_PROFILE + " WHERE state = 'active'")).fetchall()
     version = register_version((rows.exception_row(v) for v in found), (rows.profile_row(v) for v in on))
-    await link.execute("UPDATE register SET version = %s", (version,))
+    await link.execute("UPDATE register SET version = %s WHERE one = 1 AND version <> %s", (version, version))
     return version
 
 
@@ -337,7 +264,9 @@ def _review(batch: ReviewBatch) -> list[Statement]:
         one = review_rows.tally_values(row)
         before = counts.get(one[:5])
         counts[one[:5]] = one if before is None else (*one[:5], one[5] + before[5], one[6])
-    statements = [
+    named = [(row.id, row.user, row.name) for row in batch.views]
+    statements: list[Statement] = [(OTHER_VIEWS, _lists(named), None)] if named else []
+    statements += [
         *_many("remarks", [review_rows.remark_values(row) for row in batch.remarks]),
         *_many("credentials", _last(review_rows.credential_values(row) for row in batch.credentials)),
         *_many("views", _last(review_rows.view_values(row) for row in batch.views)),
@@ -347,7 +276,7 @@ def _review(batch: ReviewBatch) -> list[Statement]:
         *_many("tallies", [counts[key] for key in sorted(counts)]),
     ]
     if batch.tallied_to:
-        statements.append((_TALLIED, (batch.tallied_to, FORMAT), None))
+        statements.append((TALLIED, (batch.tallied_to, FORMAT), None))
     for table, ids in (("views", batch.drop_views), ("tokens", batch.drop_tokens)):
         if ids:
             statements.append((f"DELETE FROM {table} WHERE id = ANY(%b::text[])", (list(ids),), None))  # noqa: S608 - constants of ours
@@ -368,7 +297,7 @@ def _words(batches: Iterable[Batch]) -> set[str]:
 
 
 def _many(table: str, values: Sequence[tuple[object, ...]]) -> list[Statement]:
-    return [(_INSERTS[table], _lists(values), None)] if values else []
+    return [(INSERTS[table], _lists(values), None)] if values else []
 
 
 def _lists(values: Iterable[tuple[object, ...]]) -> list[list[object]]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path as FilePath
@@ -29,6 +30,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
+from gateway.options import Store
 from gateway.stores.base import Conflict, StoreError, StoreFull
 
 LEAST_VERSION = 140_000
@@ -61,6 +63,16 @@ class Target(msgspec.Struct, frozen=True):
 
     url: str
     password_file: FilePath | None = None
+
+    @classmethod
+    def of(cls, store: Store) -> Target:
+        """That of the config. Raises StoreError for a credential without systemd."""
+        if not store.credential:
+            return cls(store.url, store.password_file)
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        if not folder:
+            raise StoreError(f"store.credential is {store.credential}, but no CREDENTIALS_DIRECTORY is set; start it with systemd")
+        return cls(store.url, FilePath(folder) / store.credential)
 
     @property
     def name(self) -> str:

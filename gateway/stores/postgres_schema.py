@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from gateway.stores import schema
+from gateway.stores.base import register_version
 
 LOCK_FORMAT, LOCK_REGISTER, LOCK_PARTITIONS, LOCK_JOB, LOCK_LEASES = 0x67770001, 0x67770002, 0x67770003, 0x67770004, 0x67770005
 """First halves of advisory locks; the second is 0, or says which job."""
@@ -163,7 +164,7 @@ def create() -> list[str]:
                 made += _audit(table)
             case _:
                 made += _plain(table)
-    made.append("INSERT INTO register VALUES (1, '')")
+    made.append(f"INSERT INTO register VALUES (1, '{register_version(())}')")  # noqa: S608 - constants of ours
     made.append(f"INSERT INTO store_format (one, version, oldest_code) VALUES (1, {schema.VERSION}, {schema.VERSION})")  # noqa: S608
     return made
 

@@ -24,7 +24,7 @@ from gateway.counting import Histogram
 from gateway.metrics import BOUNDS
 from gateway.stores import rows
 from gateway.stores.base import Batch, Chain, Conflict, StoreError
-from gateway.stores.postgres_apply import Apart, Applier
+from gateway.stores.postgres_apply import Apart, Applier, write_register
 from gateway.stores.postgres_connection import Connection, Pool, Repeat
 from gateway.stores.postgres_schema import POSITION_BITS
 
@@ -212,8 +212,8 @@ class PostgresWriter:
         self._end = (row[0], row[1])
         self._chain.resume(last)
         await link.execute(_RAISE_BASE)
-        found = await (await link.execute("SELECT version FROM register")).fetchone()
-        self._applier.register = str(found[0]) if found else ""
+        async with link.transaction():
+            self._applier.register = await write_register(link)
         self._known = self._pool.writer_number
 
     async def _was_committed(self) -> bool:

@@ -32,8 +32,11 @@ class Sharing(Protocol):
         when it returns. What another keeper is just taking is left out."""
 
     async def release_leases(self, incarnation: str) -> int:
-        """Makes scheduled what keepers had leased that are gone: at a start all before it in the same folder, and at any time those
-        that gave no sign of life for ``DEAD`` seconds. Returns how many."""
+        """At the start of *incarnation*: makes scheduled what keepers had leased that are gone, all earlier ones of the same folder
+        among them. Returns how many."""
+
+    async def release_dead(self, incarnation: str) -> int:
+        """The same while it runs: of keepers that gave no sign of life for ``DEAD`` seconds."""
 
     async def beat(self, incarnation: str) -> bool:
         """Says that the keeper *incarnation* lives. False: it was taken for dead, and what it had leased may be another's now."""
@@ -58,6 +61,10 @@ class Alone:
     async def lease_due(self: _Own, now: float, limit: int, incarnation: str) -> list[DeliveryRow]:
         """See ``Sharing.lease_due``."""
         return await _take(self, await self.due_deliveries(now, limit), incarnation)
+
+    async def release_dead(self, incarnation: str) -> int:
+        """Nobody else can be gone."""
+        return 0
 
     async def beat(self, incarnation: str) -> bool:
         """Nobody else looks."""
