@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -409,3 +410,35 @@ async def test_a_batch_that_is_no_row_ends_itself_alone(tmp_path: Path) -> None:
     for _, row, _ in good:
         assert await store.message(row.id) is not None
     await store.close()
+
+
+async def test_a_group_waits_for_company_where_the_last_one_had_some_and_no_longer_than_it_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "gateway.db")
+    await store.open(PlainChain())
+    await asyncio.gather(*(store.write(Batch(audit=[event()])) for _ in range(2)))
+    assert store.counters["groups"] == 1
+    monkeypatch.setattr(writer, "_BUSY", 60.0)
+    monkeypatch.setattr(writer, "_GATHER_MORE", 0.2)
+    first = asyncio.create_task(store.write(Batch(audit=[event()])))
+    await asyncio.sleep(0.05)
+    await asyncio.gather(first, store.write(Batch(audit=[event()])))
+    assert store.counters["groups"] == 2, "the second came while the first waited"
+    monkeypatch.setattr(writer, "_GATHER_MORE", 60.0)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(store.write(Batch(audit=[event()])) for _ in range(writer._COMPANY)))
+    assert store.counters["groups"] == 3
+    monkeypatch.setattr(writer, "_GATHER_MORE", 0.0)
+    await store.write(Batch(audit=[event()]))
+    monkeypatch.setattr(writer, "_GATHER_MORE", 60.0)
+    async with asyncio.timeout(5):
+        await store.write(Batch(audit=[event()]))  # the last one was alone
+    await store.close()
+    assert audit_rows_of(tmp_path) == 2 + 2 + writer._COMPANY + 2
+
+
+def audit_rows_of(folder: Path) -> int:
+    """Rows of the decision log in the file."""
+    with contextlib.closing(sqlite3.connect(folder / "gateway.db")) as db:
+        return int(db.execute("SELECT count(*) FROM audit").fetchone()[0])

@@ -35,9 +35,11 @@ from gateway.stores.schema import OPEN_DELIVERY_SQL
 _GROUP_BATCHES = 64
 _GROUP_OCTETS = 32 << 20
 _BUSY = 0.01
-_GATHER = 0.004
-"""Seconds: where a group ended less than _BUSY ago, the next one waits _GATHER for company. A transaction of its own costs a
-message as much processor time as all the rest of its commit."""
+_GATHER, _GATHER_MORE = 0.004, 0.010
+"""Seconds: where a group ended less than _BUSY ago, the next one waits for company, longer where the last one had some, and no longer
+than until it is of _COMPANY batches. A transaction of its own costs a message as much processor time as all the rest of its commit."""
+_COMPANY = 24
+"""Batches from which on more would save little: each bears one part in as many of what a transaction costs."""
 _INLINE_OCTETS = 1 << 20
 """Octets of content up to which a group is written on the event loop: about a millisecond."""
 _PATIENCE = 10.0  # seconds for another program that writes to the file
@@ -73,6 +75,8 @@ class Writer:
         self._reopen_reader = reopen_reader
         self._waiting: deque[Job] = deque()
         self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._had_company = False
         self._idle: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._db: sqlite3.Connection | None = None
@@ -106,15 +110,21 @@ class Writer:
     def submit(self, job: Job) -> None:
         """Takes *job*; its future is set when it is durable."""
         self._waiting.append(job)
-        if not self._busy:
+        if self._gathering is not None and len(self._waiting) >= _COMPANY:
+            assert self._loop is not None
+            self._gathering.cancel()
+            self._gathering = None
+            self._loop.call_soon(self._next_group)
+        elif not self._busy:
             self._busy = True
             self._schedule()
 
     def _schedule(self) -> None:
         """The next group: at once for a lone message, a moment later where groups follow each other closely."""
         assert self._loop is not None
-        if self._loop.time() - self._ended < _BUSY:
-            self._loop.call_later(_GATHER, self._next_group)
+        if self._loop.time() - self._ended < _BUSY and len(self._waiting) < _COMPANY:
+            wait = _GATHER_MORE if self._had_company else _GATHER
+            self._gathering = self._loop.call_later(wait, self._next_group)
         else:
             # After the callbacks that are ready now: what they bring shares this transaction.
             self._loop.call_soon(self._next_group)
@@ -129,11 +139,13 @@ class Writer:
         self._thread.shutdown()
 
     def _next_group(self) -> None:
+        self._gathering = None
         jobs, size = [self._waiting.popleft()], 0
         size = _octets(jobs[0])
         while self._waiting and len(jobs) < _GROUP_BATCHES and size < _GROUP_OCTETS:
             jobs.append(self._waiting.popleft())
             size += _octets(jobs[-1])
+        self._had_company = len(jobs) > 1
         assert self._loop is not None
         work: Callable[[], None] = lambda: self._do(jobs)  # noqa: E731
         if size < _INLINE_OCTETS and self._db is not None and not self.degraded and all(job.batch is not None for job in jobs):
