@@ -30,8 +30,6 @@ from gateway.verdict import Finding, Headers, Inspection, Leaf, LeafState, Remem
 _LOOP = Reply(554, "5.4.6", "The message has passed too many servers; it is probably in a loop.")
 _DECISIONS = 5  # times that one message is decided anew because the register changed meanwhile
 _WORKER_DEATHS = 3
-_AHEAD = 2
-"""Messages that this process gives to the inspector for each of its workers: one to read, and one that waits beside it."""
 _OVERTIME = 1.4  # times limits.inspect_cpu after which a worker's end is put down to the time it took
 _log = logs.get("gateway.pipeline")
 
@@ -110,7 +108,8 @@ class Pipeline:
         self._memory = memory
         self._records = records
         self._counts = counts = counts or Counts()
-        self.places = Places(config.limits.inspectors * _AHEAD)
+        # One that waits there beside those that are read, so that no worker is ever idle; with more door processes there is always one.
+        self.places = Places(config.limits.inspectors + (config.workers == 1))
         """Messages that are with the inspector; the next is in turn by its owner, so that nobody waits behind somebody's hundred."""
         self._strangers = Places(config.limits.inspectors)
         """Messages of strangers that are read at one time: a flood of their pictures must not keep our own officers waiting."""
