@@ -61,7 +61,7 @@ def facts_of(request: Commit) -> dict[str, Any] | None:
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
         return None
     snapshots = (found.message, *found.recipients)
-    if len(found.recipients) != len(verdict.recipients) or any(bytes(one[:1]) != b"{" for one in map(memoryview, snapshots)):
+    if len(found.recipients) != len(verdict.recipients) or any(bytes(memoryview(one)[:1]) != b"{" for one in snapshots):
         return None
     return {"message": found.message, "recipients": found.recipients}
 
