@@ -147,6 +147,11 @@ def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, 
     from gateway.keeper import backup
     from gateway.stores import connection, copying
 
+    if config.store.shared:
+        raise Stop(
+            "gateway backup does not copy a store in PostgreSQL: take it with pg_dump or pg_basebackup, or keep a standby; and keep a copy"
+            " of the vault key and of state_dir/keys of each node"
+        )
     store = config.state_dir / "gateway.db"
     if not store.exists():
         raise Stop(f"{store}: there is no store to back up")

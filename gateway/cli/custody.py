@@ -43,15 +43,15 @@ def write_event(config: Config, action: str, reason: str, **more: Any) -> None:
     from gateway import supervisor
     from gateway.audit import audit, events
     from gateway.keeper.accounts import system_name
+    from gateway.stores import opening
     from gateway.stores.base import Batch, StoreError
-    from gateway.stores.sqlite import SqliteStore
     from gateway.vault import vault
 
     async def write() -> None:
         import time
 
         vault.load(config)  # a store without a vault key could never be used: where there is neither, both are made
-        store = SqliteStore(config.state_dir / "gateway.db")
+        store = opening.made(config)
         await store.open(audit.load(config)[0])
         try:
             user = system_name(os.getuid())

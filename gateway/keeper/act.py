@@ -196,11 +196,15 @@ class Actor:
         except BaseException as error:
             self._notifier.undo(told)
             if isinstance(error, Conflict):
-                return Stale(self._register.current.version)
+                return await self._stale()
             raise
         self._threads.written(marks)
         self._send(told.reports)
         return Committed(reply, tx.reference)
+
+    async def _stale(self) -> Stale:
+        await self._register.agree()  # another node may have changed it, before this one heard of it
+        return Stale(self._register.current.version)
 
     def _send(self, reports: Sequence[Report]) -> None:
         for report in reports:
@@ -268,7 +272,7 @@ class Actor:
             if stored_row is not None and stored_row.sha256 == tx.sha256:
                 # The door asks again about what is durable already: its channel broke before our answer.
                 return _accepted(tx, recorded.read(stored_row).kept_by)
-            return Stale(self._register.current.version)
+            return await self._stale()
         self._correspondents.written(pairs)
         self._threads.written(marks)
         self._journal.written(filed)

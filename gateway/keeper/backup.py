@@ -102,6 +102,8 @@ class Backups:
             return 0.0
 
     def _check(self, path: FilePath) -> None:
+        if self._config.store.shared:
+            raise Wrong("gateway backup does not copy a store in PostgreSQL: take it with pg_dump or pg_basebackup, or keep a standby")
         folder = work_folder(self._config.state_dir)
         if path.parent != folder or path.suffix != ".db" or path.name.startswith("."):
             raise Wrong(f"the copy for a backup is made in {folder}, with a name that ends in .db")

@@ -8,6 +8,7 @@ Source: design.md section 2 (the trusted room).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -61,12 +62,15 @@ from gateway.signin.login_file import LoginFileError
 from gateway.signin.login_record import LoginRecord
 from gateway.signin.logins import SignIns
 from gateway.signin.passwords import Checker
-from gateway.stores.base import StoreError
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores import opening
+from gateway.stores.base import Store, StoreError
+from gateway.stores.opening import Made
 from gateway.vault import sealing, vault
 
 UNFIT = (PolicyError, vault.VaultError, sealing.SealingError, StoreError, SigningError, RouteError, LoginFileError, OSError)
 """Why a keeper cannot start; the text of each is one plain sentence."""
+_PATIENCE = 60.0
+"""Seconds that a start waits for a database that cannot be reached yet."""
 _log = logs.get("keeper")
 
 
@@ -74,7 +78,7 @@ _log = logs.get("keeper")
 class Parts:
     """What the process starts, stops, reloads and hands requests to."""
 
-    store: SqliteStore
+    store: Made
     chain: str
     """Name of the audit chain."""
     signer: Signer
@@ -137,11 +141,12 @@ async def compose(
     # what goes on by itself
     rotation, backups = Rotation(config, store, the_vault, time.time), Backups(config, store, time.time)
     housekeeping = Housekeeping(config, store, chain, head_signer, register, quarantine, time, notifier, relay)
-    housekeeping.also("counting of decisions", COUNT_EVERY, Tallies(store).count)
-    housekeeping.also("terms of held mail", INDEX_EVERY, Indexing(store, the_vault).step)
+    housekeeping.also("counting of decisions", COUNT_EVERY, _by_one(store, "tallies", Tallies(store).count))
+    housekeeping.also("terms of held mail", INDEX_EVERY, _by_one(store, "indexing", Indexing(store, the_vault).step))
     digests = Digests(config, store, the_vault, relay, policy, time.time)
-    housekeeping.also("mail to reviewers", DIGESTS_EVERY, digests.send, by_clock=True)
+    housekeeping.also("mail to reviewers", DIGESTS_EVERY, _by_one(store, "digests", digests.send), by_clock=True)
     housekeeping.hold_clock_against(last.created if last is not None else time.time())
+    _hear(store, register, relay)
     # people
     accounts, logbook = Accounts(store), Logbook(store)
     desk = Desk(
@@ -167,10 +172,8 @@ async def compose(
     )  # fmt: skip
 
 
-async def _open_store(config: Config) -> tuple[SqliteStore, audit.AuditChain, audit.Signer]:
+async def _open_store(config: Config) -> tuple[Made, audit.AuditChain, audit.Signer]:
     """Opens the store with its chain; a store that was put back to an earlier state gets a new chain, and an alarm."""
-    if config.store.url != "sqlite":
-        raise StoreError('store.url: this version has the embedded store only; write url = "sqlite"')
     chain, head_signer = audit.load(config)
     store = await _opened(config, chain)
     try:
@@ -191,11 +194,46 @@ async def _open_store(config: Config) -> tuple[SqliteStore, audit.AuditChain, au
     return await _opened(config, chain), chain, head_signer
 
 
-async def _opened(config: Config, chain: audit.AuditChain) -> SqliteStore:
-    store = SqliteStore(config.state_dir / "gateway.db")
-    try:
-        await store.open(chain)
-    except BaseException:
-        await store.close()
-        raise
-    return store
+async def _opened(config: Config, chain: audit.AuditChain) -> Made:
+    end = time.monotonic() + (_PATIENCE if config.store.shared else 0.0)
+    while True:
+        store = opening.made(config)
+        try:
+            await store.open(chain)
+        except StoreError as error:
+            await store.close()
+            if time.monotonic() >= end or not store.degraded:
+                raise
+            _log.warning("the store cannot be reached yet", **{"error.message": str(error)})
+            await asyncio.sleep(1.0)
+        except BaseException:
+            await store.close()
+            raise
+        else:
+            return store
+
+
+def _by_one(store: Store, job: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+    """*work* where no other node is at it."""
+
+    async def once() -> None:
+        async with store.alone(job) as given:
+            if given:
+                await work()
+
+    return once
+
+
+def _hear(store: Store, register: Register, relay: Relay) -> None:
+    """What another node has changed is taken over here."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    def heard(word: str) -> None:
+        if word == "queue":
+            relay.wake()
+        elif word == "register":
+            task = asyncio.get_running_loop().create_task(register.renew())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    store.listen(heard)

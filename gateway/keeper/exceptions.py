@@ -10,6 +10,7 @@ Source: design.md sections 4 and 5; india.md R13, R31 and B.5.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 
@@ -20,7 +21,7 @@ from gateway.audit import events
 from gateway.envelope import new_id
 from gateway.policy.register import MTA_PATH, PROFILES
 from gateway.requests import AddException, EndProfile, ExceptionRow, Exceptions, ExpireException, NoteMta, ProfileRow, StartProfile
-from gateway.stores.base import Batch, Store, register_version
+from gateway.stores.base import Batch, Store, StoreError, register_version
 from gateway.text.normalise import fold, is_word_char
 
 _LABELS = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
@@ -61,6 +62,21 @@ class Register:
         self._current = Exceptions(register_version(rows, profiles), rows, profiles)
         self._first_end = min((*(row.expires for row in rows), *(row.expires for row in profiles)), default=float("inf"))
         await self.expire()
+
+    async def renew(self) -> None:
+        """Another node has changed the register: ``load``, and again until the store can be read."""
+        while True:
+            try:
+                await self.load()
+            except StoreError:
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    async def agree(self) -> None:
+        """After a commit that met another version: ``load`` where the store has one. Raises StoreError."""
+        if self._store.exceptions_version != self._current.version:
+            await self.load()
 
     @property
     def current(self) -> Exceptions:

@@ -202,9 +202,10 @@ class Housekeeping:
         """Ends held mail whose deadline has passed. Returns how many."""
         if not self._clock_is_trusted():
             return 0
-        over = await self._store.expired_holds(self._clock.time(), _AT_ONCE)
-        for hold in over:
-            await self._quarantine.expire(hold)
+        async with self._store.alone("expiry") as given:
+            over = await self._store.expired_holds(self._clock.time(), _AT_ONCE) if given else []
+            for hold in over:
+                await self._quarantine.expire(hold)
         return len(over)
 
     def _clock_is_trusted(self) -> bool:
@@ -226,7 +227,11 @@ class Housekeeping:
             )  # fmt: skip
         if self._purging.locked():
             raise Wrong("old records are being removed already; look again in a while", 1)
-        async with self._purging:
+        async with self._purging, self._store.alone("removal by age") as given:
+            if not given and not user:
+                return {}
+            if not given:
+                raise Wrong("another node is removing old records already; look again in a while", 1)
             await self.export()
             await self.sign_head()
             # The row of the last signed head stays: a start holds the store against it.
@@ -260,5 +265,9 @@ class Housekeeping:
             given = await self._store.compact()
 
     async def _expire_exceptions(self) -> None:
-        await self._register.expire()
+        if self._register.first_end <= self._clock.time():
+            async with self._store.alone("expiry of exceptions") as given:
+                if given:
+                    await self._register.agree()
+                    await self._register.expire()
         await asyncio.sleep(max(0.05, min(1.0, self._register.first_end - self._clock.time())))

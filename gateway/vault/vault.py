@@ -249,6 +249,11 @@ def load(config: Config) -> tuple[Vault, bool]:
     if config.vault.key_file is None and not config.vault.credential and not place.exists():
         if (config.state_dir / "gateway.db").exists():
             raise VaultError(LOST.format(place=place))
+        if config.store.shared:
+            raise VaultError(
+                f"{place} is missing, and the store is one that many nodes share: all of them need the same vault key. Copy it from another"
+                " node, or make it for the first one with 'gateway keys new-vault-key' and name it in vault.key_file"
+            )
         make_key_file(place, new_key_text())
         made = True
     current = read_key(place)
