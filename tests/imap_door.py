@@ -47,8 +47,10 @@ class Server:
     die_after: int = -1
     """Octets of the literal of a FETCH after which the connection breaks; -1: never."""
     big: int = 10_000
+    namespaces: bytes = b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+    """The answer to NAMESPACE before its OK."""
     no: dict[bytes, bytes] = field(default_factory=dict)
-    """What a verb is answered with."""
+    """What a verb is answered with; empty: not at all."""
     received: list[bytearray] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
     boxes: dict[str, list[bytes]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Server:
             tag, verb, rest = ([*command.removesuffix(b"\r\n").split(b" ", 2), b"", b""])[:3]
             verb = verb.upper()
             if verb in self.no:
-                writer.write(tag + b" " + self.no[verb] + b"\r\n")
+                writer.write(tag + b" " + self.no[verb] + b"\r\n" if self.no[verb] else b"")
             elif verb == b"STARTTLS" and self.starttls:
                 writer.write(tag + b" OK begin\r\n" + self.behind_starttls)
                 await writer.start_tls(self.context)
@@ -101,6 +103,8 @@ class Server:
                 writer.write(b"+ idling\r\n* 5 EXISTS\r\n")
                 record += (line := await reader.readline())
                 writer.write(tag + (b" OK done\r\n" if line.strip().upper() == b"DONE" else b" BAD what\r\n"))
+            elif verb == b"NAMESPACE":
+                writer.write(self.namespaces + tag + b" OK NAMESPACE done\r\n")
             elif verb == b"LIST":
                 writer.write(b'* LIST () "." ' + rest + b"\r\n" + tag + b" OK " + user.encode() + b"\r\n")
             else:

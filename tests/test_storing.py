@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from gateway import policy
 from gateway.config import Config, Sealed
+from gateway.doors.imap import HELD
 from gateway.envelope import Door
 from gateway.policy import decide, rules, storing
 from gateway.verdict import Disposition, Inspection
@@ -98,3 +100,55 @@ def test_a_rule_set_knows_which_of_its_rules_read_a_fact() -> None:
     assert POLICY.rules.reading("door") == {"relay-denied", "classified-by-milter-unproved"}
     assert POLICY.rules.reading("mta.protected") == {"classified-by-milter-unproved"}
     assert "classified-to-non-government" not in POLICY.rules.reading("recipient.domain")
+
+
+@pytest.mark.parametrize(
+    ("seen", "would_be"),
+    [
+        (inspection(), "deliver"),
+        (inspection(BODY, DOCX, found=IN_DOCX), "hold"),
+        (inspection(BODY, BROKEN), "hold"),
+        (inspection(found=MAYBE_SECRET), "hold"),
+        (inspection(found=SECRET), "refuse"),
+    ],
+)
+def test_I06_where_others_read_it_filing_is_sending(seen: Inspection, would_be: str) -> None:
+    """The whole decision holds; what would have waited for a reviewer is refused with the reason for it."""
+    verdict = decide.decide(replace(transaction(OWN, door=Door.IMAP), shared=True), seen, POLICY, NONE, CONFIG)
+    (stored,) = verdict.recipients
+    (sent,) = decided(OWN, seen=seen, door=Door.SMTP).recipients
+    assert sent.disposition.text == would_be
+    assert stored.disposition is (Disposition.DELIVER if would_be == "deliver" else Disposition.REFUSE)
+    assert (stored.rule, stored.trace, stored.hits, stored.explain) == (sent.rule, sent.trace, sent.hits, sent.explain)
+    assert storing.SHARED in stored.tags
+    assert storing.RECORDED not in stored.tags
+    assert (stored.edits, stored.copies, stored.archive, verdict.sealed) == ((), (), (), False)
+    assert verdict.session_refusal is (would_be != "deliver")
+
+
+def test_what_is_not_known_stays_deferred_where_others_read_it() -> None:
+    unknown = rules.Decision(Disposition.DEFER, rules.NOT_KNOWN, "4.3.0", "", rules.NOT_KNOWN, (), ())
+    assert storing.stored(unknown, POLICY.rules, None, shared=True) is unknown
+
+
+def test_R8_contacts_are_told_of_what_is_refused_and_not_of_what_is_recorded() -> None:
+    """A draft that is refused was stopped, and R3 and R8 want to be told of that; what is only recorded is no incident."""
+    extra = rules.Rule(
+        "told", "t", "s", "message.level >= CONFIDENTIAL || message.suspect", None, "nodal-officer-told", "", notify=("nodal",)
+    )
+    told = dataclasses.replace(POLICY, rules=rules.RuleSet((*POLICY.rules.rules, extra), "x"), version="x")
+    for seen, notify, disposition in (
+        (inspection(found=SECRET), ("nodal",), Disposition.REFUSE),
+        (inspection(BODY, BROKEN), (), Disposition.DELIVER),
+        (inspection(BODY, DOCX, found=IN_DOCX), (), Disposition.DELIVER),
+    ):
+        (stored,) = decide.decide(transaction(OWN, door=Door.IMAP), seen, told, NONE, CONFIG).recipients
+        assert (stored.notify, stored.disposition) == (notify, disposition)
+        (shared,) = decide.decide(replace(transaction(OWN, door=Door.IMAP), shared=True), seen, told, NONE, CONFIG).recipients
+        assert (shared.notify, shared.disposition) == (("nodal",), Disposition.REFUSE)
+
+
+def test_every_sentence_of_held_mail_can_be_said_of_what_is_not_filed() -> None:
+    shorts = [one.short for one in POLICY.explanations.languages["en"].sentences.values()]
+    assert sum("reviewer" in one for one in shorts) > 10
+    assert [one for one in shorts if "wait" in one and "review" in one and HELD not in one] == []

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.imap_capabilities import Offer
-from gateway.wire.imap_events import Bye, Capabilities, Greeting, ImapError, Pass, Plus, ServerEvent, Tagged
+from gateway.wire.imap_events import Bye, Capabilities, Greeting, ImapError, Pass, Plus, ServerEvent, Tagged, Told
 from gateway.wire.imap_responses import Server
 
 GREETING = b"* OK ready\r\n"
@@ -92,8 +92,8 @@ def test_what_is_no_data() -> None:
 
 REAL = (
     b"IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT THREAD=REFS MULTIAPPEND CATENATE URL-PARTIAL URLAUTH URLAUTH=BINARY BINARY "
-    b"COMPRESS=DEFLATE Compress=x REPLACE STARTTLS LOGINDISABLED UNAUTHENTICATE NOTIFY QRESYNC METADATA METADATA-SERVER LITERAL+ MOVE UTF8=ACCEPT "
-    b"LIST-METADATA ANNOTATE-EXPERIMENT-1 annotatemore "
+    b"COMPRESS=DEFLATE Compress=x REPLACE STARTTLS LOGINDISABLED UNAUTHENTICATE NOTIFY QRESYNC METADATA LITERAL+ MOVE UTF8=ACCEPT "
+    b"METADATA-SERVER LIST-METADATA ANNOTATE-EXPERIMENT-1 annotatemore "
     b"auth=plain AUTH=LOGIN AUTH=XOAUTH2 AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS AUTH=CRAM-MD5 AUTH=GSSAPI AUTH=EXTERNAL APPENDLIMIT"
 )
 LEFT = (
@@ -223,3 +223,20 @@ def test_any_octets_in_any_pieces_give_the_same(pieces: list[bytes], size: int) 
     if b"CAPABILITY" not in data:
         assert data.startswith(split[0])
     assert re.search(rb"(?m)^\* OK \[CAPABILITY [^\]]*BINARY", split[0]) is None or b"{" in data or b"FETCH" in data
+
+
+NAMES = b'* NAMESPACE (("" "/")) NIL (({7}\r\nPublic/ "/"))\r\n'
+AROUND = b'* 1 EXISTS\r\n%s* LIST () "/" {5}\r\nhello\r\n%sx OK\r\n* 2 FETCH (BODY[] {14}\r\n* NAMESPACE NIL)\r\n'
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 19])
+def test_I06_the_answer_to_a_question_of_ours_is_not_the_client_s(size: int) -> None:
+    server = greeted()
+    server.learn(True)
+    found = events(AROUND % (NAMES, b""), size, server)
+    assert [one.octets for one in found if isinstance(one, Told)] == [NAMES]
+    assert b"".join(one.octets for one in found if not isinstance(one, Told)) == AROUND % (b"", b"")
+    server.learn(False)
+    again = events(AROUND % (NAMES, NAMES), size, server)
+    assert octets(again) == AROUND % (NAMES, NAMES), "what the client asks for itself is the client's"
+    assert not any(isinstance(one, Told) for one in again)

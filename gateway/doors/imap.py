@@ -47,6 +47,8 @@ _NO_MEMORY = "The mail gateway has no room for this message at present. Please t
 _TOO_MUCH = "These messages are too large to be filed in one command. File them one by one."
 _SLOW = "The message comes too slowly; closing the session."
 _FIRST = "Start TLS first; nothing else is taken in clear."
+HELD, NOT_FILED = "waits for a reviewer", "is not filed"
+"""What the sentences of mail say where it is held, and what is true of it here."""
 _log = logs.get("gateway.doors.imap")
 
 
@@ -302,5 +304,5 @@ def _transaction(content: bytes, peer: Peer, mailbox: str, *, shared: bool) -> T
 
 
 def _with_reference(reply: Reply, reference: str) -> str:
-    words = words_of(reply)
+    words = words_of(reply).replace(HELD, NOT_FILED)
     return words if reference in words else f"{words} (reference {reference})"
