@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.prove import count, replay, trace
+from tests.e2e.prove.load import Accepted
 from tests.e2e.prove.trace import Call
 
 
@@ -115,3 +116,43 @@ def test_P2_a_duplicate_needs_a_kill_between_or_an_answer_that_was_kept_back() -
     assert not count._explained(twice, [count.Strike(20.0, 20.0, "SIGKILL to keeper", explains=True)])
     assert count._explained([{"time": 10.0, "answered": False}, twice[1]], [])
     assert not count._explained([{"time": 9.0, "answered": False}, *twice], [])
+
+
+class Taken:
+    """A next hop and a gateway of which everything is known."""
+
+    def __init__(self, held: tuple[str, ...] = ()) -> None:
+        self.held = held
+
+    def received(self) -> list[dict[str, object]]:
+        return [{"time": 1.0, "recipients": ["a@x"], "file": "1"}, {"time": 1.5, "recipients": ["o@d"], "file": "report"}]
+
+    def content(self, entry: dict[str, object]) -> bytes:
+        if entry["file"] == "1":
+            return b"X-Proof: one\r\n\r\nx"
+        return (
+            b'X-Gateway-Reference: R1\r\nContent-Type: multipart/report; boundary="b"\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n'
+            b"\r\nReporting-MTA: dns; gw\r\n\r\nFinal-Recipient: rfc822; b@x\r\nAction: failed\r\nStatus: 5.7.1\r\n\r\n--b--\r\n"
+        )
+
+    def records(self, noun: str, _: str) -> list[dict[str, object]]:
+        return [{"reference": "R1", "recipients": list(self.held)}] if noun == "quarantine" else []
+
+
+@pytest.mark.parametrize(
+    ("recipients", "held", "wrong"),
+    [
+        ({"a@x": "delivered", "b@x": "refused"}, (), []),
+        ({"a@x": "delivered", "c@x": "held"}, ("c@x",), []),
+        ({"a@x": "delivered", "c@x": "delivered"}, (), ["lost: one c@x R1"]),
+        ({"a@x": "held"}, (), ["passed: one a@x R1"]),
+        ({"a@x": "delivered"}, ("a@x",), ["twofold: one a@x R1 ['delivered', 'held']"]),
+        ({"b@x": "delivered"}, (), ["other: bounced, and had to be delivered: one b@x R1"]),
+    ],
+)
+def test_P1_every_recipient_is_in_exactly_one_state_and_in_the_right_one(
+    recipients: dict[str, str], held: tuple[str, ...], wrong: list[str]
+) -> None:
+    taken = Taken(held)
+    found = count.count([Accepted("one", "R1", recipients, 1.0)], taken, taken, [])  # type: ignore[arg-type]
+    assert found.wrong == wrong

@@ -55,7 +55,9 @@ def main(seed: int, only: str = "") -> int:
 
 def _shown(control: Control, seed: int) -> bool:
     for turn in range(TRIES):
-        result = run(Order(control.fault, seed + turn, control.messages, control=control.name, kinds=control.kinds, gap=control.gap))
+        result = run(
+            Order(control.fault, seed + turn, control.messages, control=control.name, kinds=control.kinds, gap=control.gap, most=4)
+        )
         found = getattr(result.count, control.found_in)
         print(f"{control.name}: {table.line_of(result, turn + 1, TRIES)}", flush=True)
         if control.found(result):

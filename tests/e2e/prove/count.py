@@ -14,11 +14,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tests.e2e.parts import Gateway, Hop
-from tests.e2e.prove.load import DELIVERED, Accepted
+from tests.e2e.prove.load import DELIVERED, HELD, REFUSED, Accepted
 
 CLOCK_SLACK = 2.0
 """Seconds around a fault in which a duplicate is explained by it."""
 _TIMED_OUT = "5.4.7"
+_RIGHT = {DELIVERED: ("delivered", "scheduled"), REFUSED: ("bounced",), HELD: ("held",)}
+"""The states that are right for what had to become of mail."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class Arrived:
         return cls(delivered, reported)
 
 
-def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: list[Strike]) -> Count:
-    """Where everything in the ledger is."""
+def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: list[Strike], *, returns: bool = False) -> Count:
+    """Where everything in the ledger is. *returns*: the next hop refused good mail, which was rightly returned then."""
     result = Count(strikes=len(strikes))
     there = Arrived.at(hop)
     held: dict[str, list[str]] = {row["reference"]: row["recipients"] for row in gateway.records("quarantine", "list")}
@@ -128,6 +130,8 @@ def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: lis
                 setattr(result, true[0], getattr(result, true[0]) + 1)
             if states["delivered"] and wanted != DELIVERED:
                 result.passed.append(name)
+            elif len(true) == 1 and true[0] not in (*_RIGHT[wanted], *(("bounced",) if returns else ())):
+                result.other.append(f"{true[0]}, and had to be {wanted}: {name}")
     for (identity, recipient), entries in there.delivered.items():
         if len(entries) > 1:
             result.duplicates += 1

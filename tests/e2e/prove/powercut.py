@@ -60,12 +60,11 @@ class Finding:
         return ", ".join(parts)
 
 
-def traced(folder: Path, seed: int, messages: int, control: str = "") -> tuple[Path, Path, list[Accepted], Path]:
+def traced(folder: Path, seed: int, messages: int, control: str = "none") -> tuple[Path, Path, list[Accepted], Path]:
     """A load on a gateway whose keeper is traced. Returns the copy of its state folder from before, the trace, the ledger, and the state
     folder."""
     site = Site.make(folder, seed, messages, submission=False)
-    if control:
-        site.gateway.environment["PYTHONPATH"] = str(CONTROLS / control)
+    site.gateway.environment["PYTHONPATH"] = str(CONTROLS / control)
     site.sink.start()
     state, before, out = site.gateway.folder / "state", folder / "before", folder / "trace"
     tracer = None
@@ -99,7 +98,7 @@ def traced(folder: Path, seed: int, messages: int, control: str = "") -> tuple[P
         site.sink.stop()
 
 
-def cut(folder: Path, seed: int, cuts: int, messages: int, control: str = "") -> Finding:
+def cut(folder: Path, seed: int, cuts: int, messages: int, control: str = "none") -> Finding:
     """One traced load and *cuts* power cuts in it."""
     before, out, accepted, state = traced(folder, seed, messages, control)
     rng = random.Random(seed)
@@ -184,14 +183,14 @@ def main(seed: int, cuts: int, messages: int) -> int:
         return 2
     print(f"seed {seed}", flush=True)
     results = []
-    for control in ("", "no_sync"):
+    for control in ("none", "no_sync"):
         folder = Path(tempfile.mkdtemp(prefix="proof-powercut-"))
         try:
             found = cut(folder, seed, cuts, messages, control)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        print(f"{'synchronous=OFF, as a control' if control else 'the gateway as it is'}: {found}", flush=True)
-        for line in (found.lost + found.broken)[: 3 if control else 20]:
+        print(f"{'synchronous=OFF, as a control' if control == 'no_sync' else 'the gateway as it is'}: {found}", flush=True)
+        for line in (found.lost + found.broken)[: 3 if control == "no_sync" else 20]:
             print("   ", line, flush=True)
         results.append(found)
     honest, unsynced = results

@@ -31,6 +31,8 @@ class Order:
     """Signals: the kinds of process that are hit; empty: all."""
     gap: float = 0.0
     """Seconds between two blows, at most; 0: as the fault has it."""
+    most: int = 0
+    """Blows; 0: as the fault has it."""
     keep: bool = False
     """Leave the folder of a run that found something."""
 
@@ -73,13 +75,13 @@ def make(order: Order, folder: Path) -> Result:
         site.gateway.environment["PYTHONPATH"] = str(Path(__file__).parent / "controls" / order.control)
     if order.kinds:
         fault.kinds = order.kinds
-    fault.gap = order.gap or fault.gap
+    fault.gap, fault.most = order.gap or fault.gap, order.most or fault.most
     try:
         fault.equip(site)
         site.sink.start()
         site.gateway.start()
         _under_load(site, fault)
-        result = _counted(site)
+        result = _counted(site, fault)
         return Result(order, result, site.replaced, site.load.silence, did=[_line(one) for one in site.strikes])
     finally:
         site.gateway.stop()
@@ -140,7 +142,7 @@ def _until_mail_flows(site: Site) -> None:
         time.sleep(0.005)
 
 
-def _counted(site: Site) -> Count:
+def _counted(site: Site, fault: Fault) -> Count:
     """The drain, the count, the end."""
     wait_for(lambda: site.gateway.cli("queue", "list", check=False).returncode == 0, 60, "the keeper answers")
     try:
@@ -148,7 +150,7 @@ def _counted(site: Site) -> Count:
         stuck = ""
     except AssertionError:
         stuck = site.gateway.cli("queue", "list", check=False).stdout
-    found = count(site.load.accepted, site.sink, site.gateway, site.strikes)
+    found = count(site.load.accepted, site.sink, site.gateway, site.strikes, returns=fault.returns)
     if stuck:
         found.other.append(f"the queue is not empty after {DRAIN:.0f} s:\n{stuck}")
     found.refused += site.load.refused

@@ -6,7 +6,7 @@ except ImportError:
     connection = None  # an interpreter that does not run the gateway
 
 if connection is not None:
-    honest = connection.connect_writer
+    honest, connection.CHECKPOINT_PAGES = connection.connect_writer, 60  # as in none/, which this is held against
 
     def connect_writer(path, connect):
         """As it is, but that nothing is synced."""
