@@ -130,10 +130,11 @@ class Taken:
     def content(self, entry: dict[str, object]) -> bytes:
         if entry["file"] == "1":
             return b"X-Proof: one\r\n\r\nx"
-        return (
-            b'X-Gateway-Reference: R1\r\nContent-Type: multipart/report; boundary="b"\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n'
-            b"\r\nReporting-MTA: dns; gw\r\n\r\nFinal-Recipient: rfc822; b@x\r\nAction: failed\r\nStatus: 5.7.1\r\n\r\n--b--\r\n"
-        )
+        lines = [
+            "X-Gateway-Reference: R1", 'Content-Type: multipart/report; boundary="b"', "", "--b", "Content-Type: message/delivery-status", "",
+            "Reporting-MTA: dns; gw", "", "Final-Recipient: rfc822; b@x", "Action: failed", "Status: 5.7.1", "", "--b--", "",
+        ]  # fmt: skip
+        return "\r\n".join(lines).encode()
 
     def records(self, noun: str, _: str) -> list[dict[str, object]]:
         return [{"reference": "R1", "recipients": list(self.held)}] if noun == "quarantine" else []

@@ -30,7 +30,7 @@ class NextHop(Fault):
 class Mixed(Fault):
     """A next hop that fails, kills, a disk that fails, a locked store: each blow another, drawn by the seed."""
 
-    name, about, lasts, gap = "mixed", "kill, hop, enospc, eio, db-locked and the rest in turn", (0.2, 2.0), 1.0
+    name, about, lasts, gap = "mixed", "kill, hop, enospc, eio, db-locked and the rest in turn", (0.2, 1.5), 0.5
     returns = True
 
     def __init__(self) -> None:
