@@ -125,6 +125,12 @@ class Config(BaseModel):
     retention: Retention = Retention()
     backup: Backup = Backup()
 
+    @property
+    def holds_without_copies(self) -> bool:
+        """Whether an archive wants a copy of all official mail, and an MTA holds some of it, whose release nobody here hears of."""
+        by_mta = self.relay.milter_hold == "mta" and any(one.door == "milter" for one in self.listen)
+        return by_mta and any(one.which == "official" for one in self.archive)
+
     @field_validator("workers", mode="before")
     @classmethod
     def _by_cores(cls, value: object) -> object:

@@ -153,10 +153,25 @@ class _Ours:
 def examine(config: Config, postfix: Postfix) -> Iterator[Finding]:
     """All findings about the milter settings of *postfix*."""
     ours = _Ours(config, postfix["queue_directory"], postfix.run)
-    found = [*_asked(postfix, ours), *_failing(postfix), *_waiting(config, postfix, ours), *_said(postfix), *_after(postfix)]
+    found = [
+        *_asked(postfix, ours),
+        *_failing(postfix),
+        *_waiting(config, postfix, ours),
+        *_said(postfix),
+        *_after(postfix),
+        *_held(config),
+    ]
     yield from found
     if not any(one.state == "wrong" for one in found):
         yield Finding("milter", "ok", f"the Postfix here asks {ours} about all mail, and passes none without an answer")
+
+
+def _held(config: Config) -> Iterator[Finding]:
+    if config.holds_without_copies:
+        yield _wrong(
+            'relay.milter_hold = "mta" and an [[archive]] of official mail do not go together: what postsuper -H lets go has no copy; '
+            'set relay.milter_hold = "store"'
+        )
 
 
 # --- who asks -------------------------------------------------------------------------------------------------------------

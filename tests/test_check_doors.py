@@ -84,7 +84,7 @@ def server(greeting: bytes, capabilities: bytes, *, context: ssl.SSLContext | No
 
 
 def imap(port: int, **more: Any) -> tuple[str, str]:
-    (found,) = said(False, listen=({"door": "imap", "address": "127.0.0.1:993"},), imap={"server": f"127.0.0.1:{port}", **more})
+    found, _ = said(False, listen=({"door": "imap", "address": "127.0.0.1:993"},), imap={"server": f"127.0.0.1:{port}", **more})
     return found
 
 
@@ -115,5 +115,15 @@ def test_servers_that_nobody_could_use() -> None:
     with server(b"* OK ready", b"AUTH=PLAIN") as port:  # STARTTLS was taken away
         assert imap(port, tls="starttls")[0] == "wrong"
     assert imap(1, tls="none")[0] == "wrong"
-    (offline,) = said(listen=({"door": "imap", "address": "127.0.0.1:993"},), imap={"server": "127.0.0.1:1", "tls": "none"})
+    offline, _ = said(listen=({"door": "imap", "address": "127.0.0.1:993"},), imap={"server": "127.0.0.1:1", "tls": "none"})
     assert offline[0] == "ok"
+
+
+def test_I12_it_is_said_which_ways_to_write_a_login_are_one_login() -> None:
+    door = ({"door": "imap", "address": "127.0.0.1:993"},)
+    (_, (state, text)) = said(listen=door, imap={"server": "127.0.0.1:1", "tls": "none", "domain": "mail.gov.in"})
+    assert (state, text.startswith("NAME and NAME@mail.gov.in are one login to our lists")) == ("ok", True)
+    (_, (state, text)) = said(listen=door, imap={"server": "127.0.0.1:1", "tls": "none"})
+    assert (state, "NAME@dept.gov.in" in text) == ("ok", True)
+    (_, (state, _)) = said(listen=door, imap={"server": "127.0.0.1:1", "tls": "none"}, originators={"networks": ["127.0.0.0/8"]})
+    assert state == "wrong"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway import doctor_milter, doctor_postfix
-from gateway.config import Config
+from gateway.cli import check_archive
+from gateway.config import Archive, Config
 from gateway.doctor import Finding
 from gateway.doctor_postconf import Run
 from tests.postfix_kit import MASTER, postconf
@@ -185,3 +186,21 @@ def test_the_doctor_of_postfix_asks_and_wants_no_relayhost(tmp_path: Path) -> No
     assert "smtpd_milters" in words(off, "warning")
     broken = doctor_postfix.examine(config(here), lambda command: None if command[1] == "-M" else postconf(GOOD, folder=tmp_path)(command))
     assert "cannot be read as a whole" in words(list(broken), "warning")
+
+
+def test_an_archive_of_all_official_mail_and_holding_at_the_mta_do_not_go_together() -> None:
+    """Gujarat's circular wants a copy of each message; what postsuper lets go, the gateway never hears of."""
+    setting = config()
+    for hold, which, wrong in (("mta", "official", True), ("mta", "rules", False), ("store", "official", False)):
+        both = setting.model_copy(
+            update={
+                "relay": setting.relay.model_copy(update={"milter_hold": hold}),
+                "archive": (Archive(kind="store", name="journal", which=which, retain=86400 * 400),),
+            }
+        )
+        postfix = doctor_postfix.reading(both, postconf(GOOD))
+        assert postfix is not None
+        found = words(list(doctor_milter.examine(both, postfix)), "wrong")
+        assert ("do not go together" in found) is wrong
+        assert any(one.state == "wrong" for one in check_archive.findings(both, offline=True)) is wrong
+    assert not both.model_copy(update={"listen": ()}).holds_without_copies

@@ -30,7 +30,17 @@ def findings(config: Config, *, offline: bool) -> Iterator[Finding]:
             yield Finding("archive", "ok", f"{name}: copies are kept in the store, under the vault key, and destroyed then")
         elif not offline:
             yield _answers(one, name)
+    yield from without_copies(config)
     yield from waiting(config, _unfiled(config), time.time())
+
+
+def without_copies(config: Config) -> Iterator[Finding]:
+    """Official mail that gets no journal copy although an archive wants one of all."""
+    from gateway.doctor import Finding
+
+    if config.holds_without_copies:
+        text = 'relay.milter_hold = "mta": what the MTA held and lets go has no journal copy; an archive of all official mail needs "store"'
+        yield Finding("archive", "wrong", text)
 
 
 def _answers(archive: Archive, name: str) -> Finding:

@@ -35,6 +35,7 @@ def findings(config: Config, *, offline: bool) -> Iterator[Finding]:
         yield Finding("milter", "warning", text)
     if any(one.door == "imap" for one in config.listen) and config.imap.server:
         yield Finding("imap", "ok", f"the server is {config.imap.server}, not asked now") if offline else _server(config)
+        yield _logins(config)
 
 
 def _milter(one: Listen) -> Finding:
@@ -69,6 +70,19 @@ def _milter(one: Listen) -> Finding:
         )
         return Finding("milter", "warning", f"{where}: {text}")
     return Finding("milter", "ok", where)
+
+
+def _logins(config: Config) -> Finding:
+    """Which ways to write a login are one login to our lists and counts."""
+    from gateway.doctor import Finding
+
+    domain = config.imap.domain or next(iter(config.originators.domains), "")
+    if not domain:
+        return Finding(
+            "imap", "wrong", "imap.domain and originators.domains are empty: a login without a domain has no mailbox and is refused"
+        )
+    text = f"NAME and NAME@{domain} are one login to our lists and counts, in capitals or not; NAME at any other domain is another one"
+    return Finding("imap", "ok", f"{text}: let the server take no other form for the same mailbox")
 
 
 def _server(config: Config) -> Finding:

@@ -96,6 +96,7 @@ class Filing:
         self._box = box
         self._schedule = Schedule(config.limits, protected=False)
         self._longest = config.limits.retry_max
+        self._holds_without_copies = config.holds_without_copies
         self._lanes = [_Lane(one) for one in config.archive if one.kind == "imap"]
         self._threads = ThreadPoolExecutor(len(self._lanes) + 2, thread_name_prefix="archive")
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,6 +107,8 @@ class Filing:
 
     def start(self) -> None:
         """Begins to file."""
+        if self._holds_without_copies:
+            _log.warning('mail that the MTA holds gets no journal copy when it is let go there: relay.milter_hold = "mta"')
         self._tasks = [self._loop.create_task(self._run(lane)) for lane in self._lanes]
 
     async def stop(self) -> None:
