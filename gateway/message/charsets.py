@@ -143,7 +143,7 @@ def _modified_base64(run: str) -> str | None:
 def escaped(octets: bytes) -> str | None:
     """ASCII *octets* with the escapes of ISO-2022-JP or HZ in them, decoded; None where there are none."""
     for sign, codecs in ((b"\x1b", ("iso2022_jp_2", "iso2022_kr")), (b"~{", ("hz",))):
-        if sign not in octets:
+        if sign[:1] not in octets or sign not in octets:
             continue
         for codec in codecs:
             try:

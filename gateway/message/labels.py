@@ -36,8 +36,9 @@ def findings(headers: Sequence[tuple[str, str]], scheme: Scheme) -> tuple[Findin
     """What the label fields among *headers* (name and unfolded value) say. Broken ones say nothing: see ``broken``."""
     result: list[Finding] = []
     for name, value in headers:
-        reader = _READERS.get(name.lower()) or _product(name.lower(), scheme)
-        if reader is None:
+        small = name.lower()
+        reader = _READERS.get(small) or _product(small, scheme)
+        if reader is None or (reader is _subject and "=" not in value):
             continue
         try:
             found = list(reader(value, scheme))

@@ -42,8 +42,8 @@ _NEEDLES = re.compile(
     rb"ENCRYPTED PRIVATE KEY)-----|"
     rb"\(This file must be converted with BinHex)"
 )
-_WORDS = re.compile(rb"\n(?:[=y-]*begin|content-t|\(this file must)")
-"""What each of ``_NEEDLES`` begins with, in lower case: a quick question before the exact one."""
+_DATA_SIGN = re.compile(rb":(?<=[Dd][Aa][Tt][Aa]:)")
+"""A quick question before the exact one: a pattern that begins with one octet is searched for at memory speed."""
 _DATA = re.compile(rb"[Dd][Aa][Tt][Aa]:([a-zA-Z]{2,20}/[\w.+-]{1,80})?((?:;[\w=.\"+-]{1,80})*),([\w%+/=!$&'()*,;:@.~-]*)")
 _QUOTED = re.compile(rb"=[0-9A-Fa-f]{2}(?:=[0-9A-Fa-f]{2}){7}")
 _BENIGN_ARMOUR = re.compile(
@@ -87,12 +87,10 @@ class Blob:
 
 def suspicious(data: bytes) -> bool:
     """Whether ``hidden`` may find anything in the text *data*. Cheap for ordinary text."""
-    lower = b"\n" + data.lower()
-    if b"-----begin " in lower or _WORDS.search(lower):
-        for match in _NEEDLES.finditer(b"\n" + data):
-            if b"-----BEGIN " not in match[0] or not _as_named(data[match.start() :][:_LONGEST_HEAD]):
-                return True
-    if b"data:" in lower and any(_counts(match) for match in _DATA.finditer(data)):
+    for match in _NEEDLES.finditer(b"\n" + data):
+        if b"-----BEGIN " not in match[0] or not _as_named(data[match.start() :][:_LONGEST_HEAD]):
+            return True
+    if b"," in data and _DATA_SIGN.search(data) and any(_counts(match) for match in _DATA.finditer(data)):
         return True
     if b"=" in data and _QUOTED.search(data):
         return True

@@ -34,16 +34,17 @@ _GAP = r"(?: {1,3}| ?[\-.‒-―] ?)"
 # More digits behind a point, a slash, a colon or a dash are of one number with these, but for a date, a year, or the next number of
 # a list. Behind a comma they are another column of a table: amounts have at most three digits together behind a comma
 # (12,34,56,789), never four or twelve.
-_ALONE = r"(?:(?<![\w+])|(?<=aadhaar)|(?<=aadhar)|(?<=uid))(?<!\d[:\-‒-―])"
+# The first digit comes before the look at what stands before it: so a search skips all else at once.
+_FIRST = r"[2-9](?:(?<![\w+][2-9])|(?<=aadhaar[2-9])|(?<=aadhar[2-9])|(?<=uid[2-9]))(?<!\d[:\-‒-―][2-9])"
 _ENDS = (
     r"(?!\w)(?:(?![./:\-‒-―]\d)|(?=[/\-](?:\d{1,2}[/.\-]\d{1,2}[/.\-])?(?:19|20)\d\d(?!\d))"
     rf"|(?=/[2-9]\d{{3}}{_GAP}?\d{{4}}{_GAP}?\d{{4}}(?!\d)))"
 )
-_AADHAAR = re.compile(rf"{_ALONE}([2-9]\d{{3}})(?:(\d{{4}})(\d{{4}})|(?P<gap>{_GAP})(\d{{4}}){_GAP}(\d{{4}})){_ENDS}")
+_AADHAAR = re.compile(rf"({_FIRST}\d{{3}})(?:(\d{{4}})(\d{{4}})|(?P<gap>{_GAP})(\d{{4}}){_GAP}(\d{{4}})){_ENDS}")
 # The same over one line end (and the marks of quoted mail): one of its two gaps is such, and the word for it stands by it.
 _OVER = r"(?: {0,2}\r?\n[> ]{0,6})"
 _BROKEN = re.compile(
-    rf"{_ALONE}([2-9]\d{{3}})(?:{_GAP}(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}}){_GAP}(\d{{4}})|(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}})(\d{{4}})){_ENDS}"
+    rf"({_FIRST}\d{{3}})(?:{_GAP}(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}}){_GAP}(\d{{4}})|(\d{{4}}){_OVER}(\d{{4}})|{_OVER}(\d{{4}})(\d{{4}})){_ENDS}"
 )
 _BEHIND_DIGIT = re.compile(rf"(?:(?:^|[\s,;|(])\d{{1,4}}\.|(?:\d{{12}}|\d{{4}}{_GAP}\d{{4}}{_GAP}\d{{4}})/)\Z")
 """What may stand before a number although a digit is in it: its place in a list (``17.``), or another number and a slash."""
@@ -119,7 +120,9 @@ def candidates(folded: bytes) -> Signs:
 
 
 def checks(number: str) -> bool:
-    """Whether the Verhoeff checksum of the ASCII digits *number* holds."""
+    """Whether the Verhoeff checksum of *number* holds; digits of scripts that ``digits`` does not know have none."""
+    if not number.isascii():
+        return False
     value = 0
     for place, digit in enumerate(reversed(number)):
         value = _STEPS[place & 7][value][ord(digit) - 48]

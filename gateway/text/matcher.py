@@ -167,9 +167,8 @@ class Matcher:
 
     def __init__(self, terms: Iterable[Term], signs: Iterable[str] = ()) -> None:
         """*signs*: folded literals that are no terms; ``look`` says whether a text holds any of them."""
-        self._by_word: dict[str, list[Term]] = {}
-        self._phrases: dict[Term, re.Pattern[str]] = {}
-        self._reversed: dict[Term, re.Pattern[str]] = {}
+        self._by_word: dict[str, list[tuple[Term, re.Pattern[str] | None, re.Pattern[str] | None]]] = {}
+        """The terms that end with a word, the longest first; what their other words look like before it, and behind it when reversed."""
         forms: dict[str, tuple[str, int]] = {}
         self._begun: dict[str, list[re.Pattern[str]]] = {}
         """What a word whose beginning was found must look like in full, by that beginning."""
@@ -182,20 +181,20 @@ class Matcher:
                     self._keyed[text] = (term, len(key))
                     forms.setdefault(text, (text, _KEYED_KIND))
                 continue
-            last = term.words[-1]
-            self._by_word.setdefault(last, []).append(term)
+            phrase = turned = None
             if len(term.words) > 1:
                 before = (_GAP + "{0,6}").join(_digital(word) for word in term.words[:-1])
                 spaced = (_LETTER_GAP + "{1,10}").join(
                     (_LETTER_GAP + "{1,4}").join(re.escape(char) for char in word) for word in term.words[:-1]
                 )
-                self._phrases[term] = re.compile(f"(?:{before}{_GAP}{{0,6}}|{spaced}{_LETTER_GAP}{{1,10}})\\Z")
+                phrase = re.compile(f"(?:{before}{_GAP}{{0,6}}|{spaced}{_LETTER_GAP}{{1,10}})\\Z")
                 after = (_GAP + "{0,6}").join(
                     f"(?:{re.escape(word[::-1])}|{re.escape(word[::-1].translate(_TURNED))})" for word in term.words[-2::-1]
                 )
-                self._reversed[term] = re.compile(f"{_GAP}{{0,6}}{after}(?!\\w)")
+                turned = re.compile(f"{_GAP}{{0,6}}{after}(?!\\w)")
+            self._by_word.setdefault(term.words[-1], []).append((term, phrase, turned))
         for word, found in self._by_word.items():
-            found.sort(key=lambda term: -len(term.words))
+            found.sort(key=lambda one: -len(one[0].words))
             for literal, kind in _forms(word):
                 if literal not in forms or kind == _PLAIN:
                     forms[literal] = (word, kind)
@@ -265,11 +264,11 @@ class Matcher:
                 return None
         if is_word_char(text[end - 1]) and _goes_on(text, end, 1):
             return None
-        for term in self._by_word[word]:
+        low = max(0, start - _BACK)
+        for term, phrase, _ in self._by_word[word]:
             first = start
-            if len(term.words) > 1:
-                low = max(0, start - _BACK)
-                match = self._phrases[term].search(text[low:start])
+            if phrase is not None:
+                match = phrase.search(text[low:start])
                 if match is None:
                     continue
                 first = low + match.start()
@@ -282,10 +281,10 @@ class Matcher:
         """The term whose last word stands reversed at ``[start, end)``, with its other words behind."""
         if is_word_char(text[start]) and _goes_on(text, start - 1, -1):
             return None
-        for term in self._by_word[word]:
+        for term, _, turned in self._by_word[word]:
             last = end
-            if len(term.words) > 1:
-                match = self._reversed[term].match(text, end, end + _BACK)
+            if turned is not None:
+                match = turned.match(text, end, end + _BACK)
                 if match is None:
                     continue
                 last = match.end()

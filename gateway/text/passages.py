@@ -65,7 +65,9 @@ _REPLY = re.compile(
     r"\s*(?:\[[^\]]{0,40}\]\s*)*(?:re|r|fw|fwd|aw|wg|sv|vs|tr|rv|उत्तर|प्रत्युत्तर|अग्रेषित|अग्रेषण|फॉरवर्ड|જવાબ|फॉर्वर्ड|ફોરવર્ડ|பதில்|ਜਵਾਬ|جواب)"
     r"\s*(?:[\[(]\d{1,3}[\])])?\s*:"
 )
-_HEADS = ("original message", "forwarded message", "wrote:", "\nfrom:", "लिखा", "प्रेषक")
+_ANNOUNCED = ("original message", "forwarded message")
+_INTRODUCED = re.compile(r":(?:(?<=wrote:)|(?<=\nfrom:))")
+_HINDI = ("लिखा", "प्रेषक")
 """Pieces of the heads that programs put over what they quote; what is one, ``Layout`` knows."""
 _DRAWN = "_-=*~+"
 _RULE = re.compile(rf"\s*[{re.escape(_DRAWN)}]{{20,}}\s*")
@@ -87,7 +89,9 @@ def repeats(text: str, scheme: Scheme, layout: Layout | None = None) -> bool:
 
     *layout* is that of *text* where somebody has it already.
     """
-    if not any(head in text for head in _HEADS):
+    if not (
+        _INTRODUCED.search(text) or ("message" in text and any(head in text for head in _ANNOUNCED)) or any(head in text for head in _HINDI)
+    ):
         return False
     if layout is None or len(text) > LONGEST:
         layout = Layout(text[:LONGEST], scheme)
@@ -123,13 +127,14 @@ def samples(text: str, scheme: Scheme) -> tuple[bytes, ...]:
     found = []
     for start in range(0, places, step):
         place, end = start, min(start + step, places)
-        while place < end:
-            passage = words[place : place + WORDS]
-            too_many = sum(map(is_common, passage)) - _ORDINARY
-            if too_many <= 0:
-                found.append(_hashed(b" ".join(passage)))
-                break
+        ordinary = list(map(is_common, words[place : place + WORDS]))
+        while (too_many := sum(ordinary) - _ORDINARY) > 0:
             place += too_many  # one place further there is at most one less of them
+            if place >= end:
+                break
+            ordinary = ordinary[too_many:] + list(map(is_common, words[place + WORDS - too_many : place + WORDS]))
+        else:
+            found.append(_hashed(b" ".join(words[place : place + WORDS])))
     return tuple(found)
 
 

@@ -21,10 +21,10 @@ from gateway.text.identifiers import MOST, checks, is_named, stretches
 _LOOKS = 10_000
 _GAP = r"(?: {1,2}|[\-.‒-―])"
 _CARD = re.compile(
-    r"(?<![\w+])(?<!\d[./:\-‒-―])(?:"
-    rf"(?P<fours>\d{{4}}(?P<gap>{_GAP})\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}(?:(?P=gap)\d{{3}})?)"
-    rf"|(?P<amex>3\d{{3}}(?P<gap2>{_GAP})\d{{6}}(?P=gap2)\d{{4,5}})"
-    r"|(?P<plain>\d{13,19}))(?!\w)(?![./:\-‒-―]\d)"
+    r"\d(?<![\w+]\d)(?<!\d[./:\-‒-―]\d)(?:"  # the first digit, then what may not stand before it: so a search skips all else at once
+    rf"(?P<fours>\d{{3}}(?P<gap>{_GAP})\d{{4}}(?P=gap)\d{{4}}(?P=gap)\d{{4}}(?:(?P=gap)\d{{3}})?)"
+    rf"|(?P<amex>(?<=3)\d{{3}}(?P<gap2>{_GAP})\d{{6}}(?P=gap2)\d{{4,5}})"
+    r"|(?P<plain>\d{12,18}))(?!\w)(?![./:\-‒-―]\d)"
 )
 _NOT_DIGITS = re.compile(r"\D+")
 _ISSUERS = re.compile(
@@ -42,7 +42,9 @@ _CARD_WORD = re.compile(
 _NO_CARD = re.compile(r"\b(?:imei|meid|vid|virtual id|account|a/c|tracking|awb|utr|rrn|txn|transaction|order|invoice|consignment)\b")
 _BEHIND = 24
 
-_IFSC = re.compile(r"(?<![\w@./])[a-z]{4}0[a-z0-9]{6}(?![\w@])")
+_IFSC = re.compile(r"0(?<=[a-z]{4}0)(?<![\w@./][a-z]{4}0)[a-z0-9]{6}(?![\w@])")
+"""From the zero on: there is less of them than of letters."""
+_BANK_LETTERS = 4
 _RUN = re.compile(
     r"(?<![\w+])(?<!\d[./:\-])(?:\d{9,18}|\d{4}[ \-]\d{4}[ \-]\d{4}(?:[ \-]\d{1,6})?|\d{3}[ \-]\d{3}[ \-]\d{3,6})(?!\w)(?![./:\-]\d)"
 )
@@ -104,7 +106,7 @@ def accounts(text: str, *, codes: bool = True) -> Iterator[tuple[str, int]]:
     """The different bank accounts in the folded *text* (digits as ASCII), and where each stands first. *codes*: it may hold an IFSC."""
     found: dict[str, int] = {}
     for match in itertools.islice(_IFSC.finditer(text), MOST) if codes else ():
-        beside = _beside(text, *match.span())
+        beside = _beside(text, match.start() - _BANK_LETTERS, match.end())
         if beside is not None:
             found.setdefault(*beside)
     if (_LABEL.search(text) or any(sign in text for sign in _LABELS)) and any(sign in text for sign in _BANKS):

@@ -25,6 +25,8 @@ _STROKES = re.compile(r"([A-Z]{1,6})//[A-Z][A-Z/ ]{1,20}")  # with a caveat: "TS
 _AT_START = re.compile(rf"{_FORM}(?![\w(])\s*[:\-\u2013\u2014]?\s*")
 _AT_END = re.compile(rf"(?<=\s){_FORM}\s*\Z")
 _NAMED = re.compile(r"([A-Z]{2,6})\s*(?::|\s[-\u2010-\u2015]|\s?[\u2013\u2014])\s*(?=\S)")
+_SIGN = re.compile(r"[\[(:]|//")
+"""What every form in a subject has but those that begin with its letters, and what stands behind a reply's prefix."""
 _NUMBER_NEXT = re.compile(r"\d|[A-Z][a-z]+ \d")  # "(C) 2024", "(R) Rule 7": a copyright, a number of a list
 
 
@@ -78,6 +80,8 @@ def _line(part: str, scheme: Scheme) -> tuple[str, bool] | None:
 
 def _subject(text: str, path: str, scheme: Scheme, base: int) -> Iterator[Finding]:
     """A short form that begins (behind Re: and tags of gateways and lists) or ends the subject *text*."""
+    if not _SIGN.search(text) and text.strip() not in scheme.whole_line and not _NAMED.match(text.lstrip()):
+        return
     folded_prefix = scheme.reply_prefix.match(text[:200].lower())
     start = folded_prefix.end() if folded_prefix else 0
     while start < len(text) and text[start].isspace():
