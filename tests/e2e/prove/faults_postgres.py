@@ -8,13 +8,14 @@ import signal
 
 import psycopg
 
+from gateway.vault import vault
 from tests.e2e.postgres import Postgres, programs
 from tests.e2e.prove import roles
 from tests.e2e.prove.faults import Fault, Kill
 from tests.e2e.prove.site import Site, fixed_port
 
 DATABASE = "proof"
-_CONFIG = '[store]\nurl = "{url}"\npassword_file = "{password}"\n'
+_CONFIG = '[store]\nurl = "{url}"\npassword_file = "{password}"\n[vault]\nkey_file = "{key}"\n'
 
 
 class Database(Fault):
@@ -37,7 +38,9 @@ class Database(Fault):
         self.server = Postgres(site.folder / "postgres", port=fixed_port())
         self.server.start()
         url = self.server.create(DATABASE)
-        site.gateway.extra += _CONFIG.format(url=url, password=self.server.password_file)
+        key = site.folder / "vault.key"
+        vault.make_key_file(key, vault.new_key_text())
+        site.gateway.extra += _CONFIG.format(url=url, password=self.server.password_file, key=key)
         site.counting = self.open_deliveries
 
     def open_deliveries(self) -> int:

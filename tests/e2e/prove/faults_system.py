@@ -16,6 +16,8 @@ from tests.e2e.prove.faults import Fault
 from tests.e2e.prove.site import Site
 
 _WRITES = "write,pwrite64,fdatasync,fsync,openat,ftruncate"
+_FILES = ("", "gateway.db", "gateway.db-wal", "gateway.db-journal", "gateway.probe", "log", "log/decisions.jsonl", "../gateway.log")
+"""Below state_dir: writes elsewhere are to pipes and event counters of the kernel, which no disk makes fail."""
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/*/faketime/libfaketime.so.1")
 
 
@@ -47,6 +49,8 @@ class Injected(Fault):
         when = site.rng.choice(("1+", "1+2", "2+5", f"{site.rng.randint(1, 40)}", f"{site.rng.randint(1, 20)}+"))
         calls = site.rng.choice((self.calls, *self.calls.split(",")))
         words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"]
+        if calls != "openat" and self.calls == _WRITES:
+            words += [word for name in _FILES for word in ("-P", str((site.database.parent / name).resolve()))]
         self.tracer = subprocess.Popen([*words, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.2)
         return f"{error} for {calls} ({when}) in {role}"

@@ -45,7 +45,7 @@ def table(results: Iterable[Result]) -> str:
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines += _times(everything)
     for result in everything:
-        lines += [f"seed {result.order.seed} ({result.order.fault}): {line}" for line in result.count.wrong]
+        lines += [f"seed {result.order.seed} ({result.order.fault}): {line.splitlines()[0][:300]}" for line in result.count.wrong]
     return "\n".join(lines)
 
 
