@@ -147,6 +147,8 @@ class Channel(_Frames):
         self._waiting: dict[int, asyncio.Future[tuple[Any, bytes]]] = {}
         self._next = 0
         self.open = True
+        self.gone = asyncio.Event()
+        """Set when it is open no more."""
 
     @classmethod
     async def connect(cls, path: FilePath, answers: Any, body_cap: int = BODY_CAP) -> Channel:
@@ -183,6 +185,7 @@ class Channel(_Frames):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        self.gone.set()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ChannelError("the peer went away"))

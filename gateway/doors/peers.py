@@ -124,6 +124,9 @@ class KeeperLink:
                 except ChannelError:
                     tries += 1
                 self._tried.set()
+            if self._channel is not None and self._channel.open:
+                await self._channel.gone.wait()
+                continue
             await asyncio.sleep(_RECONNECT[min(tries, len(_RECONNECT) - 1)])
 
     async def _ask(self, request: object, body: bytes = b"", within: float | None = None) -> object:

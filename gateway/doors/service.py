@@ -157,6 +157,7 @@ class _Service:
         if self._retired:
             self._close()
         gc.collect()
+        gc.set_threshold(20_000, 20, 20)  # a message makes some hundred objects, and hardly ever a cycle
         gc.freeze()  # what is here now stays: full collections need not walk it
         _log.info("doors.ready", worker=self._worker, listeners=len(self._servers), rules_version=rules.version)
         if self._sign is not None:
