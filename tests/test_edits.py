@@ -151,7 +151,13 @@ def test_what_only_comes_on_top_is_the_same_by_the_long_way(some: list[Edit], li
     assert edits.apply(some, content) == whole
 
 
-@given(st.text(st.sampled_from("ab \t;"), max_size=300), st.integers(1, 76))
-def test_words_are_folded_at_the_same_places_by_the_long_way(text: str, length: int) -> None:
-    whole = f"{'N' * length}: {text.strip()}"
-    assert edits._words(whole) == edits._FOLD.split(whole)
+@given(
+    st.lists(st.tuples(st.sampled_from("ab;:"), st.integers(1, 90), st.sampled_from([" ", " ", " ", ": ", "  ", "\t"])), max_size=12),
+    st.integers(1, 76),
+)
+@example([("a", 2, ": "), ("b", 90, " "), ("a", 78, ": "), ("b", 3, " ")], 76)
+@example([("a", 75, " "), ("b", 77, " "), ("a", 78, " "), ("a", 76, " "), ("b", 1, " ")], 1)
+def test_lines_are_folded_at_the_same_places_by_the_long_way(words: list[tuple[str, int, str]], length: int) -> None:
+    value = "".join(letter * count + blank for letter, count, blank in words).strip()
+    whole = f"{'N' * length}: {value}"
+    assert edits._folded(whole) == edits._by_words(edits._FOLD.split(whole))

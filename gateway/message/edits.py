@@ -130,21 +130,37 @@ def written(edit: Edit) -> bytes:
     whole = f"{edit.header}: {value.strip()}"
     if len(whole) <= FOLD_AT:
         return whole.encode("ascii") + b"\r\n"
-    words = _words(whole)
+    lines = _folded(whole)
+    if any(len(line) > LONGEST_LINE for line in lines):
+        raise ValueError(f"the value of {edit.header} cannot be folded into lines of {LONGEST_LINE} octets")
+    return "\r\n".join(lines).encode("ascii") + b"\r\n"
+
+
+def _folded(whole: str) -> list[str]:
+    """*whole* in lines of at most ``FOLD_AT`` characters where it has white space to begin a line with."""
+    if "\t" in whole or "  " in whole:
+        return _by_words(_FOLD.split(whole))
+    lines: list[str] = []
+    start = 0
+    while len(whole) - start > FOLD_AT:
+        blank = whole.rfind(" ", start + 1, start + FOLD_AT + 1)
+        if blank < 0:
+            blank = whole.find(" ", start + 1)
+        while blank > 0 and whole[blank - 1] == ":":  # a name does not stand alone
+            blank = whole.find(" ", blank + 1)
+        if blank < 0:
+            break
+        lines.append(whole[start:blank])
+        start = blank
+    return [*lines, whole[start:]]
+
+
+def _by_words(words: Sequence[str]) -> list[str]:
+    """The same of words that have their white space before them."""
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + len(word) <= FOLD_AT or not word.strip() or lines[-1].endswith(":"):
             lines[-1] += word
         else:
             lines.append(word)
-    if any(len(line) > LONGEST_LINE for line in lines):
-        raise ValueError(f"the value of {edit.header} cannot be folded into lines of {LONGEST_LINE} octets")
-    return "\r\n".join(lines).encode("ascii") + b"\r\n"
-
-
-def _words(whole: str) -> list[str]:
-    """The words of *whole*, each with the white space before it."""
-    if "\t" in whole or "  " in whole:
-        return _FOLD.split(whole)
-    first, *others = whole.split(" ")
-    return [first, *(" " + word for word in others)]
+    return lines
