@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.e2e.prove import sink_server
 from tests.e2e.prove.faults import SIGNALS, Fault, Kill, StoppedLong
-from tests.e2e.prove.faults_postgres import Database
+from tests.e2e.prove.faults_postgres import Database, ManyNodes
 from tests.e2e.prove.faults_system import SYSTEM, Clock, FullDisk
 from tests.e2e.prove.site import Site
 
@@ -55,5 +55,5 @@ class Mixed(Fault):
             self.now.end(site)
 
 
-FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (*SIGNALS, *SYSTEM, NextHop, Mixed, Database)}
+FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (*SIGNALS, *SYSTEM, NextHop, Mixed, Database, ManyNodes)}
 """Every fault of the proof by its name."""

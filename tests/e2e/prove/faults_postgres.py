@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 
 import psycopg
@@ -16,6 +17,18 @@ from tests.e2e.prove.site import Site, fixed_port
 
 DATABASE = "proof"
 _CONFIG = '[store]\nurl = "{url}"\npassword_file = "{password}"\n[vault]\nkey_file = "{key}"\n'
+
+
+class ManyNodes(Fault):
+    """Three nodes on one PostgreSQL behind a balancer; nodes, keepers and the database are killed in turn. A site of its own: see
+    ``run.make``."""
+
+    name, about, most = "nodes", "three nodes on one PostgreSQL behind haproxy: nodes, keepers and the database are killed", 12
+
+    def missing(self) -> str:
+        """The server and the balancer."""
+        balancer = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        return Database().missing() or ("" if balancer else "haproxy is not installed (apt install haproxy)")
 
 
 class Database(Fault):

@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e.nodes import Nodes, prove
 from tests.e2e.parts import wait_for
 from tests.e2e.prove.count import Count, Strike, count
 from tests.e2e.prove.faults import Fault
 from tests.e2e.prove.faults_hop import FAULTS
+from tests.e2e.prove.faults_postgres import ManyNodes
 from tests.e2e.prove.site import Site
 
 DRAIN = 120.0  # seconds until the queue must be empty after the last fault
@@ -70,6 +72,8 @@ def make(order: Order, folder: Path) -> Result:
     """The same in *folder*, which stays."""
     fault = FAULTS[order.fault]()
     fault.missing()
+    if isinstance(fault, ManyNodes):
+        return _many(order, folder, order.most or fault.most)
     site = Site.make(folder, order.seed, order.messages, submission=not order.control)
     if order.control:
         site.gateway.environment["PYTHONPATH"] = str(Path(__file__).parent / "controls" / order.control)
@@ -88,6 +92,16 @@ def make(order: Order, folder: Path) -> Result:
         site.gateway.kill_all()
         site.sink.stop()
         fault.remove(site)
+
+
+def _many(order: Order, folder: Path, blows: int) -> Result:
+    nodes = Nodes(folder)
+    try:
+        nodes.start()
+        found = prove(nodes, order.messages, order.seed, blows)
+        return Result(order, found, did=[_line(one) for one in nodes.strikes])
+    finally:
+        nodes.stop()
 
 
 def _line(strike: Strike) -> str:
