@@ -21,7 +21,7 @@ from gateway import handover
 from gateway.address import Path
 from gateway.audit import events
 from gateway.config import Config
-from gateway.envelope import Door, Peer, Transaction, new_id
+from gateway.envelope import Door, Peer, Recipient, Transaction, new_id
 from gateway.keeper import recorded
 from gateway.keeper.archive import Journal
 from gateway.keeper.copies import Asked, Copies
@@ -104,8 +104,9 @@ class Actor:
 
     async def commit(self, request: Commit, content: bytes) -> Committed | Stale | Failed:
         """The answer to a decision, after it is durable. Raises StoreError and StoreFull (answered 4xx by the caller)."""
-        request = replace(request, transaction=self._placed(request.transaction))
-        tx, verdict = request.transaction, request.verdict
+        tx, verdict = self._placed(request.transaction), request.verdict
+        if tx is not request.transaction:
+            request = replace(request, transaction=tx)
         if len(content) != tx.size or content_hash(content) != tx.sha256:
             return Failed("the content is not what was inspected", 3)
         facts = handover.facts_of(request)
@@ -213,17 +214,19 @@ class Actor:
     # --- what is accepted ---------------------------------------------------------------------------------------------
 
     async def _accept(self, request: Commit, content: bytes, plan: Plan, facts: dict[str, Any]) -> Committed | Stale:
-        request = replace(request, verdict=traced(request.transaction, request.verdict, self._config.hostname))
-        tx, verdict = request.transaction, request.verdict
-        now = self._clock()
+        tx, verdict = request.transaction, traced(request.transaction, request.verdict, self._config.hostname)
+        if verdict is not request.verdict:
+            request = replace(request, verdict=verdict)
+        now, going = self._clock(), plan.going
         level = events.level_of(verdict)
         stored = tx.door is Door.IMAP
-        rows = {one.address: self._row(request, one, now) for one in verdict.recipients}
+        asked = {one.path.text: one for one in reversed(tx.envelope.recipients)}
+        rows = {one.address: self._row(tx, verdict, one, asked.get(one.address), now) for one in verdict.recipients}
         body_id = next(iter(rows.values())).body_id
-        filed = self._journal.make(tx, verdict, plan.going, now)
+        filed = self._journal.make(tx, verdict, going, now)
         copied = self._copies.make(
-            [Asked(rows[one.address], one.copies, one.trace) for one in plan.going],
-            (one.address for one in (*plan.going, *plan.hold)), now,
+            [Asked(rows[one.address], one.copies, one.trace) for one in going],
+            (one.address for one in (*going, *plan.hold)), now,
         )  # fmt: skip
         deliveries = [*(rows[one.address] for one in plan.deliver), *copied.deliveries]
         # Where nothing of ours needs it, the content stays with whoever has it.
@@ -239,7 +242,7 @@ class Actor:
             subject=b"" if verdict.sealed or stored else self._vault.seal_field(tx.id, verdict.headers.subject),
             details=self._details(request, plan),
         )  # fmt: skip
-        known = tx.verified_originator and [one.address for one in plan.going]
+        known = tx.verified_originator and [one.address for one in going]
         pairs = self._correspondents.rows(tx.envelope.sender.text, known, tx.department) if known else []
         marks = self._threads.rows(tx, verdict)
         deadline = now + self._config.relay.hold_days * _DAY
@@ -281,17 +284,15 @@ class Actor:
         self._send(reports)
         return _accepted(tx, plan.kept)
 
-    def _row(self, request: Commit, one: RecipientVerdict, now: float) -> DeliveryRow:
-        """The delivery to *one*, leased by our own relay: it is handed over right after the commit."""
-        tx = request.transaction
-        asked = next((r for r in tx.envelope.recipients if r.path.text == one.address), None)
+    def _row(self, tx: Transaction, verdict: Verdict, one: RecipientVerdict, asked: Recipient | None, now: float) -> DeliveryRow:
+        """The delivery to *one*, *asked* for in the envelope, leased by our own relay: it is handed over right after the commit."""
         return DeliveryRow(
             id=new_id(), message_id=tx.id, reference=tx.reference, body_id=tx.id, created=now, department=tx.department,
             sender=tx.envelope.sender.text, recipient=one.address, state=DeliveryState.LEASED,
             notify=None if asked is None or asked.notify is None else tuple(sorted(asked.notify)), orcpt=asked.orcpt if asked else "",
             ret=tx.envelope.ret, envid=tx.envelope.envid, eight_bit=tx.envelope.eight_bit, smtputf8=tx.envelope.smtputf8, size=tx.size,
             sha256=tx.sha256, edits=one.edits, require_aes256=one.require_aes256, direction=one.direction.value,
-            verified_originator=tx.verified_originator, level=request.verdict.classification.level, next_attempt=now,
+            verified_originator=tx.verified_originator, level=verdict.classification.level, next_attempt=now,
             lease=self._relay.incarnation,
         )  # fmt: skip
 
