@@ -163,7 +163,7 @@ def _counted(site: Site, fault: Fault) -> Count:
         wait_for(lambda: site.open_deliveries() == 0, DRAIN, "the queue is empty")
         stuck = ""
     except AssertionError:
-        stuck = site.gateway.cli("queue", "list", check=False).stdout
+        stuck = site.gateway.cli("queue", "list", "--json", check=False).stdout
     found = count(site.load.accepted, site.sink, site.gateway, site.strikes, returns=fault.returns)
     if stuck:
         found.other.append(f"the queue is not empty after {DRAIN:.0f} s:\n{stuck}")

@@ -30,7 +30,10 @@ key = "{folder}/key.pem"
 door = "submission"
 address = "127.0.0.1:{port}"
 """
-_OPEN = "SELECT count(*) FROM deliveries WHERE state IN ('scheduled', 'deferred', 'leased', 'on-hold')"
+_OPEN = (
+    "SELECT m.reference, m.sender FROM deliveries d JOIN messages m ON m.id = d.message_id"
+    " WHERE d.state IN ('scheduled', 'deferred', 'leased', 'on-hold')"
+)
 
 
 def fixed_port() -> int:
@@ -101,14 +104,17 @@ class Site:
         return self.gateway.folder / "state" / "gateway.db"
 
     def open_deliveries(self) -> int:
-        """How many deliveries are not at their end; -1 while that cannot be read. From the file itself: a command costs a second."""
+        """How many deliveries of accepted mail, and of reports, are not at their end; -1 while that cannot be read. From the file itself:
+        a command costs a second. What was answered 4xx may be in the store all the same (a commit whose end failed), and may wait."""
         if self.counting is not None:
             return self.counting()
         try:
             with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as db:
-                return int(db.execute(_OPEN).fetchone()[0])
+                rows = db.execute(_OPEN).fetchall()
         except sqlite3.Error:
             return -1
+        accepted = {entry.reference for entry in list(self.load.accepted)}
+        return sum(not sender or reference in accepted for reference, sender in rows)
 
 
 def _credentials(folder: Path) -> None:
