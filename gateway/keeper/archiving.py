@@ -46,6 +46,7 @@ _BATCH = 20  # copies that are marked at once
 _GATHER = 0.2  # seconds in which copies come together
 _IDLE = 30.0  # seconds after which a session without work is closed
 _LOOK = 60.0
+_TURN = 5.0  # seconds after which a node asks again whether it may file
 _PATIENCE = 5  # messages that are refused one after the other until the lane pauses
 _SLOWEST = 50_000  # octets a second that an archive takes at least
 _SAY_EVERY = 3600.0
@@ -79,6 +80,8 @@ class _Lane:
     failures: int = 0
     """Rounds one after the other in which the archive could not be used."""
     refused: int = 0
+    mine: set[str] = field(default_factory=set)
+    """Copies whose filing this keeper does not know the end of, or has waited for as another's."""
     said: float = float("-inf")
 
 
@@ -96,6 +99,7 @@ class Filing:
         self._box = box
         self._schedule = Schedule(config.limits, protected=False)
         self._longest = config.limits.retry_max
+        self._shared = config.store.shared
         self._holds_without_copies = config.holds_without_copies
         self._lanes = [_Lane(one) for one in config.archive if one.kind == "imap"]
         self._threads = ThreadPoolExecutor(len(self._lanes) + 2, thread_name_prefix="archive")
@@ -138,10 +142,16 @@ class Filing:
         while True:
             lane.wake.clear()
             try:
-                if not settled:
-                    await self._settle(lane.archive.name)
-                    settled = True
-                pause = await self._round(lane)
+                # Of all nodes one files for an archive at a time. What another one handed over without an answer is settled first.
+                async with self._store.alone(f"archive {lane.archive.name}") as given:
+                    if given:
+                        if not settled:
+                            await self._settle(lane)
+                            settled = not self._shared
+                        pause = await self._round(lane)
+                    else:
+                        pause = _TURN
+                        await self._leave(lane)
             except StoreError as error:
                 _log.error("journal copies cannot be read or recorded", archive=lane.archive.name, **{"error.message": str(error)})
                 pause = 5.0
@@ -169,13 +179,15 @@ class Filing:
                 await asyncio.sleep(_GATHER)
                 return
 
-    async def _settle(self, name: str) -> None:
-        """At the start: what an earlier keeper handed over without an answer is looked for, but not before the archive had time."""
+    async def _settle(self, lane: _Lane) -> None:
+        """What another keeper, or an earlier one, handed over without an answer is looked for, but not before the archive had time."""
         now = self._clock.time()
         while True:
-            found = [row for row in await self._store.journal.due(name, now, 500) if row.state is CopyState.FILING]
+            due = await self._store.journal.due(lane.archive.name, now, 500)
+            found = [row for row in due if row.state is CopyState.FILING and row.id not in lane.mine]
             if not found:
                 return
+            lane.mine.update(row.id for row in found)
             changes = [JournalUpdate(row.id, CopyState.FILING, next_attempt=now + SETTLE) for row in found]
             await self._store.write(Batch(journal_updates=changes))
 
@@ -274,6 +286,8 @@ class Filing:
             where = (box.uidvalidity, found.uid) if found else await self._within(box, limit, lambda: box.append(content), doubtful=True)
         except MailboxError as error:
             state = CopyState.FILING if error.doubtful or row.state is CopyState.FILING else CopyState.WAITING
+            if state is CopyState.FILING:
+                lane.mine.add(row.id)
             lane.refused += 1
             if error.away or lane.refused >= _PATIENCE:
                 await self._leave(lane)
@@ -283,6 +297,7 @@ class Filing:
                 _log.warning("a journal copy was not filed", archive=row.name, reference=row.reference, cause=str(error))
             return self._later(row, state, str(error), max(SETTLE, self._schedule.wait(row.attempts)))
         lane.refused = 0
+        lane.mine.discard(row.id)
         self._counts.add("gateway_archive_copies_total", row.name, "filed")
         return JournalUpdate(
             row.id, CopyState.FILED, attempts=row.attempts + 1, last_reply="", filed=self._clock.time(), filed_sha256=sha256,

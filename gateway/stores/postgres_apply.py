@@ -230,11 +230,9 @@ class Applier:
 
     async def _destroy(self, link: Connection, ended: list[str]) -> None:
         """Destroys the bodies that nothing needs any more. Where something is still open, another node may be ending just that: the
-        message's row is locked, so that of two such transactions the second one looks after the first has committed."""
-        waited: list[tuple[Any, ...]] = []
-        await run(link, [(DROP_FINISHED, (ended,), None), (STILL_NEEDED, (ended,), waited.extend)])
-        if waited:
-            await run(link, [(DROP_FINISHED, ([row[0] for row in waited],), None)])
+        message's row is locked first, so that of two such transactions the second one looks after the first has committed. Where
+        nothing is open nobody can be ending it, and there is nothing to lock."""
+        await run(link, [(STILL_NEEDED, (ended,), None), (DROP_FINISHED, (ended,), None)])
 
 
 async def run(link: Connection, statements: Sequence[Statement]) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path as FilePath
@@ -254,8 +255,13 @@ class Pool:
 
 
 def is_fit(link: Connection) -> bool:
-    """Whether *link* may be used for something new: open, and nothing under way on it."""
-    return not link.closed and link.info.transaction_status == pq.TransactionStatus.IDLE and link.pgconn.pipeline_status == 0
+    """Whether *link* may be used for something new: open, nothing under way on it, and the server has not said goodbye meanwhile."""
+    if link.closed or link.info.transaction_status != pq.TransactionStatus.IDLE or link.pgconn.pipeline_status != 0:
+        return False
+    # A server tells nothing unasked but that it ends the session; without a look the next one to ask would find out.
+    looking = select.poll()
+    looking.register(link.pgconn.socket, select.POLLIN)
+    return not looking.poll(0)
 
 
 async def _discard(link: Connection | None) -> None:

@@ -267,7 +267,8 @@ class PostgresWriter:
             committing = True  # however long it takes: a commit that is broken off may stand all the same
             await link.execute("COMMIT")
         except BaseException as error:
-            applier.register = register
+            if not isinstance(error, Conflict):  # which knows what the register is now
+                applier.register = register
             self._chain.discarded()
             if isinstance(error, TimeoutError):
                 await link.close()
@@ -289,14 +290,14 @@ class PostgresWriter:
     async def _in_savepoint(self, link: Connection, job: Job) -> None:
         job.error = None
         applier = self._applier
-        delta, register = applier.delta, applier.register
+        delta = applier.delta
         await link.execute("SAVEPOINT batch")
         try:
             with self._pool.faults(link):
                 await applier.apply(link, self._chain, [job], apart=True)
         except Conflict as conflict:
             await link.execute("ROLLBACK TO SAVEPOINT batch")
-            applier.delta, applier.register = delta, register
+            applier.delta = delta
             job.error = conflict
         await link.execute("RELEASE SAVEPOINT batch")
 

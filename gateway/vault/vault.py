@@ -252,7 +252,7 @@ def load(config: Config) -> tuple[Vault, bool]:
         if config.store.shared:
             raise VaultError(
                 f"{place} is missing, and the store is one that many nodes share: all of them need the same vault key. Copy it from another"
-                " node, or make it for the first one with 'gateway keys new-vault-key' and name it in vault.key_file"
+                " node, and name it in vault.key_file; on the first node 'gateway keys init' makes it there"
             )
         make_key_file(place, new_key_text())
         made = True
