@@ -158,8 +158,10 @@ def _store(config: Config) -> Iterator[Finding]:
     from gateway.stores.sqlite import SqliteStore
     from gateway.vault import vault
 
-    if config.store.url != "sqlite":
-        yield Finding("store", "wrong", f"store.url: {config.store.url.split(':', 1)[0]} is not a store that this version has; use sqlite")
+    if config.store.shared:
+        from gateway.cli import check_store
+
+        yield from check_store.findings(config)
         return
     path = config.state_dir / "gateway.db"
     if not path.exists():
