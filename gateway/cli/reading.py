@@ -43,7 +43,7 @@ def configured(config: Config) -> Where:
         return config.state_dir / "gateway.db"
     from gateway.stores.postgres_connection import Target
 
-    return Target(config.store.url, config.store.password_file)
+    return Target.of(config.store)
 
 
 @contextlib.asynccontextmanager

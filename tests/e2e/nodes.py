@@ -159,6 +159,9 @@ class Nodes:
     nodes: list[Node] = field(init=False)
     balancer: Balancer = field(init=False)
     strikes: list[Strike] = field(default_factory=list)
+    down: dict[str, threading.Thread] = field(default_factory=dict)
+    """Nodes that were killed and are being started again."""
+    trouble: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.server = Postgres(self.folder / "postgres", port=fixed_port())
@@ -203,20 +206,24 @@ class Nodes:
     # --- blows ---------------------------------------------------------------------------------------------------------
 
     def strike(self, how: str, rng: random.Random) -> None:
-        """One blow, and what makes it whole again."""
+        """One blow, and what makes it whole again; a node that was killed comes back by itself while the next blows fall."""
         began, what = time.time(), how
-        if how in ("node", "keeper"):
-            node = rng.choice(self.nodes)
-            what = f"{how} {node.name}"
-            if how == "node":
-                node.kill_all()
-                time.sleep(rng.uniform(0, 3))
-                node.start()
-            else:
-                for pid in node.keepers():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                wait_for(node.keepers, 60, f"{node.name} has a keeper again")
+        whole = [node for node in self.nodes if node.name not in self.down and node.keepers()]
+        if how in ("node", "keeper") and len(whole) < min(2, self.many):
+            return
+        if how == "node":
+            node = rng.choice(whole)
+            self.down[node.name] = threading.Thread(target=self._replace, args=(node, rng.uniform(0, 3), began))
+            node.kill_all()
+            self.down[node.name].start()
+            return
+        if how == "keeper":
+            node = rng.choice(whole)
+            what = f"keeper of {node.name}"
+            for pid in node.keepers():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            wait_for(node.keepers, 60, f"{node.name} has a keeper again")
         elif how == "cut":
             with contextlib.suppress(psycopg.Error):
                 self.server.cut(DATABASE)
@@ -224,38 +231,54 @@ class Nodes:
             (self.server.kill if how == "database killed" else self.server.immediate)()
             time.sleep(rng.uniform(0, 3))
             self.server.start()
-        # A node that lost its keeper or its database between the delivery and the record of it delivers again: SMTP leaves no choice.
+        # A keeper that lost its life or its database between the delivery and the record of it delivers again: SMTP leaves no choice.
         self.strikes.append(Strike(began, time.time(), what, explains=True))
+
+    def _replace(self, node: Node, pause: float, began: float) -> None:
+        time.sleep(pause)
+        try:
+            node.start()
+        except BaseException as error:
+            self.trouble.append(error)
+        self.strikes.append(Strike(began, time.time(), node.name, explains=True))
+        del self.down[node.name]
 
     def blows(self, rng: random.Random, busy: threading.Event, most: int) -> None:
         """One of each kind in turn while the load is on."""
-        while busy.is_set() and len(self.strikes) < most:
+        for number in range(most):
             time.sleep(rng.uniform(0.5, 3))
-            if busy.is_set():
-                self.strike(BLOWS[len(self.strikes) % len(BLOWS)], rng)
+            if not busy.is_set():
+                break
+            self.strike(BLOWS[number % len(BLOWS)], rng)
 
 
-def prove(nodes: Nodes, messages: int, seed: int, blows: int) -> Count:
-    """A load through the balancer of started *nodes* under blows, the drain, and where everything is."""
+def prove(nodes: Nodes, messages: int, seed: int, blows: int, *, lasting: bool = False) -> Count:
+    """A load through the balancer of started *nodes* under blows, the drain, and where everything is. *lasting*: *messages* or more, as
+    long as there are blows."""
     load = Load(nodes.balancer.port, messages, random.Random(seed + 1), nodes.folder / "ledger.jsonl")
     busy = threading.Event()
     busy.set()
-    trouble: list[BaseException] = []
 
     def strike() -> None:
         try:
             nodes.blows(random.Random(seed), busy, blows)
         except BaseException as error:
-            trouble.append(error)
+            nodes.trouble.append(error)
 
     striking = threading.Thread(target=strike)
     striking.start()
-    for thread in load.start():
+    senders = load.start()
+    while lasting and (striking.is_alive() or nodes.down):
+        load.total = max(messages, load.tried + 5)  # under load from the first blow to the last
+        time.sleep(0.1)
+    for thread in senders:
         thread.join()
     busy.clear()
     striking.join()
-    if trouble:
-        raise trouble[0]
+    for thread in list(nodes.down.values()):
+        thread.join()
+    if nodes.trouble:
+        raise nodes.trouble[0]
     asked = nodes.nodes[seed % len(nodes.nodes)]
     wait_for(lambda: asked.cli("queue", "list", check=False).returncode == 0, 60, "the keeper answers")
     stuck = ""

@@ -64,7 +64,9 @@ def test_O12_three_nodes_lose_nothing_when_nodes_keepers_and_the_database_die_in
     assert any(b"left-behind" in nodes.hop.content(entry) for entry in nodes.hop.received()), waiting
     nodes.nodes[1].start()
 
-    found = prove(nodes, 120, random.Random().randrange(1 << 30), 5)
+    seed = random.Random().randrange(1 << 30)
+    print(f"seed {seed}")
+    found = prove(nodes, 100, seed, 5, lasting=True)
     assert found.good, found.wrong
-    assert found.messages == 120
-    assert found.strikes >= 3
+    assert found.messages >= 100
+    assert found.strikes == 5
