@@ -96,7 +96,7 @@ def test_I06_what_would_be_held_as_mail_is_refused_where_others_read_it(pair: Pa
     assert held(pair, "Public/Notices") == 1
     client.logout()
     rows = [json.loads(line) for line in (pair.gateway.folder / "state" / "log" / "decisions.jsonl").read_text().splitlines()]
-    tags = [row.get("tags", ()) for row in rows if row["gateway"].get("door") == "imap"]
+    tags = [row["gateway"].get("tags", ()) for row in rows if row["gateway"].get("door") == "imap"]
     assert sum("imap-shared" in one for one in tags) == 3, rows[-1]
 
 

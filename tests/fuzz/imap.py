@@ -7,10 +7,13 @@ Must never: hide an error that the codec may not raise.
 
 from __future__ import annotations
 
+import contextlib
+
 from gateway.wire import imap_commands
 from gateway.wire.imap import Client
 from gateway.wire.imap_capabilities import Offer
 from gateway.wire.imap_events import Append, AppendSize, AuthenticateLine, Close, Forward, ImapError, Limits, StartTls, Tagged
+from gateway.wire.imap_namespaces import Namespaces
 from gateway.wire.imap_order import Order
 from gateway.wire.imap_responses import Server
 
@@ -22,12 +25,13 @@ def dialogue(data: bytes) -> None:
     for size in (len(data) or 1, 7):
         for signed in (True, False):
             client = Client(_LIMITS)
-            client.signed_in = client.tls = signed
+            client.signed_in = client.tls = client.moves_judged = signed
             for at in range(0, len(data), size):
                 client.receive(data[at : at + size])
                 _answer(client)
         server = Server(Offer(2000, clear=size == 7))
         server.receive(b"* OK x\r\n")
+        server.learn(size == 7)
         try:
             for at in range(0, len(data), size):
                 while server.next_event() is not None:
@@ -36,6 +40,8 @@ def dialogue(data: bytes) -> None:
         except ImapError:
             continue
     _both(data)
+    with contextlib.suppress(ImapError):
+        Namespaces.parse(b"* NAMESPACE " + data).are_others(data)
 
 
 def _answer(client: Client) -> None:
