@@ -219,6 +219,9 @@ async def test_O12_a_keeper_is_dead_when_its_sign_of_life_was_watched_unchanged_
     assert row is not None
     assert (row.state, row.lease) == (S, "")
     assert await quiet.beat("q") is False, "and is told so"
+    assert await quiet.beat("q") is False, "until it has taken its place again"
+    assert await quiet.lease_due(NOW, 1, "q") == []
+    await quiet.release_leases("q")
     assert await quiet.beat("q") is True
     await watching.close()
 

@@ -42,6 +42,7 @@ class Leases:
         self._seen: set[str] = set()
         self._until = float("-inf")
         self._signing = asyncio.Lock()
+        self._in_doubt = False
 
     async def firm(self, lose: Lose) -> None:
         """Waits until this keeper may count on its leases: no time at all while its signs of life are in time."""
@@ -67,7 +68,11 @@ class Leases:
         async with self._signing:
             before = self._clock.monotonic()
             if not await self._store.beat(self._incarnation):
+                self._in_doubt = True  # until it is done, whatever fails on the way
+                await self._store.release_leases(self._incarnation)
+            if self._in_doubt:
                 dropped = lose(await self.mine())
+                self._in_doubt = False
                 _log.error("other keepers took this one for dead; what they may have taken is dropped here", deliveries=dropped)
             self._until = before + FIRM
 

@@ -129,11 +129,11 @@ class Presence:
                 async with asyncio.timeout(BEAT_EVERY):
                     with self._pool.faults(link):
                         lives = await (await link.execute(_BEAT, (incarnation,))).fetchone() is not None
-                        if not lives:
-                            await link.execute(_ENTER, (incarnation, self._node))
             except TimeoutError as error:
                 await link.close()
                 raise StoreError("the database does not answer") from error
+            if not lives and self._entered == incarnation:
+                self._entered = ""
             return lives
 
     # --- jobs of the whole installation ---------------------------------------------------------------------------------

@@ -32,14 +32,15 @@ class Sharing(Protocol):
         when it returns. What another keeper is just taking is left out."""
 
     async def release_leases(self, incarnation: str) -> int:
-        """At the start of *incarnation*: makes scheduled what keepers had leased that are gone, all earlier ones of the same folder
-        among them. Returns how many."""
+        """Gives *incarnation* its place, at its start: makes scheduled what keepers had leased that are gone, all earlier ones of the
+        same folder among them. Returns how many."""
 
     async def release_dead(self, incarnation: str) -> int:
         """The same while it runs: of keepers that gave no sign of life for ``DEAD`` seconds."""
 
     async def beat(self, incarnation: str) -> bool:
-        """Says that the keeper *incarnation* lives. False: it was taken for dead, and what it had leased may be another's now."""
+        """Says that the keeper *incarnation* lives. False: it was taken for dead, and what it had leased may be another's now; so it
+        stays until ``release_leases`` gives it its place again."""
 
     def alone(self, job: str) -> AbstractAsyncContextManager[bool]:
         """True inside of it where no other keeper of the store does *job* meanwhile, else False."""
