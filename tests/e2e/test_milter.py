@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import json
 import os
+import re
 import shutil
 import smtplib
+import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,6 +211,64 @@ def test_T02_two_messages_on_one_connection_share_nothing(there: Site) -> None:
     assert len({message["X-Gateway-Reference"] for message in (first, second, third)}) == 3
     assert all(len(message.get_all("X-Gateway-Reference") or []) == 1 for message in (first, second, third))
     assert there.box("clerk@dept.gov.in", "Row 2") == []
+
+
+class Wiretap:
+    """Stands between Postfix and the milter's socket *target*, and keeps what Postfix says, one list of packets a connection."""
+
+    def __init__(self, target: Path) -> None:
+        self.said: list[list[bytes]] = []
+        self._target = str(target)
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self._sock.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed: the end
+            while True:
+                mta, _ = self._sock.accept()
+                gateway = socket.socket(socket.AF_UNIX)
+                gateway.connect(self._target)
+                said: list[bytes] = []
+                self.said.append(said)
+                threading.Thread(target=self._pass, args=(mta, gateway, said), daemon=True).start()
+                threading.Thread(target=self._pass, args=(gateway, mta, None), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, said: list[bytes] | None) -> None:
+        whole = b""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+                whole += data
+                while said is not None and len(whole) >= 4 and len(whole) >= 4 + (length := int.from_bytes(whole[:4], "big")):
+                    said.append(whole[4 : 4 + length])
+                    whole = whole[4 + length :]
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def test_postfix_says_nothing_that_is_not_read() -> None:
+    with tempfile.TemporaryDirectory(prefix="milter-", ignore_cleanup_errors=True) as folder:
+        base = Path(folder)
+        tap = Wiretap(base / "sockets" / "milter.sock")
+        try:
+            with site(base, main=f"smtpd_milters = inet:127.0.0.1:{tap.port}\n") as there:
+                there.send("desk@finance.nic.in", "section@home.gov.in", subject="Lean", text="A line.\n" * 20_000)
+                assert there.wait("desk@finance.nic.in", "Lean")["X-Gateway-Reference"]
+                (said,) = [one for one in tap.said if any(packet[:1] == b"E" for packet in one)]
+        finally:
+            tap.close()
+    # No DATA and no end of the header section; a command for each thing that is read.
+    commands = b"".join(packet[:1] for packet in said if packet[:1] != b"D")
+    assert re.fullmatch(rb"OCHMRRL+B+EA*Q?", commands)
+    # A packet of macros comes before each of them all the same, and holds what is read there: nothing, mostly.
+    named = {packet[1:2]: set(packet[2:].split(b"\0")[::2]) - {b""} for packet in said if packet[:1] == b"D"}
+    assert named.pop(b"M") == {b"{client_addr}"}  # no TLS and no sign-in here
+    assert named.pop(b"B") == named.pop(b"E") == {b"i"}
+    assert set(named) == {b"%c" % octet for octet in b"CHRTL"}
+    assert not any(named.values())
 
 
 def sendmail(there: Site, *recipients: str, subject: str, text: str = "By a program.\n", sender: str = "officer@dept.gov.in") -> None:
