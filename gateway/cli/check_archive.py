@@ -64,20 +64,12 @@ def _unfiled(config: Config) -> list[Waiting]:
     """What the store holds for archives; nothing where it cannot be read (the line of the store says why)."""
     import asyncio
 
+    from gateway.cli import reading
     from gateway.stores.base import StoreError
-    from gateway.stores.sqlite import SqliteStore
-
-    path = config.state_dir / "gateway.db"
-    if config.store.url != "sqlite" or not path.exists():
-        return []
 
     async def look() -> list[Waiting]:
-        store = SqliteStore(path, read_only=True)
-        await store.open()
-        try:
-            return await store.journal.waiting()
-        finally:
-            await store.close()
+        async with reading.kept(config) as store:
+            return [] if store is None else await store.journal.waiting()
 
     try:
         return asyncio.run(look())

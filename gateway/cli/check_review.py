@@ -104,20 +104,12 @@ def _users(config: Config) -> list[UserRow] | None:
     """The people of the store; None where there is no store yet, or one that ``check`` speaks of elsewhere."""
     import asyncio
 
+    from gateway.cli import reading
     from gateway.stores.base import StoreError
-    from gateway.stores.sqlite import SqliteStore
 
-    path = config.state_dir / "gateway.db"
-    if config.store.url != "sqlite" or not path.exists():
-        return None
-
-    async def look() -> list[UserRow]:
-        store = SqliteStore(path, read_only=True)
-        await store.open()
-        try:
-            return await store.users()
-        finally:
-            await store.close()
+    async def look() -> list[UserRow] | None:
+        async with reading.kept(config) as store:
+            return None if store is None else await store.users()
 
     try:
         return asyncio.run(look())

@@ -34,6 +34,25 @@ COLUMNS = [
 ]
 
 
+def _has_bodies(config: Config) -> bool:
+    """Whether there is a store that needs its vault key: any embedded one; one that many nodes share when another has used it."""
+    if not config.store.shared:
+        return (config.state_dir / "gateway.db").exists()
+    import asyncio
+
+    from gateway.cli import reading
+    from gateway.stores.base import StoreError
+
+    async def look() -> bool:
+        async with reading.kept(config) as store:
+            return store is not None and bool(await store.bodies_by_key())
+
+    try:
+        return asyncio.run(look())
+    except StoreError as error:
+        raise Stop(f"whether the store has mail under another vault key cannot be seen: {error}") from error
+
+
 def make(config: Config) -> list[dict[str, Any]]:
     """Makes the keys that *config* names and that are not there; one row each, with DNS records for DKIM."""
     from gateway import supervisor
@@ -48,7 +67,7 @@ def make(config: Config) -> list[dict[str, Any]]:
 
     file = config.vault.key_file
     if file is not None and not str(file).startswith("credential:") and not file.exists():
-        if (config.state_dir / "gateway.db").exists():
+        if _has_bodies(config):
             raise Stop(f"{file} is missing and there is a store that needs it; put the key back from your backup")
         vault.make_key_file(file, vault.new_key_text())
         note("vault", file, True)

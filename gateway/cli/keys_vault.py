@@ -176,20 +176,14 @@ def _needing(config: Config, id: str) -> tuple[int, int]:
     """How many bodies and how many sealed rows of messages, remarks and people cannot be opened without the key *id*."""
     import asyncio
 
+    from gateway.cli import reading
     from gateway.stores.base import StoreError
-    from gateway.stores.sqlite import SqliteStore
     from gateway.vault import vault
 
     async def count() -> tuple[int, int]:
-        store = SqliteStore(config.state_dir / "gateway.db", read_only=True)
-        await store.open()
-        try:
-            return await store.needing_key(id, vault.field_prefix(id))
-        finally:
-            await store.close()
+        async with reading.kept(config) as store:
+            return (0, 0) if store is None else await store.needing_key(id, vault.field_prefix(id))
 
-    if not (config.state_dir / "gateway.db").exists():
-        return 0, 0
     try:
         return asyncio.run(count())
     except StoreError as error:

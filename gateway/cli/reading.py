@@ -1,7 +1,7 @@
 """Stores that a command reads without the keeper: the embedded file, or a PostgreSQL.
 
-What it is: ``named`` and ``configured`` (which store), and ``log_of``, which opens its decision log.
-Who calls it: ``gateway audit verify``.
+What it is: ``named`` and ``configured`` (which store), ``log_of``, which opens its decision log, and ``kept``, all of the config's store.
+Who calls it: ``gateway audit verify``; ``gateway check`` and ``gateway keys`` for what they have to know of the store.
 Must never: write; take the lock of a keeper.
 Source: contract.md, "Commands".
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gateway.audit.audit import Reader
     from gateway.config import Config
     from gateway.stores.postgres_connection import Target
+    from gateway.stores.postgres_reading import PostgresReading
+    from gateway.stores.sqlite import SqliteStore
 
 Where: TypeAlias = "FilePath | Target"
 
@@ -67,5 +69,35 @@ async def log_of(where: Where) -> AsyncIterator[Reader]:
     await pool.open()
     try:
         yield PostgresAudit(Asking(pool))
+    finally:
+        await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def kept(config: Config) -> AsyncIterator[SqliteStore | PostgresReading | None]:
+    """The store of *config* for reading; None where there is none yet. Raises StoreError."""
+    where = configured(config)
+    if isinstance(where, FilePath):
+        if not where.exists():
+            yield None
+            return
+        from gateway.stores.sqlite import SqliteStore
+
+        store = SqliteStore(where, read_only=True)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+        return
+    from gateway.stores.postgres_connection import Pool
+    from gateway.stores.postgres_reading import PostgresReading
+
+    pool = Pool(where, readers=1, statement=0, name="gateway command")
+    await pool.open()
+    try:
+        async with pool.reader() as link:
+            made = await (await link.execute("SELECT to_regclass('store_format') IS NOT NULL")).fetchone()
+        yield PostgresReading(pool) if made and made[0] else None
     finally:
         await pool.close()
