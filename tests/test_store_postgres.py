@@ -506,6 +506,18 @@ def test_an_address_with_a_password_is_refused() -> None:
     assert "secret" not in Target("postgresql://u:secret@h/d").name
 
 
+async def test_a_text_that_postgresql_does_not_take_stands_in_nobodys_way(keeper: Opened) -> None:
+    one = await keeper("one")
+    batches = [whole() for _ in range(4)]
+    await asyncio.gather(*(one.write(batch) for batch, _, _ in batches))
+    said = [DeliveryUpdate(each.id, (S,), D, last_reply="250 ok\0\ud800") for _, _, each in batches[:1]]
+    said += [DeliveryUpdate(each.id, (S,), D, last_reply="250 ok") for _, _, each in batches[1:]]
+    await asyncio.gather(*(one.write(Batch(delivery_updates=[update], audit=[event()])) for update in said))
+    rows = [await one.delivery(each.id) for _, _, each in batches]
+    assert [row and row.last_reply for row in rows] == ["250 ok\ufffd\\ud800", "250 ok", "250 ok", "250 ok"]
+    assert len(await one.audit_rows(chain="one")) == 8
+
+
 # --- formats ------------------------------------------------------------------------------------------------------------
 
 _STEP = """

@@ -10,7 +10,6 @@ Sources: design.md sections 6, 8 and 9; hostile-inputs catalogue O10.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -102,8 +101,13 @@ class PostgresStore(PostgresReading):
         while True:
             await asyncio.sleep(_LOOK if self._pool.away else BEAT_EVERY)
             if self._writer is not None:
-                with contextlib.suppress(StoreError):
-                    await self._writer.count()
+                try:
+                    async with asyncio.timeout(BEAT_EVERY):
+                        await self._writer.count()
+                except TimeoutError:
+                    self._pool.away = f"{self._target.name}: the database does not answer"
+                except StoreError:
+                    pass  # the pool remembers it
 
     @property
     def degraded(self) -> str:

@@ -69,6 +69,8 @@ class Applier:
         """Positions in the decision log that this transaction has used."""
         self.end: tuple[int, str] | None = None
         """Number and hash of the last row that this transaction adds to the chain."""
+        self.clean = False
+        """Texts are written without what PostgreSQL does not take."""
 
     def begin(self) -> None:
         """A transaction begins."""
@@ -88,12 +90,12 @@ class Applier:
         statements += self._journal(batches, ended)
         if apart:
             # Before the chain moves: its rows are numbered once a batch stands.
-            await run(link, statements)
+            await run(link, statements, clean=self.clean)
             statements = []
         statements += self._audit(chain, batches)
         statements += [(NOTIFY, (word,), None) for word in sorted(_words(batches))]
         try:
-            await run(link, statements)
+            await run(link, statements, clean=self.clean)
             if ended:
                 await self._destroy(link, sorted(ended))
         except Conflict as conflict:
@@ -235,10 +237,12 @@ class Applier:
         await run(link, [(STILL_NEEDED, (ended,), None), (DROP_FINISHED, (ended,), None)])
 
 
-async def run(link: Connection, statements: Sequence[Statement]) -> None:
+async def run(link: Connection, statements: Sequence[Statement], *, clean: bool = False) -> None:
     """Sends *statements* in one go and judges their answers in order."""
     if not statements:
         return
+    if clean:
+        statements = [(sql, [_clean(value) for value in given], judge) for sql, given, judge in statements]
     async with link.pipeline():
         cursors = [await link.execute(sql, given, binary=True) for sql, given, _ in statements]
     for cursor, (_, _, judge) in zip(cursors, statements, strict=True):
@@ -292,6 +296,12 @@ def _words(batches: Iterable[Batch]) -> set[str]:
         ):
             words.add(postgres_schema.QUEUE)
     return words
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\ufffd")
+    return [_clean(one) for one in value] if isinstance(value, list) else value
 
 
 def _many(table: str, values: Sequence[tuple[object, ...]]) -> list[Statement]:

@@ -59,6 +59,10 @@ class Repeat(Exception):
     """The server took the transaction back so that another could go on; the same may be done anew."""
 
 
+class Unfit(StoreError):
+    """A value that PostgreSQL does not take, as SQLite does: a NUL in a text, half a surrogate."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """Which database. *url* holds no password; it is read from *password_file* for each connection, so that it may be changed."""
 
@@ -178,9 +182,13 @@ class Pool:
         async with self._seats:
             link = self._taken() or await self._new(read_only=True)
             try:
-                with self.faults(link):
-                    yield link
+                # The server ends a statement itself; what does not even do that (it stands still) is left.
+                async with asyncio.timeout(self._statement + 5 if self._statement else None):
+                    with self.faults(link):
+                        yield link
                 self.away = ""
+            except TimeoutError as error:
+                raise StoreError(f"{self.target.name}: the database does not answer") from error
             finally:
                 if self._closed or not is_fit(link):
                     await _discard(link)
@@ -251,7 +259,7 @@ class Pool:
                 self.away = str(failure)
             raise failure from error
         except (ValueError, TypeError, UnicodeError) as error:
-            raise StoreError(f"{self.target.name}: a row is damaged and cannot be read or written: {error}") from error
+            raise Unfit(f"{self.target.name}: a row is damaged and cannot be read or written: {type(error).__name__}") from error
 
 
 def is_fit(link: Connection) -> bool:
@@ -277,6 +285,8 @@ def translate(error: psycopg.Error, target: Target) -> Exception:
             return StoreFull(f"{target.name}: no room: {_said(error)}")
         case errors.UniqueViolation() if (error.diag.table_name or "").startswith("audit"):
             return StoreError(f"{target.name}: the audit chain has a row that this keeper did not write")
+        case errors.DataError():
+            return Unfit(f"{target.name}: a value cannot be stored: {_said(error)}")
         case errors.IntegrityError():
             return Conflict(_said(error))
         case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():

@@ -25,7 +25,7 @@ from gateway.metrics import BOUNDS
 from gateway.stores import rows
 from gateway.stores.base import Batch, Chain, Conflict, StoreError
 from gateway.stores.postgres_apply import Apart, Applier, write_register
-from gateway.stores.postgres_connection import Connection, Pool, Repeat
+from gateway.stores.postgres_connection import Connection, Pool, Repeat, Unfit
 from gateway.stores.postgres_schema import POSITION_BITS
 
 _GROUP_BATCHES = 128
@@ -167,12 +167,27 @@ class PostgresWriter:
             if len(jobs) == 1:
                 raise
             raise StoreError(f"a conflict that no batch of its own had: {conflict}") from conflict
+        except Unfit:
+            if len(jobs) > 1:
+                await self._alone(jobs)
+            elif self._applier.clean:
+                raise
+            else:
+                await self._cleaned(jobs)
         except StoreError:
             raise
         except Exception:
             if len(jobs) == 1:
                 raise
             await self._alone(jobs)  # one of them is not what it should be: it must not take the others with it
+
+    async def _cleaned(self, jobs: list[Job]) -> None:
+        """Once more without what cannot be stored: an answer of another server must not stand in the way of the queue for ever."""
+        self._applier.clean = True
+        try:
+            await self._do(jobs)
+        finally:
+            self._applier.clean = False
 
     async def _alone(self, jobs: list[Job]) -> None:
         for job in jobs:
