@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.audit.audit import AuditChain, verify
 from gateway.stores import connection, writer
@@ -35,10 +36,14 @@ class Faulty(sqlite3.Connection):
     fault = ""
     code = sqlite3.SQLITE_IOERR_FSYNC
     times = 0
+    after = False
+    """The statement is done, and its end fails."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         if Faulty.times and sql.startswith(Faulty.fault):
             Faulty.times -= 1
+            if Faulty.after:
+                super().execute(sql, *values)
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = Faulty.code
             raise error
@@ -51,7 +56,7 @@ def faulty(*args: Any, **options: Any) -> sqlite3.Connection:
 
 @pytest.fixture(autouse=True)
 def no_fault() -> None:
-    Faulty.times = 0
+    Faulty.times, Faulty.after = 0, False
 
 
 # --- O01: no room -----------------------------------------------------------------------------------------------------
@@ -180,6 +185,25 @@ async def test_O02_P5_a_failed_fsync_is_not_accepted_and_the_store_is_opened_aga
     assert await store.message(row.id) is None
     assert await store.message(kept.id) is not None
     assert (await verify(store)).bad is None, "the chain goes on from the last durable row"
+    await store.close()
+
+
+async def test_O02_what_stands_after_a_failed_commit_is_offered_to_the_relay(tmp_path: Path) -> None:
+    """The log is recovered with whatever is whole in it; whoever wrote it was told that it failed, so nobody has its deliveries."""
+    store = await opened(tmp_path, connect=faulty)
+    (answered, _, kept), (batch, row, one) = whole(), whole()
+    answered.deliveries[0] = replace(kept, state=DeliveryState.LEASED, lease="k1")
+    batch.deliveries[0] = replace(one, state=DeliveryState.LEASED, lease="k1")
+    await store.write(answered)
+    Faulty.fault, Faulty.times, Faulty.after = "COMMIT", 1, True
+    with pytest.raises(StoreError):
+        await store.write(batch)
+    await store.write(whole()[0])
+    assert await store.message(row.id) is not None, "it stands"
+    states = {row.id: row.state for row in await store.deliveries(limit=10)}
+    assert states[one.id] is DeliveryState.SCHEDULED
+    assert states[kept.id] is DeliveryState.LEASED, "what was answered stays with whoever has it"
+    assert (await verify(store)).bad is None
     await store.close()
 
 

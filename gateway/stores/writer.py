@@ -86,6 +86,8 @@ class Writer:
         self._tried = 0.0
         self._ended = float("-inf")
         self._register_before = ""
+        self._doubtful: list[tuple[str]] = []
+        """Deliveries of transactions whose COMMIT failed."""
         self.open_deliveries = 0
         self.degraded = ""
         """Why nothing is accepted now; empty when all is well."""
@@ -298,7 +300,7 @@ class Writer:
                 return
 
     def _commit(self, jobs: list[Job]) -> None:
-        """Makes the open transaction durable; after a failure nothing of it stands and nothing is trusted."""
+        """Makes the open transaction durable; after a failure it is answered as not done, and nothing is trusted."""
         db, chain = self._db, self._chain
         assert db is not None
         assert chain is not None
@@ -311,6 +313,8 @@ class Writer:
             failure = connection.translate(error, self._path)
             for job in jobs:
                 job.error = job.error or failure
+            if self.degraded:
+                self._doubtful += [(row.id,) for job in jobs if job.batch is not None for row in job.batch.deliveries]
             return
         chain.written()
         self.open_deliveries += self._applier.delta
@@ -371,9 +375,24 @@ class Writer:
             try:
                 connection.probe(self._path)
                 self._open(full_check=False)
+                self._schedule_doubtful()
             except OSError as error:
                 raise StoreError(f"{self._path}: {error.strerror}") from error
         self.degraded = ""
+
+    def _schedule_doubtful(self) -> None:
+        """A COMMIT that failed may stand all the same: what is whole in the log is recovered when it is opened. Its deliveries were
+        leased and then offered to nobody. Raises StoreError."""
+        assert self._db is not None
+        if not self._doubtful:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("UPDATE deliveries SET state = 'scheduled', lease = '' WHERE id = ? AND state = 'leased'", self._doubtful)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise connection.translate(error, self._path) from error
+        self._doubtful.clear()
 
 
 def _octets(job: Job) -> int:
