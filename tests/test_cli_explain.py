@@ -467,6 +467,8 @@ def test_the_door_by_which_it_comes_is_told(capsys: Capture) -> None:
     assert decided("--to", DESK) == decided("--to", DESK, "--door", "smtp") == held
     assert decided("--to", DESK, "--door", "milter") == held
     assert decided("--door", "imap") == ("deliver", "classified-attachment-unencrypted", ["imap-recorded"])
+    assert decided("--door", "imap", "--shared") == ("refuse", "classified-attachment-unencrypted", ["imap-shared"])
+    assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--to", DESK, "--shared"]) == 2
     assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--door", "imap"]) == 0
     assert "storing it is only recorded" in capsys.readouterr().out
     assert invoke(["explain", sample("confidential-word"), "--from", OFFICER, "--to", DESK, "--door", "pop3"]) == 2

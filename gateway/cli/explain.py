@@ -130,6 +130,8 @@ def _print(found: dict[str, Any], want_text: bool) -> None:
             say(f"    by       exception {safe(one['exception'])}")
         if "imap-recorded" in one["tags"]:
             say("    stored   as mail it would be stopped; storing it is only recorded")
+        if "imap-shared" in one["tags"] and one["disposition"] == "refuse":
+            say("    stored   not where others read it: what would wait for a reviewer is refused there")
         for text in list(one["explanation"].values())[:1]:
             say(f"    why      {safe(text)}")
         watched = [step["rule"] for step in one["trace"] if step["hit"] and step["mode"] == "monitor"]
@@ -155,6 +157,7 @@ def _explain(
     door: Annotated[
         str, typer.Option("--door", help="Where it comes in: smtp, submission, milter, imap (--from stores it).", metavar="DOOR")
     ] = "",
+    shared: Annotated[bool, typer.Option("--shared", help="With --door imap: it is stored in a mailbox that others read.")] = False,
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
@@ -173,6 +176,8 @@ def _explain(
     if not sender:
         raise Stop("explain: --from is missing; write --from '<>' for the null sender", 2)
     by = _door(door) if door else None
+    if shared and (by is None or by.value != "imap"):
+        raise Stop("explain: --shared goes with --door imap", 2)
     to = to or ([sender] if by is not None and by.value == "imap" else [])
     if not to:
         raise Stop("explain: --to is missing", 2)
@@ -195,7 +200,7 @@ def _explain(
         typer.echo(f"gateway: {doubt}", err=True)
     case = Case(
         from_path, to_paths, loaded, policy, _exceptions(loaded), client_ip=client_ip, user=login, senders=senders, want_text=text,
-        thread=thread, door=by,
+        thread=thread, door=by, shared=shared,
     )  # fmt: skip
     unread = 0
     results = workers.results(case.in_worker, found, len(os.sched_getaffinity(0)))

@@ -65,15 +65,15 @@ class Case:
     def __init__(
         self, sender: Path, recipients: tuple[Path, ...], config: Config, policy: Policy, exceptions: Exceptions,
         *, client_ip: str, user: str, want_text: bool, senders: tuple[str, ...] | None = None, thread: Level | None = None,
-        door: Door | None = None,
+        door: Door | None = None, shared: bool = False,
     ) -> None:  # fmt: skip
-        """*door*: by which it comes; None: submission with a login, else SMTP."""
+        """*door*: by which it comes; None: submission with a login, else SMTP. *shared*: it is stored where others read it."""
         from gateway.inspector import tools
 
         self.config, self.policy, self.exceptions, self.want_text = config, policy, exceptions, want_text
         self._tools = tools.direct(config.limits)
         self._thread = thread
-        self._named = door
+        self._named, self._shared = door, shared
         self._come(sender, recipients, client_ip, user, senders)
 
     def _come(self, sender: Path, recipients: tuple[Path, ...], client_ip: str, user: str, senders: tuple[str, ...] | None) -> None:
@@ -118,7 +118,7 @@ class Case:
             id=new_id(), door=self._door, peer=self._peer,
             envelope=Envelope(self._sender, tuple(Recipient(path) for path in self._recipients), eight_bit=True, smtputf8=True),
             received_at=time.time(), size=len(content), sha256=sha256, verified_originator=self._verified,
-            department=self._sender.domain if self._verified else "",
+            department=self._sender.domain if self._verified else "", shared=self._shared,
         )  # fmt: skip
 
     def in_worker(self, file: FilePath) -> dict[str, Any]:
