@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.message import edits
 from gateway.verdict import Edit
@@ -44,7 +45,7 @@ def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) ->
 
     Raises ValueError like ``edits.apply``, and for a field that is there and is to be empty: the protocol has no word for it.
     """
-    touched = {edits.checked_name(edit.header).lower().encode() for edit in wanted}
+    touched = {_small(edit.header) for edit in wanted}
     counts: dict[bytes, int] = {}
     before: list[_Field] = []  # of the names that matter: an index counts among the fields of one name
     for name, value in fields:
@@ -54,7 +55,7 @@ def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) ->
             before.append(_Field(small, name + b":" + value, counts[small]))
     after = list(before)
     for edit in wanted:
-        name = edit.header.lower().encode()
+        name = _small(edit.header)
         if edit.action == "add":
             after.insert(0, _new(edit, name))
         elif edit.action == "remove":
@@ -64,6 +65,12 @@ def operations(wanted: Sequence[Edit], fields: Sequence[tuple[bytes, bytes]]) ->
         else:
             raise ValueError(f"not an edit: {edit.action!r}")
     return (*_changes(before, after), *(InsertHeader(_TOP, *_words(one)) for one in reversed(after) if not one.index))
+
+
+@lru_cache(maxsize=64)
+def _small(name: str) -> bytes:
+    """*name* in small letters. Raises ValueError."""
+    return edits.checked_name(name).lower().encode()
 
 
 def _new(edit: Edit, name: bytes) -> _Field:

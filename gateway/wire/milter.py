@@ -249,8 +249,13 @@ class Milter:
                     continue
                 if not 1 <= length <= _LONGEST_PACKET:
                     raise MilterError("a packet of no length, or too long")
-                event = self._take(buffer[start : start + 1], start + 1, end)
-                if event is not None:
+                command = buffer[start : start + 1]
+                if command == b"L" and self._phase is _HEADER:  # nearly all packets
+                    self._position = end
+                    self._text.add_field(*codec.field(buffer[start + 1 : end]), leading_space=self._leading_space)
+                    if command not in self._quiet:
+                        self._out.append(_CONTINUE)
+                elif (event := self._take(command, start + 1, end)) is not None:
                     return event
         except MilterError:
             self.close()

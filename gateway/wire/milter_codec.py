@@ -165,10 +165,10 @@ def reply_code(reply: Reply) -> bytes:
 def change(wanted: Change, agreed: Negotiated) -> bytes:
     """The packet for *wanted*. Raises MilterError for what may not be sent, or not to this MTA."""
     match wanted:
-        case AddHeader():
-            return packet(b"h", _pair(wanted.name, wanted.value, agreed))
         case InsertHeader():
             return packet(b"i", _index(wanted.index, 0) + _pair(wanted.name, wanted.value, agreed))
+        case AddHeader():
+            return packet(b"h", _pair(wanted.name, wanted.value, agreed))
         case ChangeHeader():
             return packet(b"m", _index(wanted.index, 1) + _pair(wanted.name, wanted.value, agreed, delete=True))
         case AddRecipient():
