@@ -98,7 +98,7 @@ def _many(order: Order, folder: Path, blows: int) -> Result:
     nodes = Nodes(folder)
     try:
         nodes.start()
-        found = prove(nodes, order.messages, order.seed, blows)
+        found = prove(nodes, order.messages, order.seed, blows, lasting=True)
         return Result(order, found, did=[_line(one) for one in nodes.strikes])
     finally:
         nodes.stop()
