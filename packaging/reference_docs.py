@@ -72,9 +72,7 @@ systemd, `systemctl restart gateway-web` after a change of `[web]`, of `hostname
 a key, a rule file or the logins file that changes in its place needs a reload too.
 """
 
-NOT_YET = {
-    "store": "`url` of a PostgreSQL server: only `sqlite` is there",
-}
+NOT_YET: dict[str, str] = {}
 """What the file may hold already and this version does not do; ``gateway check`` says WRONG to each."""
 
 HEAD_COMMANDS = """\
@@ -209,7 +207,7 @@ def options() -> str:
     """The text of docs/options.md."""
     missing = [f"- `{name}`: {what}." for name, what in NOT_YET.items()]
     intro = "Not in this version, and `gateway check` says so (WRONG) where the file asks for it:"
-    lines = [HEAD_OPTIONS, intro, "", *missing, "", "## At the top of the file, before any table", ""]
+    lines = [HEAD_OPTIONS, *([intro, "", *missing, ""] if missing else []), "## At the top of the file, before any table", ""]
     models = {name: _model(field.annotation) for name, field in Config.model_fields.items()}
     lines += _table({name: field for name, field in Config.model_fields.items() if models[name][0] is None})
     for name, (model, many) in models.items():

@@ -30,7 +30,7 @@ WRITTEN = {"options.md", "commands.md"}
 NEEDED = {
     "install.md", "install-rhel.md", "options.md", "commands.md", "rules.md", "officer.md", "officer.hi.md", "reviewer.md",
     "reviewer.hi.md", "operations.md", "submission.md", "systemd.md", "blind-spots.md", "inspection.md", "milter.md", "imap.md",
-    "proof.md",
+    "proof.md", "many-nodes.md",
 }  # fmt: skip
 RUNBOOK = (
     "queue-not-moving", "next-hop-down", "held-near-deadline", "inspector-dying", "store-degraded", "disk-reserve", "chain-head-stale",
