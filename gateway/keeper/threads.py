@@ -26,6 +26,7 @@ from gateway.vault.vault import Vault
 from gateway.verdict import Remembered, Verdict
 
 MESSAGE, PASSAGE = "message", "passage"
+_LEAST = Level.RESTRICTED  # what is below is not remembered
 
 
 class Threads:
@@ -42,10 +43,10 @@ class Threads:
         Nothing where it was written today already, as high: most passages of a day are those of the same forms and circulars.
         Call ``written`` when it is durable."""
         memo = verdict.memo
-        if memo is None or memo.level < Level.RESTRICTED:
+        if memo is None or memo.level < _LEAST:
             return []
         day = int(self._clock() // DAY)
-        marked = [(level, value) for level, value in memo.passages if level >= Level.RESTRICTED]
+        marked = [one for one in memo.passages if one[0] >= _LEAST]
         marks = self._vault.thread_hashes(PASSAGE, [value for _, value in marked])
         found = [(mark, int(level)) for mark, (level, _) in zip(marks, marked, strict=True)]
         if memo.message_id:
@@ -61,7 +62,7 @@ class Threads:
     def raised(self, message_id: str, level: Level, department: str) -> list[ThreadRow]:
         """What is added where a person found the level of the message *message_id* to be higher; its passages are not known any more."""
         identifier = thread_fields.identifier(message_id) if message_id else ""
-        if level < Level.RESTRICTED or not identifier:
+        if level < _LEAST or not identifier:
             return []
         mark = self._vault.thread_hash(MESSAGE, identifier.encode("utf-8", "surrogateescape"))
         return [ThreadRow(mark, int(level), int(self._clock() // DAY), department)]
