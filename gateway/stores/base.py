@@ -85,7 +85,8 @@ class BodyRow(msgspec.Struct, frozen=True):
 
 
 class MessageRow(msgspec.Struct, frozen=True):
-    """One accepted message (or one report of ours). *verdict* and *facts* are JSON without text of the message."""
+    """One accepted message (or one report of ours). *verdict* and *facts* are JSON without text of the message; a value
+    that is written may be ``msgspec.Raw``: JSON already."""
 
     id: str
     reference: str
