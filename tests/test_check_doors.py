@@ -126,4 +126,4 @@ def test_I12_it_is_said_which_ways_to_write_a_login_are_one_login() -> None:
     (_, (state, text)) = said(listen=door, imap={"server": "127.0.0.1:1", "tls": "none"})
     assert (state, "NAME@dept.gov.in" in text) == ("ok", True)
     (_, (state, _)) = said(listen=door, imap={"server": "127.0.0.1:1", "tls": "none"}, originators={"networks": ["127.0.0.0/8"]})
-    assert state == "wrong"
+    assert state == "warning"

@@ -79,7 +79,7 @@ def _logins(config: Config) -> Finding:
     domain = config.imap.domain or next(iter(config.originators.domains), "")
     if not domain:
         return Finding(
-            "imap", "wrong", "imap.domain and originators.domains are empty: a login without a domain has no mailbox and is refused"
+            "imap", "warning", "imap.domain and originators.domains are empty: a login without a domain has no mailbox and is refused"
         )
     text = f"NAME and NAME@{domain} are one login to our lists and counts, in capitals or not; NAME at any other domain is another one"
     return Finding("imap", "ok", f"{text}: let the server take no other form for the same mailbox")
