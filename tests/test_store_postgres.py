@@ -366,6 +366,28 @@ async def test_what_is_open_is_read_without_the_days_past(keeper: Opened) -> Non
     assert "deliveries_done" not in plan
 
 
+async def test_a_queue_that_was_empty_when_a_plan_was_made_is_not_walked_when_it_is_full(keeper: Opened) -> None:
+    from gateway.stores import postgres_statements as statements
+
+    one = await keeper("one")
+    async with one._pool.writer() as link:
+        for sql in (statements.DROP_FINISHED, statements.STILL_NEEDED, statements.UPDATE_DELIVERIES, statements.END_DELIVERIES):
+            text, count = sql, 0
+            while "%b" in text:
+                count += 1
+                text = text.replace("%b", f"${count}", 1)
+            await link.execute(f"PREPARE looked AS {text}")
+            await link.execute("SET plan_cache_mode = force_generic_plan")
+            plan = await (await link.execute(f"EXPLAIN EXECUTE looked ({', '.join(['NULL'] * count)})")).fetchall()
+            await link.execute("DEALLOCATE looked")
+            lines = [row[0] for row in plan]
+            assert not any("Seq Scan on" in line or "hashed SubPlan" in line for line in lines), "\n".join(lines)
+            for table in ("deliveries_open", "messages", "bodies"):
+                for n, line in enumerate(lines):
+                    if f" on {table}" in line and "Scan" in line:
+                        assert any("Cond" in later for later in lines[n : n + 4]), "\n".join(lines)
+
+
 # --- a server that goes, or is full -------------------------------------------------------------------------------------
 
 

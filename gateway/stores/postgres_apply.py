@@ -134,7 +134,8 @@ class Applier:
         for final, sql in ((False, UPDATE_DELIVERIES), (True, END_DELIVERIES)):
             some = [one for one in updates if (one.state in FINAL) is final]
             if some:
-                statements.append((sql, _lists(_update_values(one) for one in some), self._changed(some, ended)))
+                lists = _lists(_update_values(one) for one in some)
+                statements.append((sql, [*lists, lists[0]], self._changed(some, ended)))
         for batch in batches:
             for change in batch.hold_updates:
                 released = None if change.released is None else rows.dump(change.released)
@@ -208,7 +209,8 @@ class Applier:
             ended.update({message_id: None for message_id, state in found if state == CopyState.FILED})
 
         if changes:
-            statements.append((UPDATE_COPIES, _lists(changes[id] for id in sorted(changes)), judge))
+            lists = _lists(changes[id] for id in sorted(changes))
+            statements.append((UPDATE_COPIES, [*lists, lists[0]], judge))
         return statements
 
     def _audit(self, chain: Chain, batches: Sequence[Batch]) -> list[Statement]:

@@ -69,7 +69,10 @@ _UPDATED = (
     ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
     ("route", "text"), ("lease", "text"), ("warned", "boolean"), ("sent_sha256", "text"), ("expect", "text"), ("holder", "text"),
 )  # fmt: skip
-_STANDS = "d.id = v.id AND position(' ' || d.state || ' ' in v.expect) > 0 AND (v.holder = '' OR d.state <> 'leased' OR d.lease = v.holder)"
+_STANDS = (
+    "d.id = v.id AND d.id = ANY(%b::text[]) AND position(' ' || d.state || ' ' in v.expect) > 0"
+    " AND (v.holder = '' OR d.state <> 'leased' OR d.lease = v.holder)"
+)
 _CHANGED = ("attempts", "next_attempt", "last_reply", "route", "lease", "warned", "sent_sha256")
 UPDATE_DELIVERIES = (
     f"UPDATE deliveries_open d SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, d.{name})' for name in _CHANGED)}"  # noqa: S608
@@ -94,14 +97,19 @@ _COPIED = (
 )  # fmt: skip
 UPDATE_COPIES = (
     f"UPDATE journal j SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, j.{name})' for name, _ in _COPIED[2:])}"  # noqa: S608
-    f" FROM {values(_COPIED)} WHERE j.id = v.id AND j.{schema.UNFILED_COPY_SQL} RETURNING j.message_id, j.state"
+    f" FROM {values(_COPIED)} WHERE j.id = v.id AND j.id = ANY(%b::text[]) AND j.{schema.UNFILED_COPY_SQL} RETURNING j.message_id, j.state"
 )
+# Scalar sub-queries with a LIMIT, and an array of ids: neither can become a walk through a whole table, whatever the planner thinks
+# it knows of a queue that was empty when it last looked.
 _NEEDED = (
-    "(EXISTS (SELECT 1 FROM deliveries_open o WHERE o.message_id = m.id)"  # noqa: S608 - constants of ours
-    f" OR EXISTS (SELECT 1 FROM holds h WHERE h.message_id = m.id AND h.{schema.OPEN_HOLD_SQL})"
-    f" OR EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.{schema.NEEDED_COPY_SQL}))"
+    "coalesce((SELECT true FROM deliveries_open o WHERE o.message_id = m.id LIMIT 1),"  # noqa: S608 - constants of ours
+    f" (SELECT true FROM holds h WHERE h.message_id = m.id AND h.{schema.OPEN_HOLD_SQL} LIMIT 1),"
+    f" (SELECT true FROM journal j WHERE j.message_id = m.id AND j.{schema.NEEDED_COPY_SQL} LIMIT 1), false)"
 )
-DROP_FINISHED = f"DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id = ANY(%b::text[]) AND NOT {_NEEDED})"  # noqa: S608
+DROP_FINISHED = (
+    "DELETE FROM bodies WHERE id = ANY(ARRAY(SELECT m.body_id FROM messages m"  # noqa: S608 - constants of ours
+    f" WHERE m.id = ANY(%b::text[]) AND NOT {_NEEDED}))"
+)
 STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {_NEEDED} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
 REGISTER_LOCK = f"SELECT pg_advisory_xact_lock({LOCK_REGISTER}, 0)"
 REGISTER_SHARED = f"SELECT pg_advisory_xact_lock_shared({LOCK_REGISTER}, 0)"
