@@ -131,7 +131,8 @@ class Taken:
         if entry["file"] == "1":
             return b"X-Proof: one\r\n\r\nx"
         lines = [
-            "X-Gateway-Reference: R1", 'Content-Type: multipart/report; boundary="b"', "", "--b", "Content-Type: message/delivery-status", "",
+            "X-Gateway-Reference: R1",
+            'Content-Type: multipart/report; boundary="b"', "", "--b", "Content-Type: message/delivery-status", "",
             "Reporting-MTA: dns; gw", "", "Final-Recipient: rfc822; b@x", "Action: failed", "Status: 5.7.1", "", "--b--", "",
         ]  # fmt: skip
         return "\r\n".join(lines).encode()

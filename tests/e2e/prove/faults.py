@@ -24,6 +24,8 @@ class Fault:
     lasts = (0.0, 0.0)
     explains = False
     returns = False
+    lasting = False
+    """It lasts its time though the load has ended meanwhile."""
     kinds: tuple[str, ...] = ()
     """The kinds of process that are hit; empty: all."""
 
@@ -156,7 +158,7 @@ class StoppedLong(Stopped):
     """The same for minutes: longer than any timer of a client, and than the inspector lets a worker live."""
 
     name, about = "stop-long", "SIGSTOP to one process or all, SIGCONT two to three minutes later"
-    lasts = (120.0, 180.0)
+    lasts, lasting, most = (120.0, 180.0), True, 2
 
 
 SIGNALS: tuple[type[Fault], ...] = (Kill, Term, TermTwice, HangUp, Stopped, StoppedLong)

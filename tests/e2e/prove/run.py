@@ -139,7 +139,7 @@ def _strike(site: Site, fault: Fault) -> None:
         began, lasts = time.time(), site.rng.uniform(*fault.lasts)
         what = fault.begin(site)
         until = time.monotonic() + lasts
-        while what and site.busy.is_set() and time.monotonic() < until:
+        while what and (site.busy.is_set() or fault.lasting) and time.monotonic() < until:
             time.sleep(0.02)
         fault.end(site)
         if what:
