@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,24 @@ def test_commands_that_ask_the_store_ask_postgresql_where_the_config_names_it(mo
     assert people is not None
     assert [user.name for user in people] == ["asha"]
     assert [one.name for one in check_archive._unfiled(config)] == ["archive0", "archive1"]
+
+
+@pytest.mark.service
+def test_the_format_of_a_shared_store_is_told_and_not_changed_by_hand(
+    moved: tuple[Config, Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gateway.cli import store
+    from gateway.stores import schema
+
+    config, target = moved
+    store._shared_version(config, True)
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"store": target.name, "format": schema.VERSION, "newest": schema.VERSION, "copies": []}
+    home = config.state_dir.parent / "gateway.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "store", "upgrade", "--config", str(home)], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert (done.returncode, "PostgreSQL" in done.stderr) == (1, True)
 
 
 @pytest.mark.service

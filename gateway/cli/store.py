@@ -17,11 +17,54 @@ from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
+    from gateway.config import Config
+
 NoCopy = Annotated[bool, typer.Option("--no-copy", help="Make no copy of the store first.")]
 
 
 def _file(context: typer.Context, config: str) -> FilePath:
-    return load_config(config_path(context, config)).state_dir / "gateway.db"
+    loaded = load_config(config_path(context, config))
+    if loaded.store.shared:
+        raise Stop(
+            "The config names a store in PostgreSQL: its tables go to the newest format when the first node of a newer version starts."
+        )
+    return loaded.state_dir / "gateway.db"
+
+
+async def _shared_format(config: Config) -> int | None:
+    """The format of the store in PostgreSQL; None where there are no tables yet. Raises StoreError."""
+    from gateway.stores.postgres_connection import Pool, Target
+
+    pool = Pool(Target.of(config.store), readers=1, name="gateway store version")
+    try:
+        async with pool.reader() as link:
+            there = await (await link.execute("SELECT to_regclass('store_format') IS NOT NULL")).fetchone()
+            if not there or not there[0]:
+                return None
+            found = await (await link.execute("SELECT version FROM store_format")).fetchone()
+            return int(found[0]) if found else None
+    finally:
+        await pool.close()
+
+
+def _shared_version(config: Config, json: bool) -> None:
+    import asyncio
+
+    from gateway.stores import schema
+    from gateway.stores.base import StoreError
+    from gateway.stores.postgres_connection import Target
+
+    try:
+        found = asyncio.run(_shared_format(config))
+    except StoreError as error:
+        raise Stop(str(error), 2) from error
+    name = Target.of(config.store).name
+    if json:
+        output.json_lines([{"store": name, "format": found, "newest": schema.VERSION, "copies": []}])
+    elif found is None:
+        output.write(f"{name}: there is no store yet; the first start makes it with format {schema.VERSION}.")
+    else:
+        output.write(f"format {found}; this version knows {schema.VERSION}")
 
 
 def _version(context: typer.Context, json: Json = False, config: ConfigFile = "") -> None:
@@ -30,6 +73,10 @@ def _version(context: typer.Context, json: Json = False, config: ConfigFile = ""
 
     from gateway.stores import connection, schema
 
+    loaded = load_config(config_path(context, config))
+    if loaded.store.shared:
+        _shared_version(loaded, json)
+        return
     path = _file(context, config)
     if not path.exists():
         raise Stop(f"{path}: there is no store yet; the first start makes it with format {schema.VERSION}.")
