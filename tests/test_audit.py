@@ -355,7 +355,7 @@ async def test_L06_a_lost_signing_key_is_an_alarm_and_begins_a_new_chain(tmp_pat
     assert found.bad is not None and "unknown key" in found.bad.why
     key.with_name("audit-signing-old.pem").write_bytes(kept)
     key.with_name("audit-signing-old.pem").chmod(0o600)
-    found = await verify(reader, cli_audit._public_keys(tmp_path / "keys"))
+    found = await verify(reader, cli_audit.public_keys(tmp_path / "keys"))
     assert found.text == "ok: 1 rows in 1 chain"
     await reader.close()
 
