@@ -40,6 +40,8 @@ _ENDS = (
     r"(?!\w)(?:(?![./:\-‒-―]\d)|(?=[/\-](?:\d{1,2}[/.\-]\d{1,2}[/.\-])?(?:19|20)\d\d(?!\d))"
     rf"|(?=/[2-9]\d{{3}}{_GAP}?\d{{4}}{_GAP}?\d{{4}}(?!\d)))"
 )
+_START = re.compile(r"\d(?:(?<![\w+]\d)|(?<=aadhaar\d)|(?<=aadhar\d)|(?<=uid\d))")
+"""Where a number may begin at all; most long rows of digits in mail are parts of a name or a hash."""
 _AADHAAR = re.compile(rf"({_FIRST}\d{{3}})(?:(\d{{4}})(\d{{4}})|(?P<gap>{_GAP})(\d{{4}}){_GAP}(\d{{4}})){_ENDS}")
 # The same over one line end (and the marks of quoted mail): one of its two gaps is such, and the word for it stands by it.
 _OVER = r"(?: {0,2}\r?\n[> ]{0,6})"
@@ -130,7 +132,10 @@ def checks(number: str) -> bool:
 
 
 def stretches(text: str) -> tuple[tuple[int, int], ...]:
-    """The stretches of *text* that hold four digits together, each with room to both sides; the rest needs no closer look."""
+    """The stretches of *text* that hold four digits together and may hold the beginning of a number, each with room to both sides.
+
+    The rest needs no closer look.
+    """
     if not text.isascii() and (_OTHER_DIGIT.search(text) or _BEYOND.search(text)):
         return ((0, len(text)),)
     dense = text.encode("ascii", "replace").translate(_SAME)  # an octet for each character
@@ -146,7 +151,7 @@ def stretches(text: str) -> tuple[tuple[int, int], ...]:
         at = dense.find(_FOUR, at + 4)
     if high:
         found.append((low, high))
-    return tuple(found)
+    return tuple(span for span in found if _START.search(text, *span))
 
 
 class Personal:

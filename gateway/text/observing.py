@@ -73,11 +73,11 @@ class Observer:
         places = Regions(text, self._scheme, "attachment" if attached or zone is Zone.FILE_NAME else _FIXED.get(zone, "body"), layout)
         signs = identifiers.candidates(octets)
         spans = identifiers.stretches(flat) if signs.aadhaar or signs.card else ()
-        if signs.aadhaar:
+        if signs.aadhaar and spans:
             self._aadhaar(flat, spans, path, places)
         if signs.pan:
             self._pans(normal, flat, path, places)
-        if signs.card:
+        if signs.card and spans:
             self._numbers("card", payments.cards(flat, spans), path, places)
         if signs.account:
             self._numbers("bank-account", payments.accounts(flat, codes=signs.ifsc), path, places)

@@ -128,7 +128,7 @@ def samples(text: str, scheme: Scheme) -> tuple[bytes, ...]:
     for start in range(0, places, step):
         place, end = start, min(start + step, places)
         ordinary = list(map(is_common, words[place : place + WORDS]))
-        while (too_many := sum(ordinary) - _ORDINARY) > 0:
+        while (too_many := ordinary.count(True) - _ORDINARY) > 0:
             place += too_many  # one place further there is at most one less of them
             if place >= end:
                 break
