@@ -204,3 +204,35 @@ def test_linear(piece: str) -> None:
 
 def test_signs_of_passports_are_folded() -> None:
     assert all(normalise(sign).text == sign for sign in passports.SIGNS)
+
+
+def test_digits_of_scripts_that_no_number_is_written_in_have_no_checksum() -> None:
+    three = "\u0e53"  # a Thai digit
+    text = f"aadhaar 234{three} {three * 4} {three * 4}, vid 234{three * 13}, phone 123456789012"
+    assert not identifiers.checks("234" + three)
+    number = identifiers.Personal()
+    number.look(text)
+    assert not list(number.aadhaar())
+    assert door(text) == ()
+
+
+def test_the_stretches_with_digits_hold_every_number_of_the_text() -> None:
+    rng = random.Random(11)
+    pieces = (
+        "aadhaar ", "uid", "2341 2341 2346", "234123412346", "4111 1111 1111 1111", "3782 822463 10005", "4111111111111111",
+        "x0000000000123", "2019-2020", "पत्र ", " ", "\n", "-", "\u2013", ".", "/", ":", "17.", "0", "9",
+        "words between the numbers that are longer than what is looked at ",
+    )  # fmt: skip
+    seen = 0
+    for _ in range(3000):
+        text = "".join(rng.choice(pieces) for _ in range(rng.randrange(2, 14)))
+        spans, whole = identifiers.stretches(text), ((0, len(text)),)
+        cards = list(payments.cards(text, whole))
+        assert list(payments.cards(text, spans)) == cards, text
+        quick, full = identifiers.Personal(), identifiers.Personal()
+        quick.look(text, spans)
+        full.look(text, whole)
+        numbers = list(full.aadhaar())
+        assert list(quick.aadhaar()) == numbers, text
+        seen += len(cards) + len(numbers)
+    assert seen > 200

@@ -608,3 +608,19 @@ class TestBounds:
         (only,) = observer.result()
         assert only.count == HIGHEST
         assert MOST == 50
+
+
+def test_terms_are_the_same_whether_all_places_are_proved_or_only_those_asked_for() -> None:
+    rng, topics = random.Random(13), scheme().watch.topics
+    terms = [" ".join(term.words) for term in topics._shapes]
+    for count in (1, 5, 40, 40, 400, 4000):
+        text = "".join(rng.choice(terms) + rng.choice((" ", "\n", "-", "s ", ", no. ", " www.")) for _ in range(count))
+        every = topics.search(text, text.encode())
+        signs, lazily = topics.look(text, text.encode())
+        assert signs == [(kind, place) for kind, place, term in every if term is None]
+        found = {term: list(begins) for term, begins in lazily.items()}
+        expected: dict[object, list[int]] = {}
+        for _, place, term in every:
+            if term is not None:
+                expected.setdefault(term, []).append(place)
+        assert {term: begins for term, begins in found.items() if begins} == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import textwrap
+from hashlib import blake2b
 
 import pytest
 
@@ -226,3 +227,26 @@ def test_a_marked_answer_keeps_its_own_words_only() -> None:
     assert said <= marks(f"CONFIDENTIAL {PLAN}")
     assert not said & marks(HINDI)
     assert marks(HINDI) <= set(thread.quotes)
+
+
+def test_the_quick_reading_of_words_and_passages_is_the_plain_one() -> None:
+    rng, rules = random.Random(5), SCHEME
+    common = sorted(word.decode() for word in rules.watch.topics.common)
+    signs = (" ", "\n", "\r\n", "\u0964", "\u0965 ", "\u00a0", "\u2014", "\u3002", "\x85", "\u1680", ", ", "\x1c", "\u00ab", "…", "-", "  ")
+    for _ in range(200):
+        text = "".join(
+            (rng.choice(common) if rng.random() < 0.6 else rng.choice(("tender", "गोपनीय", "d\u00e9j\u00e0", "\ud800", "sonar", "reed")))
+            + rng.choice(signs)
+            for _ in range(rng.randrange(200))
+        )
+        words = [word.encode("utf-8", "surrogatepass") for word in text.translate(passages._PUNCTUATION).split()]
+        assert passages._words(text) == words
+        places = len(words) - passages.WORDS + 1
+        hashed = [
+            blake2b(b" ".join(passage), digest_size=8).digest() if sum(word in rules.watch.topics.common for word in passage) <= 7 else b""
+            for passage in (words[place : place + passages.WORDS] for place in range(places))
+        ]
+        assert list(passages.fingerprints(text, 10_000, rules)) == [value for value in hashed if value]
+        step = max(1, -(-places // passages.KEPT))
+        firsts = [next((value for value in hashed[at : at + step] if value), b"") for at in range(0, max(places, 0), step)]
+        assert list(passages.samples(text, rules)) == [value for value in firsts if value]
