@@ -16,13 +16,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from gateway import config_errors, cores
+from gateway.option_values import Folder, Seconds, Section, Size, parse_duration, parse_size
 from gateway.options import (
     Application,
     Archive,
     Backup,
     Contacts,
     Dkim,
-    Folder,
     Imap,
     Listen,
     Oidc,
@@ -32,17 +32,12 @@ from gateway.options import (
     Review,
     Route,
     Sealed,
-    Seconds,
-    Section,
-    Size,
     Store,
     Submission,
     Tls,
     Vault,
     Web,
     is_loopback,
-    parse_duration,
-    parse_size,
 )
 from gateway.options_limits import Limits
 

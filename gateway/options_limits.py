@@ -11,7 +11,7 @@ from __future__ import annotations
 from pydantic import Field, ValidationInfo, field_validator
 
 from gateway import cores
-from gateway.options import Seconds, Section, Size
+from gateway.option_values import Seconds, Section, Size
 
 
 class Limits(Section):

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.counted import Counters, Sample, Timing
 from gateway.envelope import Transaction
 from gateway.inquiries import (
     ActOnQueue,
@@ -55,6 +56,7 @@ __all__ = [
     "AddUser",
     "AskOfficer",
     "ChangeUser",
+    "Counters",
     "DecideAgain",
     "EndProfile",
     "ExpireException",
@@ -77,11 +79,13 @@ __all__ = [
     "RefuseHeld",
     "ReleaseHeld",
     "RotateVault",
+    "Sample",
     "SearchAudit",
     "ShowAudit",
     "ShowDelivery",
     "ShowHeld",
     "StartProfile",
+    "Timing",
     "VerifyArchive",
     "VerifyHeld",
 ]
@@ -182,41 +186,6 @@ class ThreadLevels(Message, frozen=True):
     """Message-IDs without brackets."""
     passages: tuple[bytes, ...]
     """Fingerprints; see ``text.passages``."""
-
-
-class Sample(msgspec.Struct, frozen=True, array_like=True):
-    """One value of a metric: its name and its labels in the order of ``metrics.FAMILIES``."""
-
-    name: str
-    labels: tuple[str, ...]
-    value: float
-
-
-class Timing(msgspec.Struct, frozen=True, array_like=True):
-    """What was added to a histogram: how many in each bucket alone, and the sum of the observations."""
-
-    name: str
-    labels: tuple[str, ...]
-    counts: tuple[int, ...]
-    sum: float
-
-
-class Counters(Message, frozen=True):
-    """What a process has counted and timed since the last report that was taken; the keeper adds it up for ``GetMetrics``.
-
-    A report whose answer did not come is sent again under its *number* and with the same counters and timings.
-    """
-
-    kind: str
-    """doors or web."""
-    worker: int
-    process: str = ""
-    """Different in each process that ever reported."""
-    number: int = 0
-    counters: tuple[Sample, ...] = ()
-    gauges: tuple[Sample, ...] = ()
-    """As they are now: each report replaces those of the one before."""
-    timings: tuple[Timing, ...] = ()
 
 
 class DoorHello(Message, frozen=True):

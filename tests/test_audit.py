@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.audit import audit
+from gateway.audit import audit, lines
 from gateway.audit.audit import FIRST, AuditChain, Signer, verify
 from gateway.audit.export import Follower
 from gateway.cli import audit as cli_audit
@@ -108,8 +108,8 @@ async def test_L07_a_chain_hashed_anew_fails_at_its_signed_head(tmp_path: Path) 
         document = json.loads(line)
         document["gateway"]["prev_hash"] = before
         document["host"] = {"hostname": "forged"}
-        forged = audit.canonical(document)
-        digest = audit.hash_of(forged)
+        forged = lines.canonical(document)
+        digest = lines.hash_of(forged)
         db.execute("UPDATE audit SET line = ?, prev_hash = ?, hash = ? WHERE seq = ?", (forged, before, digest, seq))
         before = digest
     db.commit()
@@ -217,8 +217,8 @@ def test_the_short_way_writes_what_the_careful_one_would() -> None:
         {"a": -0.0, "b": 2**40, "c": 1.25},
     ]
     for sample in samples:
-        assert audit.canonical(sample) == audit._careful.encode(audit._clean(sample)) or "c" in sample
-        assert json.loads(audit.canonical(sample)) is not None
+        assert lines.canonical(sample) == lines.CAREFUL.encode(lines.cleaned(sample)) or "c" in sample
+        assert json.loads(lines.canonical(sample)) is not None
 
 
 @given(st.lists(st.integers(0, 2100), max_size=8), st.integers(0, 3))
@@ -228,14 +228,14 @@ def test_the_short_way_writes_what_the_careful_one_would() -> None:
 @example([0, 0, 999, 1001, 3], 1)
 def test_strings_that_are_too_long_are_found_as_by_looking_at_each(lengths: list[int], around: int) -> None:
     line = b"x" * around + b'"'.join(b"a" * length for length in lengths) + b"y" * around
-    assert audit._short(line) == (max(map(len, line.split(b'"'))) <= audit.CUT)
+    assert lines._short(line) == (max(map(len, line.split(b'"'))) <= lines.CUT)
 
 
 def test_a_time_is_written_with_three_digits_whatever_it_is() -> None:
     for at in (0.0, NOW, NOW + 0.9996, NOW + 0.0004, 1e-9, -1.5, 253402300799.0):
         whole = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        assert audit.timestamp(at) == whole
-    assert audit.timestamp(1e18) == "9999-12-31T23:59:59.999Z"
+        assert lines.timestamp(at) == whole
+    assert lines.timestamp(1e18) == "9999-12-31T23:59:59.999Z"
 
 
 def test_an_exported_line_can_be_checked_by_itself() -> None:
@@ -248,7 +248,7 @@ def test_an_exported_line_can_be_checked_by_itself() -> None:
         document = json.loads(audit.with_hash(row))
         digest = document["event"].pop("hash")
         assert document["gateway"]["prev_hash"] == before
-        assert audit.hash_of(json.dumps(document, sort_keys=True, separators=(",", ":"))) == digest
+        assert lines.hash_of(json.dumps(document, sort_keys=True, separators=(",", ":"))) == digest
         assert document["event"]["sequence"] == document["gateway"]["seq"] == number + 1
         assert document["@timestamp"].endswith("Z")
         assert document["event"]["timezone"] == "+05:30"

@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
@@ -23,7 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
-from gateway.audit import chain_keys
+from gateway.audit import chain_keys, lines
+from gateway.audit.lines import canonical, columns_hash, hash_of, timestamp
 from gateway.audit.ntp import Watch
 from gateway.config import Config
 from gateway.envelope import new_id
@@ -32,12 +32,7 @@ from gateway.vault import vault
 
 FIRST = "sha256:" + "0" * 64
 """What the first row of a chain names as the hash before it."""
-CUT = 1000
-"""Characters of one value."""
 _UNCHECKED = "; signatures not checked: the signing key is not there"
-
-_sorted = msgspec.json.Encoder(order="sorted")
-_careful = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 class AuditChain:
@@ -71,7 +66,7 @@ class AuditChain:
         place = {"sequence": seq}
         own: dict[str, Any] = {
             "chain": self._id, "seq": seq, "prev_hash": before, "reference": event.reference, "department": event.department,
-            "disposition": event.disposition, "columns": _columns_hash(event.sender, event.recipient, event.rule),
+            "disposition": event.disposition, "columns": columns_hash(event.sender, event.recipient, event.rule),
         }  # fmt: skip
         if self._clock is not None and (synced := self._clock.synced) is not None:
             own["ntp"] = {"synced": synced}
@@ -97,63 +92,6 @@ class AuditChain:
     def discarded(self) -> None:
         """See ``Chain.discarded``."""
         self._next = self._head
-
-
-def canonical(document: Mapping[str, Any]) -> str:
-    """*document* as one line: sorted keys, no blanks, ASCII alone, every string cut to 1,000 characters."""
-    try:
-        line = _sorted.encode(document)
-        # What is short, ASCII and without escaped quotes is clean as it is; everything else is looked at value by value.
-        if line.isascii() and b'\\"' not in line and b"\x7f" not in line and _short(line):
-            return line.decode("ascii")
-    except (UnicodeEncodeError, TypeError):
-        pass  # a lone surrogate, or a value that is no JSON
-    return _careful.encode(_clean(document))
-
-
-def _short(line: bytes) -> bool:
-    """Whether no two quotes of *line* stand further apart than a string of ``CUT`` characters: a look at every thousandth octet."""
-    at, last = -1, len(line) - 1
-    while last - at > CUT:
-        at = line.rfind(b'"', at + 1, at + CUT + 2)
-        if at < 0:
-            return False
-    return True
-
-
-def _clean(value: Any) -> Any:
-    if type(value) is str:
-        if len(value) > CUT:
-            value = value[:CUT] + "..."
-        return value if value.isprintable() else value.replace("\x7f", "\\x7f")
-    if isinstance(value, Mapping):
-        return {str(key)[:CUT]: _clean(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        # One spelling for a number, whoever writes it: whole or with at most six digits.
-        return int(value) if value.is_integer() and abs(value) < 2**53 else repr(round(value, 6))
-    return _clean(str(value))
-
-
-def _columns_hash(*values: str) -> str:
-    """Binds what the row is searched by to its line, whatever the document says."""
-    return hashlib.sha256("\0".join(values).encode("utf-8", "backslashreplace")).hexdigest()[:32]
-
-
-def hash_of(line: str) -> str:
-    """``sha256:…`` of a canonical line."""
-    return "sha256:" + hashlib.sha256(line.encode("ascii", "backslashreplace")).hexdigest()
-
-
-def timestamp(at: float) -> str:
-    """*at* (seconds since the epoch) in UTC with milliseconds; a clock beyond all years gives its nearest one."""
-    try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-    except (OverflowError, ValueError, OSError):
-        return "9999-12-31T23:59:59.999Z" if at > 0 else "0001-01-01T00:00:00.000Z"
 
 
 # --- signed heads -----------------------------------------------------------------------------------------------------
@@ -382,9 +320,9 @@ def _bad_row(row: AuditRow, chain: str, seq: int, before: str) -> str:
     expected = (
         (own.get("chain"), chain), (own.get("seq"), row.seq), (own.get("prev_hash"), row.prev_hash), (own.get("reference"), row.reference),
         (document.get("@timestamp"), timestamp(row.created)), (own.get("department"), row.department),
-        (own.get("disposition"), row.disposition), (own.get("columns"), _columns_hash(row.sender, row.recipient, row.rule)),
+        (own.get("disposition"), row.disposition), (own.get("columns"), columns_hash(row.sender, row.recipient, row.rule)),
     )  # fmt: skip
-    if any(said != kept and said != _clean(kept) for said, kept in expected):
+    if any(said != kept and said != lines.cleaned(kept) for said, kept in expected):
         return "its columns are not those of its line"
     return ""
 
@@ -401,4 +339,4 @@ def with_hash(row: AuditRow) -> str:
         return f'{row.line[:end]}"hash":"{row.hash}",{row.line[end:]}'
     document = json.loads(row.line)
     document["event"]["hash"] = row.hash
-    return _careful.encode(document)
+    return lines.CAREFUL.encode(document)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway import handover
-from gateway.audit.audit import timestamp
+from gateway.audit.lines import timestamp
 from gateway.envelope import Door, Transaction
 from gateway.levels import Level, highest
 from gateway.protection import ProtectionState
