@@ -30,8 +30,8 @@ from gateway.doors import workers  # noqa: E402
 from gateway.keeper import service as keeper  # noqa: E402
 
 _BY_CHECK = {
-    "parse_size": "size", "parse_duration": "time", "_absolute": "path from /", "_server": "server", "_listening": "address to listen on",
-    "_networks": "list of address ranges", "_clock": "time of day",
+    "parse_size": "size", "parse_duration": "time", "_absolute": "path from /", "_server": "server", "listening": "address to listen on",
+    "_networks": "list of address ranges", "clock": "time of day",
 }  # fmt: skip
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
 _UNITS = {"size": "octets", "time": "seconds"}
