@@ -322,6 +322,13 @@ def test_C01_M24_M26_what_is_answered_quickly_is_what_the_inspector_says(body: b
     assert not differs(mail(body, *form))
 
 
+def test_C04_text_that_some_reader_decodes_otherwise_is_not_answered_quickly() -> None:
+    for body in (b"hello\x07\t\xc2\x80", b"\x0b\t\xe0\xa4\x85 and more", b"caf\xc3\xa9\t\xe0\xa4\x85"):
+        content = mail(body, "utf-8", "quoted-printable")
+        assert not answered(content), body
+        assert not differs(content), body
+
+
 @pytest.mark.slow
 @settings(max_examples=4000, deadline=None)
 @given(bodies(), FORMS)

@@ -54,8 +54,8 @@ def inspect(content: bytes, sha256: str, limits: Limits, scheme: markings.Scheme
     body = content[scan.body_start :]
     if entity.encoding not in IDENTITY:
         decoded = decode(body, entity.encoding)
-        if decoded.problems:
-            return None
+        if decoded.problems or decoded.others:
+            return None  # some reader shows another text
         body = decoded.data
     text = _text(body, entity.charset)
     if text is None or not is_plain(body) or suspicious(body):
