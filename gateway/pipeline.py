@@ -108,8 +108,8 @@ class Pipeline:
         self._memory = memory
         self._records = records
         self._counts = counts = counts or Counts()
-        # One that waits there beside those that are read, so that no worker is ever idle; with more door processes there is always one.
-        self.places = Places(config.limits.inspectors + (config.workers == 1))
+        # One more than are read: no worker is ever idle, and where strangers have all their places our own officers still have one.
+        self.places = Places(config.limits.inspectors + 1)
         """Messages that are with the inspector; the next is in turn by its owner, so that nobody waits behind somebody's hundred."""
         self._strangers = Places(config.limits.inspectors)
         """Messages of strangers that are read at one time: a flood of their pictures must not keep our own officers waiting."""
