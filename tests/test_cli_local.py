@@ -54,7 +54,7 @@ def test_every_command_has_help_and_a_config_option(words: str, capsys: Capture)
         (["run", "--config", "/nowhere/gateway.toml"], "/nowhere/gateway.toml: cannot be read"),
         (["explain", "/nowhere.eml", "--from", "a@b.in", "--to", "c@d.in"], "/nowhere.eml: there is no such file"),
         (["explain", "x.eml", "--to", "c@d.in"], "--from is missing"),
-        (["audit", "verify", "--store", "postgresql://x"], "postgresql stores cannot be read yet"),
+        (["audit", "verify", "--store", "postgresql://x"], "name the config too (--config)"),
         (["audit", "verify", "--store", "/nowhere.db"], "/nowhere.db: there is no store"),
     ],
 )
