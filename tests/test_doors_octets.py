@@ -85,7 +85,7 @@ async def test_S23_five_hundred_slow_sessions_stay_within_the_limit(doors: Doors
         f"start {start / 1e6:.0f} MB; {SESSIONS} idle sessions {idle / 1e6:.0f} MB; half of {len(text)} octets in each {most / 1e6:.0f} MB"
     )
     assert idle - start < SESSIONS * 60_000, "a session without a message is small"
-    assert most - idle < 1.4 * INFLIGHT + SESSIONS * READ, "all their messages are the limit, and what each had read when it was paused"
+    assert most - idle < 2 * INFLIGHT + SESSIONS * READ, "all their messages are the limit, and what each had read when it was paused"
     for one in slow:
         one.writer.close()
     for _ in range(250):

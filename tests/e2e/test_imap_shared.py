@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.dovecot import DOVECOT, IMAP, Dovecot
-from tests.e2e.parts import free_port, running
+from tests.e2e.parts import free_port, running, wait_for
 from tests.e2e.test_imap import COLLEAGUE, OFFICER, SAMPLES, SECRETS, ImapGateway, Pair
 from tests.test_smtp_client import certificates
 
@@ -95,9 +95,13 @@ def test_I06_what_would_be_held_as_mail_is_refused_where_others_read_it(pair: Pa
     assert client.append("Drafts", None, None, HELD)[0] == "OK", "in one's own mailbox the same is a draft"  # type: ignore[arg-type]
     assert held(pair, "Public/Notices") == 1
     client.logout()
-    rows = [json.loads(line) for line in (pair.gateway.folder / "state" / "log" / "decisions.jsonl").read_text().splitlines()]
-    tags = [row["gateway"].get("tags", ()) for row in rows if row["gateway"].get("door") == "imap"]
-    assert sum("imap-shared" in one for one in tags) == 3, rows[-1]
+    log = pair.gateway.folder / "state" / "log" / "decisions.jsonl"
+
+    def tagged() -> int:
+        rows = [json.loads(line)["gateway"] for line in log.read_text().splitlines()]
+        return sum("imap-shared" in row.get("tags", ()) for row in rows if row.get("door") == "imap")
+
+    wait_for(lambda: tagged() == 3, 20, "all three stand in the log with their tag")
 
 
 def test_I06_nothing_is_copied_to_others_where_the_config_refuses_it(pair: Pair) -> None:

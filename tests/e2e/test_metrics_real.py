@@ -42,12 +42,14 @@ def scrape(gateway: Gateway) -> Values:
 
 
 def send(gateway: Gateway, numbers: range, text: str = PLAIN, body: str = "hello") -> list[int]:
-    """Sends one message a session; the codes of the answers after DATA."""
+    """Sends one message a session; the codes of the answers after DATA, or of the one that refused it before."""
     codes = []
     for number in numbers:
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
             client.ehlo("pc.dept.gov.in")
-            client.mail("officer@dept.gov.in")
+            if (code := client.mail("officer@dept.gov.in")[0]) != 250:
+                codes.append(code)
+                continue
             client.rcpt("desk@finance.nic.in")
             codes.append(client.data((text.format(number) + "\r\n" + body + "\r\n").encode())[0])
     return codes
