@@ -165,3 +165,18 @@ def test_rubbish_is_unreadable(media_type: str, data: bytes) -> None:
     for scan in scans[:3]:
         with pytest.raises(Unreadable):
             scan.render(Budget(Limits()))
+
+
+def test_D12_a_frame_far_beyond_the_screen_is_not_laid_over_the_ones_before() -> None:
+    data = bytearray((SCANS / "second-frame.gif").read_bytes())
+    first, second = image_pixels.scans(bytes(data), "image/gif")
+    assert second.render(Budget(Limits())).height
+    places = list(image_pixels._gif_places(bytes(data)))
+    at = data.rindex(b"\x2c" + struct.pack("<4H", *places[1]))
+    struct.pack_into("<2H", data, at + 1, 18_505, 21_060)
+    first, second = image_pixels.scans(bytes(data), "image/gif")
+    assert first.render(Budget(Limits())).height
+    start = time.process_time()
+    with pytest.raises(OverLimit):
+        second.render(Budget(Limits()))
+    assert time.process_time() - start < 0.5

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from PIL import Image
 
@@ -31,6 +32,8 @@ SIDE = 30_000
 """Pixels of a side at most; tesseract ends at 32,767."""
 FRAMES = 8
 """Frames of an animation that are looked at; one with more is not read in full."""
+_LAID_OVER = 12
+"""Octets that a pixel of an animation takes while a later frame is laid over those before: the canvas in colour, three times."""
 PAGES = 1000
 _AREA = 5_000_000
 """Pixels that a larger picture is reduced to: an A4 page at 230 dpi."""
@@ -101,6 +104,9 @@ def decode(data: bytes, kind: str, index: int, budget: Budget) -> Picture:
         try:
             _check(picture)
             if index:
+                width, height = _gif_canvas(data, index) if kind == "GIF" else picture.size
+                if kind != "TIFF" and width * height * _LAID_OVER > OCTETS:
+                    raise OverLimit("an animation with more pixels than are looked at")
                 picture.seek(index)
                 _check(picture)
             if kind == "JPEG":
@@ -177,13 +183,14 @@ def _most(channels: tuple[Image.Image, ...]) -> Image.Image:
     return max(channels, key=lambda one: _extremes(one)[1] - _extremes(one)[0])
 
 
-def _gif_frames(data: bytes) -> int:
-    """Pictures between header and trailer, by the blocks."""
+def _gif_places(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Left, top, width and height of the pictures between header and trailer, by the blocks; of no more than are looked at, and one."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     count = 0
     while at + 2 <= len(data) and count <= FRAMES:
         if data[at] == 0x2C and at + 10 <= len(data):
             count += 1
+            yield struct.unpack_from("<4H", data, at + 1)
             at += 11 + (3 << (data[at + 9] & 7) + 1 if data[at + 9] & 0x80 else 0)
         elif data[at] == 0x21:
             at += 2
@@ -192,7 +199,18 @@ def _gif_frames(data: bytes) -> int:
         while at < len(data) and data[at]:
             at += 1 + data[at]
         at += 1
-    return count
+
+
+def _gif_frames(data: bytes) -> int:
+    return sum(1 for _ in _gif_places(data))
+
+
+def _gif_canvas(data: bytes, index: int) -> tuple[int, int]:
+    """What all frames up to *index* take: one that lies beyond the screen of the header makes it larger for every decoder that follows."""
+    width, height = struct.unpack_from("<2H", data, 6)
+    for left, top, wide, high in itertools.islice(_gif_places(data), index + 1):
+        width, height = max(width, left + wide), max(height, top + high)
+    return width, height
 
 
 def _tiff_pages(data: bytes) -> int:
