@@ -133,8 +133,9 @@ def noop(dovecot: Dovecot, doors: dict[str, int], rounds: int, count: int) -> li
                 for number in range(count):
                     began = time.perf_counter()
                     client.send(f"n{number} NOOP\r\n".encode())
-                    while not raw.recv(4096).endswith(b"\r\n"):
-                        pass
+                    answer = b""
+                    while not answer.endswith(b"\r\n"):  # CR and LF may come apart
+                        answer += raw.recv(4096)
                     times.append(1000 * (time.perf_counter() - began))
                 times.sort()
                 middle[name].append(times[len(times) // 2])
