@@ -18,7 +18,7 @@ from gateway.cli.options import Stop
 if TYPE_CHECKING:
     from gateway.audit.audit import Reader
     from gateway.config import Config
-    from gateway.stores.postgres_connection import Target
+    from gateway.stores.postgres_connection import Pool, Target
     from gateway.stores.postgres_reading import PostgresReading
     from gateway.stores.sqlite import SqliteStore
 
@@ -49,28 +49,42 @@ def configured(config: Config) -> Where:
 
 
 @contextlib.asynccontextmanager
+async def _embedded(path: FilePath) -> AsyncIterator[SqliteStore]:
+    from gateway.stores.sqlite import SqliteStore
+
+    store = SqliteStore(path, read_only=True)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _asked(target: Target, name: str) -> AsyncIterator[Pool]:
+    """Connections to the server of *target*, which sees them under *name*."""
+    from gateway.stores.postgres_connection import Pool
+
+    pool = Pool(target, readers=1, statement=0, name=name)
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@contextlib.asynccontextmanager
 async def log_of(where: Where) -> AsyncIterator[Reader]:
     """The decision log of the store *where*. Raises StoreError."""
     if isinstance(where, FilePath):
-        from gateway.stores.sqlite import SqliteStore
-
-        store = SqliteStore(where, read_only=True)
-        await store.open()
-        try:
+        async with _embedded(where) as store:
             yield store
-        finally:
-            await store.close()
         return
     from gateway.stores.postgres_asking import Asking
     from gateway.stores.postgres_audit import PostgresAudit
-    from gateway.stores.postgres_connection import Pool
 
-    pool = Pool(where, readers=1, statement=0, name="gateway audit verify")
-    await pool.open()
-    try:
+    async with _asked(where, "gateway audit verify") as pool:
         yield PostgresAudit(Asking(pool))
-    finally:
-        await pool.close()
 
 
 @contextlib.asynccontextmanager
@@ -81,23 +95,12 @@ async def kept(config: Config) -> AsyncIterator[SqliteStore | PostgresReading | 
         if not where.exists():
             yield None
             return
-        from gateway.stores.sqlite import SqliteStore
-
-        store = SqliteStore(where, read_only=True)
-        await store.open()
-        try:
+        async with _embedded(where) as store:
             yield store
-        finally:
-            await store.close()
         return
-    from gateway.stores.postgres_connection import Pool
     from gateway.stores.postgres_reading import PostgresReading
 
-    pool = Pool(where, readers=1, statement=0, name="gateway command")
-    await pool.open()
-    try:
+    async with _asked(where, "gateway command") as pool:
         async with pool.reader() as link:
             made = await (await link.execute("SELECT to_regclass('store_format') IS NOT NULL")).fetchone()
         yield PostgresReading(pool) if made and made[0] else None
-    finally:
-        await pool.close()

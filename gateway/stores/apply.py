@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from gateway.stores import journal_rows, review_rows, rows
 from gateway.stores.base import (
+    ENDED,
+    ENDED_HOLD,
     FORMAT,
     Batch,
     Chain,
@@ -29,9 +31,6 @@ from gateway.stores.base import (
 from gateway.stores.journal import CopyState
 from gateway.stores.reviewed import ReviewBatch
 from gateway.stores.schema import NEEDED_COPY_SQL, OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
-
-_FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
-_FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
 
 _CHUNKS = (32, 8, 4, 2, 1)
 """Rows of one statement. Fewer statements are fewer hand-overs of the interpreter lock between this thread and the event loop:
@@ -93,7 +92,7 @@ class Applier:
         many(db, rows.INSERT_MESSAGE, [rows.message_values(row) for b in batches for row in b.messages])
         deliveries = [row for b in batches for row in b.deliveries]
         many(db, rows.INSERT_DELIVERY, [rows.delivery_values(row) for row in deliveries])
-        self.delta += sum(row.state not in _FINAL for row in deliveries)
+        self.delta += sum(row.state not in ENDED for row in deliveries)
         for batch in batches:
             if batch.review is not None or any(
                 (batch.holds, batch.approvals, batch.users, batch.drop_bodies, batch.heads, batch.exceptions, batch.profiles)
@@ -171,8 +170,8 @@ class Applier:
                     raise Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
                 job.error = Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
                 continue
-            self.delta += (update.state not in _FINAL) - (update.expect[0] not in _FINAL)
-            if update.state in _FINAL:
+            self.delta += (update.state not in ENDED) - (update.expect[0] not in ENDED)
+            if update.state in ENDED:
                 ended[found[update.id]] = None
         going = [job for job in jobs if job.error is None]
         for job in going:
@@ -181,7 +180,7 @@ class Applier:
                 if len(jobs) > 1:
                     raise Again  # rare, and it may have to be taken back after delivery updates of its own
                 message_id = self._update_hold(db, change)
-                if change.state in _FINAL_HOLD:
+                if change.state in ENDED_HOLD:
                     ended[message_id] = None
         return [job.batch for job in going if job.batch is not None]
 

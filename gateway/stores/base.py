@@ -68,6 +68,12 @@ class HoldState(enum.StrEnum):
     EXPIRED = "expired"
 
 
+ENDED = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
+"""The final states of a delivery."""
+ENDED_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
+"""The final states of a held record."""
+
+
 class BodyRow(msgspec.Struct, frozen=True):
     """Content sealed with its own data key; *wrapped_key* is that key under vault key *key_id*. AAD is *id*."""
 

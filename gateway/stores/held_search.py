@@ -11,26 +11,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from gateway.levels import Level
 from gateway.stores import rows
-from gateway.stores.base import HoldRow, HoldState
+from gateway.stores.base import HoldRow
+from gateway.stores.held_conditions import COMMON, COUNTED, FEW, Condition, condition_of, states_of, summed
 from gateway.stores.reviewed import Counted, Sought, Word
 from gateway.stores.schema import OPEN_HOLD_SQL
 
-OPEN = (HoldState.HELD, HoldState.REQUESTED, HoldState.APPROVED)
-FEW = 4000
-"""Records with a word up to which their rows are fetched one by one rather than the whole index walked."""
-COMMON = 25_000
-"""Records with a word from which they are no longer all counted."""
-COUNTED = 2_000
-"""How many of such records are counted."""
 _LISTED = "(SELECT value FROM json_each(?))"
-Condition = tuple[str, list[object]]
-"""SQL of ours, and its parameters."""
 
 
 def found(db: sqlite3.Connection, sought: Sought) -> list[HoldRow]:
@@ -149,63 +139,14 @@ def _has(sought: Sought, word: Word, has: str) -> Condition:
     return sql, [*plain, rows.dump(sorted(opened)), *subject]
 
 
-def states_of(sought: Sought) -> list[HoldState]:
-    if sought.filter.states:
-        return [state for state in HoldState if state.value in sought.filter.states]
-    return list(HoldState if sought.changed_since else OPEN)
-
-
 def _in_states(sought: Sought) -> Condition:
     states = states_of(sought)
     return f"h.state IN {_marks(states)}", [state.value for state in states]
 
 
 def _where(sought: Sought) -> Condition:
-    """All but states and words, in columns of ``ix_holds_review``."""
-    filter = sought.filter
-    where: list[str] = ["1"]
-    values: list[object] = []
-
-    def among(column: str, wanted: Sequence[object]) -> None:
-        where.append(f"{column} IN {_LISTED}")
-        values.append(rows.dump(wanted))
-
-    if filter.levels:
-        numbers = [int(level) for level in Level if level.text in filter.levels]
-        unmarked = " OR h.level IS NULL" if "none" in filter.levels else ""
-        where.append(f"(h.level IN {_LISTED}{unmarked})")
-        values.append(rows.dump(numbers))
-    if filter.rules:
-        among("h.rule", filter.rules)
-    if filter.departments:
-        among("h.department", filter.departments)
-    if sought.within is not None:
-        among("h.department", sorted(sought.within))
-    if filter.sealed is not None:
-        where.append("h.sealed = ?")
-        values.append(filter.sealed)
-    for column, sign, value in (
-        ("assigned", "=", filter.assigned), ("created", ">=", filter.since), ("created", "<", filter.until), ("deadline", "<", filter.due),
-        ("updated", ">", sought.changed_since),
-    ):  # fmt: skip
-        if value:
-            where.append(f"h.{column} {sign} ?")
-            values.append(value)
-    return " AND ".join(where), values
+    return condition_of(sought, lambda column, wanted: (f"{column} IN {_LISTED}", rows.dump(wanted)), "?")
 
 
 def _marks(values: Sequence[object]) -> str:
     return f"({', '.join('?' * len(values))})"
-
-
-def summed(groups: Sequence[tuple[Any, ...]]) -> Counted:
-    states: dict[str, int] = {}
-    levels: dict[str, int] = {}
-    by_rule: dict[str, int] = {}
-    departments: dict[str, int] = {}
-    for state, level, rule, department, count, *_ in groups:
-        for into, key in ((states, state), (levels, str(-1 if level is None else level)), (by_rule, rule), (departments, department)):
-            into[key] = into.get(key, 0) + count
-    oldest = min((row[5] for row in groups), default=0.0)
-    first = min((row[6] for row in groups), default=0.0)
-    return Counted(sum(states.values()), states, levels, by_rule, departments, oldest, first, sum(row[7] for row in groups))

@@ -19,14 +19,13 @@ import msgspec
 from psycopg import AsyncConnection
 
 from gateway.stores import moved_rows, postgres_partitions, postgres_schema, rows, schema
-from gateway.stores.base import StoreError, register_version
+from gateway.stores.base import ENDED, StoreError, register_version
 from gateway.stores.moved_rows import Row, Table
 
 _STEP_ROWS = 2000
 _STEP_OCTETS = 8 << 20
 NOBODY = 1 << 40
 """What ``store_format.oldest_code`` says while the store is half there: no keeper opens it."""
-_OPEN = frozenset({"scheduled", "leased", "deferred", "on-hold"})
 _PROGRESS = (
     'CREATE TABLE moved (name text COLLATE "C" PRIMARY KEY, key text NOT NULL, rows bigint NOT NULL, finished boolean NOT NULL)',
     "CREATE TABLE moved_from (one bigint PRIMARY KEY CHECK (one = 1), mark text NOT NULL, finished boolean NOT NULL)",
@@ -191,7 +190,7 @@ def _divided(table: Table, step: list[Row]) -> Iterator[tuple[str, list[Row]]]:
         return
     state = table.columns.index("state")
     for target, is_open in (("deliveries_open", True), ("deliveries_done", False)):
-        if some := [row for row in step if (row[state] in _OPEN) is is_open]:
+        if some := [row for row in step if (row[state] not in ENDED) is is_open]:
             yield target, some
 
 

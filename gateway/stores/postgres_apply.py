@@ -17,7 +17,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from gateway.stores import journal_rows, postgres_schema, review_rows, rows
-from gateway.stores.base import FORMAT, Batch, Chain, Conflict, DeliveryState, DeliveryUpdate, HoldState, StoreError, register_version
+from gateway.stores.base import (
+    ENDED,
+    ENDED_HOLD,
+    FORMAT,
+    Batch,
+    Chain,
+    Conflict,
+    DeliveryState,
+    DeliveryUpdate,
+    HoldState,
+    StoreError,
+    register_version,
+)
 from gateway.stores.journal import CopyState
 from gateway.stores.postgres_connection import Connection
 from gateway.stores.postgres_schema import POSITION_BITS
@@ -38,10 +50,6 @@ from gateway.stores.postgres_statements import (
     UPDATE_HOLD,
 )
 from gateway.stores.reviewed import ReviewBatch
-
-FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.BOUNCED, DeliveryState.EXPIRED})
-_FINAL_HOLD = frozenset({HoldState.RELEASED, HoldState.REFUSED, HoldState.EXPIRED})
-
 
 Judge = Callable[[list[tuple[Any, ...]]], None]
 Statement = tuple[str, Sequence[object], Judge | None]
@@ -132,7 +140,7 @@ class Applier:
             raise Conflict("a batch may change a delivery once")
         statements: list[Statement] = []
         for final, sql in ((False, UPDATE_DELIVERIES), (True, END_DELIVERIES)):
-            some = [one for one in updates if (one.state in FINAL) is final]
+            some = [one for one in updates if (one.state in ENDED) is final]
             if some:
                 lists = _lists(_update_values(one) for one in some)
                 statements.append((sql, [*lists, lists[0]], self._changed(some, ended)))
@@ -144,7 +152,7 @@ class Applier:
                     _states(change.expect),
                 )  # fmt: skip
                 what = f"held record {change.id} is not {' or '.join(change.expect)}"
-                statements.append((UPDATE_HOLD, given, _one(what, ended if change.state in _FINAL_HOLD else None)))
+                statements.append((UPDATE_HOLD, given, _one(what, ended if change.state in ENDED_HOLD else None)))
         return statements
 
     def _changed(self, updates: Sequence[DeliveryUpdate], ended: dict[str, None]) -> Judge:
@@ -153,15 +161,15 @@ class Applier:
             for one in updates:
                 if one.id not in known:
                     raise Conflict(f"delivery {one.id} is not {' or '.join(one.expect)}")
-                self.delta += (one.state not in FINAL) - (one.expect[0] not in FINAL)
-                if one.state in FINAL:
+                self.delta += (one.state not in ENDED) - (one.expect[0] not in ENDED)
+                if one.state in ENDED:
                     ended[known[one.id]] = None
 
         return judge
 
     def _inserts(self, batches: Sequence[Batch]) -> list[Statement]:
         deliveries = [row for batch in batches for row in batch.deliveries]
-        self.delta += sum(row.state not in FINAL for row in deliveries)
+        self.delta += sum(row.state not in ENDED for row in deliveries)
         day = {row.pair: rows.correspondent_values(row) for batch in batches for row in batch.correspondents}
         marks: dict[bytes, tuple[Any, ...]] = {}
         for batch in batches:
@@ -171,8 +179,8 @@ class Applier:
         return [
             *_many("bodies", [rows.body_values(body, _department(batch)) for batch in batches for body in batch.bodies]),
             *_many("messages", [rows.message_values(row) for batch in batches for row in batch.messages]),
-            *_many("deliveries_open", [rows.delivery_values(row) for row in deliveries if row.state not in FINAL]),
-            *_many("deliveries_done", [rows.delivery_values(row) for row in deliveries if row.state in FINAL]),
+            *_many("deliveries_open", [rows.delivery_values(row) for row in deliveries if row.state not in ENDED]),
+            *_many("deliveries_done", [rows.delivery_values(row) for row in deliveries if row.state in ENDED]),
             # In one order on every node, so that two of them never wait for each other.
             *_many("correspondents", [day[pair] for pair in sorted(day)]),
             *_many("threads", [marks[mark] for mark in sorted(marks)]),

@@ -14,18 +14,16 @@ from typing import Any
 
 import msgspec
 
-from gateway.levels import Level
-from gateway.stores import held_search, rows
+from gateway.stores import rows
 from gateway.stores.base import HoldRow
-from gateway.stores.held_search import states_of, summed
+from gateway.stores.held_conditions import COMMON, COUNTED, FEW, Condition, condition_of, states_of, summed
 from gateway.stores.postgres_asking import rows_of
 from gateway.stores.postgres_connection import Connection
 from gateway.stores.reviewed import Counted, Sought, Word
 from gateway.stores.schema import OPEN_HOLD_SQL
 
-Condition = tuple[str, list[object]]
-"""SQL of ours, and its parameters."""
-
+_ARRAYS = {"h.level": "int[]"}
+"""Types of the values of columns that hold no text."""
 _HOLDS = "FROM holds h"
 # A sub-select that yields one value is looked up record by record, so that a walk of the newest stops after the first that fit.
 _EACH = "(SELECT 1 FROM terms WHERE term = ANY(%s::bytea[]) AND hold_id = h.id LIMIT 1) IS NOT NULL"
@@ -65,7 +63,7 @@ async def counted(link: Connection, sought: Sought) -> Counted:
     states = [state.value for state in states_of(sought)]
     common = bool(sought.words)
     for word in sought.words:
-        common = common and await _count_of(link, (*word.plain, *word.subject), held_search.COMMON) == held_search.COMMON
+        common = common and await _count_of(link, (*word.plain, *word.subject), COMMON) == COMMON
     if common:
         return await _counted_in_part(link, sought)
     source, given, words = await _source(link, sought, all=True)
@@ -85,11 +83,11 @@ async def _counted_in_part(link: Connection, sought: Sought) -> Counted:
     given = [value for _, values in conditions for value in values]
     some = (
         f"SELECT h.state AS state, h.level AS level, h.rule AS rule, h.department AS department, h.created AS created,"
-        f" h.deadline AS deadline {_HOLDS} WHERE h.state = ANY(%s::text[]) AND {where}{words} LIMIT {held_search.COUNTED:d}"
+        f" h.deadline AS deadline {_HOLDS} WHERE h.state = ANY(%s::text[]) AND {where}{words} LIMIT {COUNTED:d}"
     )
     sql = f"SELECT state, level, rule, department, {_SUMS.format('')} FROM ({some}) AS p GROUP BY state, department, level, rule"  # noqa: S608
     result = summed(await rows_of(link, sql, (sought.soon, states, *values, *given), tuple))
-    return msgspec.structs.replace(result, more=result.total == held_search.COUNTED)
+    return msgspec.structs.replace(result, more=result.total == COUNTED)
 
 
 async def due(link: Connection, before: float, limit: int, within: frozenset[str] | None, untold: str) -> list[HoldRow]:
@@ -111,14 +109,14 @@ async def _source(link: Connection, sought: Sought, *, all: bool = False) -> tup
     for place, word in enumerate(sought.words):
         every = (*word.plain, *word.subject)
         counts.append((await _count_of(link, every), place, every))
-    fewest, driver, terms = min(counts, default=(held_search.FEW, -1, ()))
-    rare = driver >= 0 and fewest < held_search.FEW
+    fewest, driver, terms = min(counts, default=(FEW, -1, ()))
+    rare = driver >= 0 and fewest < FEW
     conditions = [_has(sought, word, _LIST if all and not rare else _EACH) for word in sought.words]
     words = "".join(f" AND {sql}" for sql, _ in conditions), [value for _, values in conditions for value in values]
     return (_BY_WORD, [list(terms)], words) if rare else (_HOLDS, [], words)
 
 
-async def _count_of(link: Connection, terms: Sequence[bytes], most: int = held_search.FEW) -> int:
+async def _count_of(link: Connection, terms: Sequence[bytes], most: int = FEW) -> int:
     """How many records have one of *terms*; no more than *most* are counted."""
     sql = f"SELECT count(*) FROM (SELECT 1 FROM terms WHERE term = ANY(%s::bytea[]) LIMIT {most:d}) AS p"  # noqa: S608 - constants of ours
     return int((await rows_of(link, sql, (list(terms),), _first))[0])
@@ -135,36 +133,7 @@ def _has(sought: Sought, word: Word, has: str) -> Condition:
 
 
 def _where(sought: Sought) -> Condition:
-    """All but states and words, in columns of ``ix_holds_review``."""
-    filter = sought.filter
-    where: list[str] = ["true"]
-    values: list[object] = []
-
-    def among(column: str, wanted: Sequence[str]) -> None:
-        where.append(f"{column} = ANY(%s::text[])")
-        values.append(list(wanted))
-
-    if filter.levels:
-        unmarked = " OR h.level IS NULL" if "none" in filter.levels else ""
-        where.append(f"(h.level = ANY(%s::int[]){unmarked})")
-        values.append([int(level) for level in Level if level.text in filter.levels])
-    if filter.rules:
-        among("h.rule", filter.rules)
-    if filter.departments:
-        among("h.department", filter.departments)
-    if sought.within is not None:
-        among("h.department", sorted(sought.within))
-    if filter.sealed is not None:
-        where.append("h.sealed = %s")
-        values.append(filter.sealed)
-    for column, sign, value in (
-        ("assigned", "=", filter.assigned), ("created", ">=", filter.since), ("created", "<", filter.until), ("deadline", "<", filter.due),
-        ("updated", ">", sought.changed_since),
-    ):  # fmt: skip
-        if value:
-            where.append(f"h.{column} {sign} %s")
-            values.append(value)
-    return " AND ".join(where), values
+    return condition_of(sought, lambda column, wanted: (f"{column} = ANY(%s::{_ARRAYS.get(column, 'text[]')})", list(wanted)), "%s")
 
 
 def _first(row: tuple[Any, ...]) -> Any:
