@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.stores import journal_rows, review_rows, rows
 from gateway.stores.base import (
@@ -28,6 +28,7 @@ from gateway.stores.base import (
     StoreError,
     register_version,
 )
+from gateway.stores.jobs import Job
 from gateway.stores.journal import CopyState
 from gateway.stores.reviewed import ReviewBatch
 from gateway.stores.schema import NEEDED_COPY_SQL, OPEN_DELIVERY_SQL, OPEN_HOLD_SQL
@@ -61,13 +62,6 @@ class Again(Exception):
     """A batch may have to be taken back after it has written: the group is done again, each batch in its savepoint."""
 
 
-class Job(Protocol):
-    """One waiting batch and why it failed."""
-
-    batch: Batch | None
-    error: BaseException | None
-
-
 class Applier:
     """Keeps what the writer has to know about the tables without asking them."""
 
@@ -78,7 +72,7 @@ class Applier:
         self.register = ""
         """Version of the register of exceptions and profiles."""
 
-    def apply(self, db: sqlite3.Connection, chain: Chain, jobs: Sequence[Job]) -> None:
+    def apply(self, db: sqlite3.Connection, chain: Chain, jobs: Sequence[Job[Any]]) -> None:
         """Writes the batches of *jobs* together. A Conflict found before its batch wrote anything is set on its job;
         Again asks for the group to be done again, each batch apart."""
         ended: dict[str, None] = {}
@@ -144,9 +138,9 @@ class Applier:
             for one in ids:
                 db.execute(sql, (one,))
 
-    def _update(self, db: sqlite3.Connection, jobs: Sequence[Job], ended: dict[str, None]) -> list[Batch]:
+    def _update(self, db: sqlite3.Connection, jobs: Sequence[Job[Any]], ended: dict[str, None]) -> list[Batch]:
         """The part that may find another state than it expects; returns the batches that may go on."""
-        updates: list[tuple[Job, DeliveryUpdate]] = []
+        updates: list[tuple[Job[Any], DeliveryUpdate]] = []
         for job in jobs:
             assert job.batch is not None
             if job.batch.expect_exceptions_version not in ("", self.register):
@@ -224,7 +218,7 @@ def read_register(db: sqlite3.Connection) -> str:
     )
 
 
-def _changes_register(job: Job) -> bool:
+def _changes_register(job: Job[Any]) -> bool:
     return job.batch is not None and bool(job.batch.exceptions or job.batch.profiles)
 
 

@@ -20,10 +20,11 @@ from typing import Any
 from gateway.counting import Histogram
 from gateway.stores import connection, postgres_partitions, postgres_removal, postgres_resealing, postgres_upgrade
 from gateway.stores.base import Batch, Chain, DeliveryRow, HeadRow, StoreError
+from gateway.stores.jobs import Job
 from gateway.stores.postgres_connection import Connection, Pool, Target
 from gateway.stores.postgres_leases import Presence
 from gateway.stores.postgres_reading import PostgresReading
-from gateway.stores.postgres_writer import Job, PostgresWriter, Work
+from gateway.stores.postgres_writer import PostgresWriter, Work
 from gateway.stores.resealing import Resealed
 from gateway.stores.sharing import BEAT_EVERY
 

@@ -14,7 +14,7 @@ COMMITTED), so a statement that waited for a row of another node's transaction s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.stores import journal_rows, postgres_schema, review_rows, rows
 from gateway.stores.base import (
@@ -30,6 +30,7 @@ from gateway.stores.base import (
     StoreError,
     register_version,
 )
+from gateway.stores.jobs import Job
 from gateway.stores.journal import CopyState
 from gateway.stores.postgres_connection import Connection
 from gateway.stores.postgres_schema import POSITION_BITS
@@ -59,12 +60,6 @@ class Apart(Exception):
     """Some batch of this group cannot stand, or the group has an order: each batch is done again in a savepoint of its own."""
 
 
-class Job(Protocol):
-    """One waiting batch."""
-
-    batch: Batch | None
-
-
 class Applier:
     """Writes groups of batches for one keeper."""
 
@@ -84,7 +79,7 @@ class Applier:
         """A transaction begins."""
         self.delta, self.places, self.end = 0, 0, None
 
-    async def apply(self, link: Connection, chain: Chain, jobs: Sequence[Job], *, apart: bool = False) -> None:
+    async def apply(self, link: Connection, chain: Chain, jobs: Sequence[Job[Any]], *, apart: bool = False) -> None:
         """Begins a transaction with the batches of *jobs* together; with *apart* writes one into the transaction that is open. Raises
         Conflict for a lone batch that cannot stand, Apart for several, StoreError when the chain is not this keeper's any more."""
         batches = [job.batch for job in jobs if job.batch is not None]

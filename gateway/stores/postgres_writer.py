@@ -23,7 +23,8 @@ from psycopg import pq
 from gateway.counting import Histogram
 from gateway.metrics import BOUNDS
 from gateway.stores import rows
-from gateway.stores.base import Batch, Chain, Conflict, StoreError
+from gateway.stores.base import Chain, Conflict, StoreError
+from gateway.stores.jobs import Job, settle
 from gateway.stores.postgres_apply import Apart, Applier, write_register
 from gateway.stores.postgres_connection import Connection, Pool, Repeat, Unfit
 from gateway.stores.postgres_schema import POSITION_BITS
@@ -52,19 +53,6 @@ seen, each was written by a transaction before *after*."""
 Work = Callable[[Connection], Awaitable[object]]
 
 
-class Job:
-    """One piece of work: a batch, or a function on the writing connection outside of any transaction."""
-
-    __slots__ = ("batch", "error", "future", "result", "work")
-
-    def __init__(self, future: asyncio.Future[object], batch: Batch | None = None, work: Work | None = None) -> None:
-        self.future = future
-        self.batch = batch
-        self.work = work
-        self.result: object = None
-        self.error: BaseException | None = None
-
-
 class Lost(Exception):
     """The connection broke during COMMIT: what became of it is not known yet."""
 
@@ -75,7 +63,7 @@ class PostgresWriter:
     def __init__(self, pool: Pool, chain: Chain) -> None:
         self._pool = pool
         self._chain = chain
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Job[Work]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._applier = Applier()
         self._known = -1
@@ -97,7 +85,7 @@ class PostgresWriter:
         """Finds the chain's end and the register. Raises StoreError."""
         await self._work(self._refresh)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job[Work]) -> None:
         """Takes *job*; its future is set when it is durable."""
         self._waiting.append(job)
         if self._task is None:
@@ -133,7 +121,7 @@ class PostgresWriter:
                         job.error = job.error or StoreError("the store is being closed")
                     raise error from None
                 finally:
-                    _settle(jobs)
+                    settle(jobs)
                     self._ended = loop.time()
         finally:
             self._task = None
@@ -142,19 +130,19 @@ class PostgresWriter:
                 self._waiting.clear()
                 for job in left:
                     job.error = StoreError("the store is being closed")
-                _settle(left)
+                settle(left)
 
-    def _group(self) -> list[Job]:
+    def _group(self) -> list[Job[Work]]:
         jobs = [self._waiting.popleft()]
         if jobs[0].work is not None:
             return jobs
-        size = _octets(jobs[0])
+        size = jobs[0].octets
         while self._waiting and self._waiting[0].work is None and len(jobs) < _GROUP_BATCHES and size < _GROUP_OCTETS:
             jobs.append(self._waiting.popleft())
-            size += _octets(jobs[-1])
+            size += jobs[-1].octets
         return jobs
 
-    async def _do(self, jobs: list[Job]) -> None:
+    async def _do(self, jobs: list[Job[Work]]) -> None:
         if jobs[0].work is not None:
             jobs[0].result = await self._work(jobs[0].work)
             return
@@ -181,7 +169,7 @@ class PostgresWriter:
                 raise
             await self._alone(jobs)  # one of them is not what it should be: it must not take the others with it
 
-    async def _cleaned(self, jobs: list[Job]) -> None:
+    async def _cleaned(self, jobs: list[Job[Work]]) -> None:
         """Once more without what cannot be stored: an answer of another server must not stand in the way of the queue for ever."""
         self._applier.clean = True
         try:
@@ -189,7 +177,7 @@ class PostgresWriter:
         finally:
             self._applier.clean = False
 
-    async def _alone(self, jobs: list[Job]) -> None:
+    async def _alone(self, jobs: list[Job[Work]]) -> None:
         for job in jobs:
             job.error = None
             try:
@@ -245,7 +233,7 @@ class PostgresWriter:
             else:
                 return wanted is not None and self._end == wanted
 
-    async def _transaction(self, jobs: list[Job]) -> None:
+    async def _transaction(self, jobs: list[Job[Work]]) -> None:
         """Makes *jobs* durable together; where some cannot stand, each for itself in the same transaction."""
         apart = False
         for _ in range(_REPEATS):
@@ -265,7 +253,7 @@ class PostgresWriter:
                 return
         raise StoreError("the database took the transaction back again and again, in favour of others")
 
-    async def _one(self, link: Connection, jobs: list[Job], *, apart: bool) -> None:
+    async def _one(self, link: Connection, jobs: list[Job[Work]], *, apart: bool) -> None:
         applier = self._applier
         applier.begin()
         register = applier.register
@@ -302,7 +290,7 @@ class PostgresWriter:
         self.batches += len(jobs)
         self.open_deliveries += applier.delta
 
-    async def _in_savepoint(self, link: Connection, job: Job) -> None:
+    async def _in_savepoint(self, link: Connection, job: Job[Work]) -> None:
         job.error = None
         applier = self._applier
         delta = applier.delta
@@ -331,17 +319,3 @@ async def _rolled_back(link: Connection) -> None:
     except BaseException:
         await link.close()
         raise
-
-
-def _settle(jobs: list[Job]) -> None:
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
-
-
-def _octets(job: Job) -> int:
-    return sum(len(body.ciphertext) for body in job.batch.bodies) if job.batch is not None else 0

@@ -34,11 +34,12 @@ from gateway.stores.base import (
     StoreError,
     UserRow,
 )
+from gateway.stores.jobs import Job
 from gateway.stores.journal_rows import SqliteJournal
 from gateway.stores.reviewing import SqliteReviewing
 from gateway.stores.schema import OPEN_HOLD_SQL
 from gateway.stores.sharing import Alone
-from gateway.stores.writer import Job, Writer
+from gateway.stores.writer import Writer
 
 _T = TypeVar("_T")
 _LIST_OPEN = (

@@ -19,17 +19,18 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
+from typing import TypeAlias
 
 from gateway.counting import Histogram
 from gateway.metrics import BOUNDS
 from gateway.stores import connection, rows
 from gateway.stores.apply import Again, Applier, read_register
 from gateway.stores.base import (
-    Batch,
     Chain,
     Conflict,
     StoreError,
 )
+from gateway.stores.jobs import Job, settle
 from gateway.stores.schema import OPEN_DELIVERY_SQL
 
 _GROUP_BATCHES = 64
@@ -44,26 +45,12 @@ _INLINE_OCTETS = 1 << 20
 """Octets of content up to which a group is written on the event loop: about a millisecond."""
 _PATIENCE = 10.0  # seconds for another program that writes to the file
 _REOPEN_EVERY = 1.0  # seconds between two attempts to open a degraded store again
+Work: TypeAlias = Callable[[sqlite3.Connection], object]
 _COUNT_OPEN = f"SELECT count(*) FROM deliveries WHERE {OPEN_DELIVERY_SQL}"  # noqa: S608
 
 
 class _NotHereError(Exception):
     """What has to be done may wait: not on the event loop."""
-
-
-class Job:
-    """One piece of work: a batch, or a function on the connection outside of any transaction."""
-
-    __slots__ = ("batch", "error", "future", "result", "work")
-
-    def __init__(
-        self, future: asyncio.Future[object], batch: Batch | None = None, work: Callable[[sqlite3.Connection], object] | None = None
-    ) -> None:
-        self.future = future
-        self.batch = batch
-        self.work = work
-        self.result: object = None
-        self.error: BaseException | None = None
 
 
 class Writer:
@@ -73,7 +60,7 @@ class Writer:
         self._path = path
         self._connect = connect
         self._reopen_reader = reopen_reader
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Job[Work]] = deque()
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._had_company = False
@@ -109,7 +96,7 @@ class Writer:
         self._loop = loop
         self._open(full_check=True)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job[Work]) -> None:
         """Takes *job*; its future is set when it is durable."""
         self._waiting.append(job)
         if self._gathering is not None and len(self._waiting) >= _COMPANY:
@@ -143,10 +130,10 @@ class Writer:
     def _next_group(self) -> None:
         self._gathering = None
         jobs, size = [self._waiting.popleft()], 0
-        size = _octets(jobs[0])
+        size = jobs[0].octets
         while self._waiting and len(jobs) < _GROUP_BATCHES and size < _GROUP_OCTETS:
             jobs.append(self._waiting.popleft())
-            size += _octets(jobs[-1])
+            size += jobs[-1].octets
         self._had_company = len(jobs) > 1
         assert self._loop is not None
         work: Callable[[], None] = lambda: self._do(jobs)  # noqa: E731
@@ -162,7 +149,7 @@ class Writer:
                 pass
         self._loop.run_in_executor(self._thread, self._guarded, work, jobs)
 
-    def _guarded(self, work: Callable[[], None], jobs: list[Job]) -> None:
+    def _guarded(self, work: Callable[[], None], jobs: list[Job[Work]]) -> None:
         try:
             work()
         except BaseException as error:
@@ -172,14 +159,8 @@ class Writer:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, jobs)
 
-    def _settle(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is not None:
-                job.future.set_exception(job.error)
-            else:
-                job.future.set_result(job.result)
+    def _settle(self, jobs: list[Job[Work]]) -> None:
+        settle(jobs)
         assert self._loop is not None
         self._ended = self._loop.time()
         if self._waiting:
@@ -220,7 +201,7 @@ class Writer:
         last = db.execute(rows.SELECT_AUDIT + " WHERE chain = ? ORDER BY seq DESC LIMIT 1", (self._chain.id,)).fetchone()
         self._chain.resume(rows.audit_row(last) if last else None)
 
-    def _do(self, jobs: list[Job]) -> None:
+    def _do(self, jobs: list[Job[Work]]) -> None:
         """All of it in the thread: large content, work outside of transactions, and whatever follows a fault."""
         self._revive()
         batches = [job for job in jobs if job.batch is not None]
@@ -230,7 +211,7 @@ class Writer:
             if job.work is not None:
                 self._work(job)
 
-    def _work(self, job: Job) -> None:
+    def _work(self, job: Job[Work]) -> None:
         assert self._db is not None
         assert job.work is not None
         try:
@@ -241,11 +222,11 @@ class Writer:
         except Exception as error:
             job.error = error  # its own alone: the batches before it are durable
 
-    def _transaction(self, jobs: list[Job], *, apart: bool = False) -> None:
+    def _transaction(self, jobs: list[Job[Work]], *, apart: bool = False) -> None:
         if self._write(jobs, patience=_PATIENCE, apart=apart):
             self._commit(jobs)
 
-    def _write(self, jobs: list[Job], *, patience: float, apart: bool = False) -> bool:
+    def _write(self, jobs: list[Job[Work]], *, patience: float, apart: bool = False) -> bool:
         """Begins a transaction with the batches of *jobs*; sets their errors. Returns whether there is something to commit.
         *apart*: each in its own savepoint. Without *patience* (seconds for other programs) it raises _NotHereError instead of
         waiting."""
@@ -299,7 +280,7 @@ class Writer:
             else:
                 return
 
-    def _commit(self, jobs: list[Job]) -> None:
+    def _commit(self, jobs: list[Job[Work]]) -> None:
         """Makes the open transaction durable; after a failure it is answered as not done, and nothing is trusted."""
         db, chain = self._db, self._chain
         assert db is not None
@@ -330,7 +311,7 @@ class Writer:
             if db.in_transaction:
                 db.execute("ROLLBACK")
 
-    def _apply_apart(self, db: sqlite3.Connection, chain: Chain, job: Job) -> None:
+    def _apply_apart(self, db: sqlite3.Connection, chain: Chain, job: Job[Work]) -> None:
         db.execute("SAVEPOINT batch")
         before, register = self._applier.delta, self._applier.register
         try:
@@ -344,7 +325,7 @@ class Writer:
             job.error = error if isinstance(error, Conflict) else Conflict(str(error))
         db.execute("RELEASE batch")
 
-    def _alone(self, jobs: list[Job]) -> None:
+    def _alone(self, jobs: list[Job[Work]]) -> None:
         for job in jobs:
             job.error = None
             try:
@@ -393,7 +374,3 @@ class Writer:
         except sqlite3.Error as error:
             raise connection.translate(error, self._path) from error
         self._doubtful.clear()
-
-
-def _octets(job: Job) -> int:
-    return sum(len(body.ciphertext) for body in job.batch.bodies) if job.batch is not None else 0
