@@ -34,9 +34,7 @@ def doors(tmp_path: Path) -> Iterator[Doors]:
     text = part.config.read_text().replace("workers = 2", 'workers = 1\nmax_message_size = "2MB"')
     part.config.write_text(text.replace("[limits]", f"[limits]\n{limits}"))
     yield part
-    if part.process is not None:
-        part.process.kill()
-        part.process.wait()
+    part.end()
 
 
 class Slow:

@@ -160,9 +160,7 @@ def test_O17_a_worker_that_is_retired_before_it_listens_ends(doors: Doors) -> No
 def doors(tmp_path: Path):  # type: ignore[no-untyped-def]
     part = Doors(tmp_path)
     yield part
-    if part.process is not None:
-        part.process.kill()
-        part.process.wait()
+    part.end()
 
 
 def test_O25_a_worker_whose_event_loop_stopped_is_replaced_and_systemd_hears_from_the_rest(doors: Doors, tmp_path: Path) -> None:

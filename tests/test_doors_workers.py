@@ -90,6 +90,12 @@ tls = "none"
         """The newest process of each worker that was ready."""
         return {row["worker"]: row["process.pid"] for row in self.logged("doors.ready")}
 
+    def end(self) -> None:
+        """Kills it, if it was started."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def ready(self) -> dict[int, int]:
         wait_for(lambda: len(self.pids()) == 2)
         return self.pids()
@@ -99,9 +105,7 @@ tls = "none"
 def doors(tmp_path: Path) -> Iterator[Doors]:
     part = Doors(tmp_path)
     yield part
-    if part.process is not None:
-        part.process.kill()
-        part.process.wait()
+    part.end()
 
 
 def test_a_worker_that_dies_is_replaced_at_once_and_keeps_its_number(doors: Doors) -> None:

@@ -95,9 +95,7 @@ def test_O13_all_of_it_stopped_for_a_while_goes_on_as_it_was(gateway: QuickGatew
 def doors(tmp_path: Path) -> Iterator[Doors]:
     part = Doors(tmp_path)
     yield part
-    if part.process is not None:
-        part.process.kill()
-        part.process.wait()
+    part.end()
 
 
 async def closed_loop(port: int, seen: Counter[str], stop: asyncio.Event) -> None:

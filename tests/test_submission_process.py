@@ -60,9 +60,7 @@ networks = ["10.0.0.0/8"]
 def doors(tmp_path: Path) -> Iterator[Submission]:
     part = Submission(tmp_path)
     yield part
-    if part.process is not None:
-        part.process.kill()
-        part.process.wait()
+    part.end()
 
 
 def balanced(port: int, client: str) -> bytes:
