@@ -93,7 +93,7 @@ class TestLocks:
         assert isinstance(opened, bytes)
         assert opened.startswith(b"CONFIDENTIAL")
 
-    def test_a_key_that_costs_too_much_is_not_tried(self) -> None:
+    def test_a_key_that_costs_too_much_or_has_a_broken_salt_is_not_tried(self) -> None:
         salt = base64.b64encode(bytes(16)).rstrip(b"=")
         data = (
             b"age-encryption.org/v1\n-> scrypt "
@@ -104,7 +104,11 @@ class TestLocks:
             + b"A" * 43
             + b"\n"
         )
-        assert age.extract(Piece(data + random.Random(1).randbytes(500)), Budget(Limits())).lock is None
+        payload, cheap = random.Random(1).randbytes(500), data.replace(b" 30\n", b" 10\n")
+        assert age.extract(Piece(data + payload), Budget(Limits())).lock is None
+        assert age.extract(Piece(cheap + payload), Budget(Limits())).lock is not None
+        odd = cheap.replace(salt, b"-" + salt[1:], 1)  # 21 letters that count: no base64 has that length
+        assert age.extract(Piece(odd + payload), Budget(Limits())).lock is None
         body = bytes((4, 9, 4)) + bytes(16) + bytes((200, 1, 31))  # Argon2 with 2 TiB
         sealed = pgp_protection.Sealed((pgp_packets.Packet(3, body, 0, 0),), pgp_packets.Packet(18, b"\x01" + bytes(100), 0, 0))
         assert pgp_lock.decrypt(sealed, b"x") is None

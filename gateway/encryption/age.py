@@ -33,6 +33,8 @@ _ARMOUR = re.compile(
 )
 _MARK = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _LINE = re.compile(rb"[A-Za-z0-9+/]{0,64}")
+_SALT = re.compile(rb"[A-Za-z0-9+/]{22}")
+"""Sixteen octets of base64 without padding: other signs would be skipped and leave a length that no base64 has."""
 _MOST_STANZAS = 1_000
 _CHUNK = 65_536 + 16
 _MOST_TRIED = 50  # recipients
@@ -219,7 +221,7 @@ def _lock(header: _Header) -> _AgeLock | None:
     if len(arguments) != 3 or arguments[0] != b"scrypt" or len(wrapped) != 32 or not re.fullmatch(rb"[1-9][0-9]?", arguments[2]):
         return None
     work = int(arguments[2])
-    if work > _LARGEST_WORK or len(arguments[1]) != 22:
+    if work > _LARGEST_WORK or not _SALT.fullmatch(arguments[1]):
         return None
     salt = binascii.a2b_base64(arguments[1] + b"==")
     return _AgeLock(salt, work, wrapped, header.payload, _SECONDS * (1 << work) + 0.0002)
