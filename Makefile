@@ -4,7 +4,7 @@
 #   make test    the tests; what needs a service that is not there is skipped by name
 #   make lint    ruff, mypy, the import contract
 #   make test-service   the slow tests, and those with Postfix, Dovecot and other services, where these are installed
-#   make fuzz    every parser of our own, two minutes each (ARGS="--seconds 600 --target rtf" for one; a fault says how to repeat it)
+#   make fuzz    every parser of our own, two minutes each (ARGS="--seconds 600 --target rtf" for one; --seed 1: the same inputs each time)
 #   make prove          the proof that nothing accepted is lost: 200 runs with SIGKILL, every other fault, power cuts, controls; an hour or two
 #   make prove-short    the same in a few minutes: SIGKILL and mixed faults (ARGS="--runs 3 --messages 400" says how much)
 #   make prove-control  the proof against gateways that are broken on purpose: it must find what each loses, or it proves nothing

@@ -1,6 +1,7 @@
 """What holds for every test run.
 
-What it is: the garbage collector's rest, the one PostgreSQL that all tests of a run share, and the databases in it.
+What it is: the garbage collector's rest, the profile of hypothesis, the one PostgreSQL that all
+tests of a run share, and the databases in it.
 Source: the ten thousand cases that a collection leaves in memory; a full collection of garbage would walk them again and again.
 """
 
@@ -14,10 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.e2e.postgres import Postgres
     from tests.store_databases import Databases
+
+
+# The same source gives the same answer: what hypothesis tries follows from the test alone. ``--hypothesis-profile=default`` searches.
+settings.register_profile("gate", derandomize=True)
+settings.load_profile("gate")
 
 
 def pytest_collection_finish() -> None:

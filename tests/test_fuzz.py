@@ -1,4 +1,4 @@
-"""A small fuzzing run of every parser of our own: it parses or refuses. ``make fuzz`` is the long form."""
+"""A small fuzzing run of every parser of our own: it parses or refuses; the same inputs each time. ``make fuzz`` is the search."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ def run(data):
     if {condition}: {fault}
 targets.TARGETS["wire"] = targets.Target(run, words=(b"FAULT",))
 runner.FOLDER = Path({folder!r})
-runner.fuzz("wire", {seconds})
+runner.fuzz("wire", {seconds}, {seed})
 """
 
 
@@ -32,7 +33,7 @@ class Planted(runner.Runs):
     condition, fault = "b'FAULT' in data", "raise KeyError('planted')"
 
     def command(self, name: str) -> list[str]:
-        code = PLANTED.format(condition=self.condition, fault=self.fault, folder=str(runner.FOLDER), seconds=self.seconds)
+        code = PLANTED.format(condition=self.condition, fault=self.fault, folder=str(runner.FOLDER), seconds=self.seconds, seed=self.seed)
         return [sys.executable, "-P", "-c", code]
 
 
@@ -66,6 +67,19 @@ def test_what_is_right_is_called_so_with_its_figures(folder: Path) -> None:
     line, right = runner.Runs(seconds=2).run("labels")
     assert right and line.endswith("ok"), line
     assert int(line.split()[1]) > 10
+
+
+@NEEDS_ATHERIS
+@pytest.mark.slow
+def test_a_seed_gives_the_same_fault_after_the_same_inputs(folder: Path) -> None:
+    found = []
+    for _ in range(2):
+        line, right = Planted(seconds=20, seed=7).run("wire")
+        assert not right, line
+        (crash,) = (folder / "wire").glob("crash-*")
+        found.append((crash.read_bytes(), re.findall(r"^#(\d+)\s+NEW", (folder / "wire" / "log").read_text(), re.MULTILINE)))
+        crash.unlink()
+    assert found[0] == found[1]
 
 
 @NEEDS_ATHERIS

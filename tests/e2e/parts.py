@@ -122,6 +122,14 @@ tls = "none"
         )  # fmt: skip
         wait_for(self.ready, seconds, f"the gateway answers on port {self.port}; see {self.folder}/gateway.log")
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """What stands in the decision log now; its file comes with the first record, and the last line may be under way."""
+        try:
+            whole, _, _ = (self.folder / "state" / "log" / "decisions.jsonl").read_text().rpartition("\n")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in whole.splitlines()]
+
     def ready(self) -> bool:
         """Whether a transaction can be opened now."""
         assert self.process is not None

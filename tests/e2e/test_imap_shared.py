@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import imaplib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,10 +94,9 @@ def test_I06_what_would_be_held_as_mail_is_refused_where_others_read_it(pair: Pa
     assert client.append("Drafts", None, None, HELD)[0] == "OK", "in one's own mailbox the same is a draft"  # type: ignore[arg-type]
     assert held(pair, "Public/Notices") == 1
     client.logout()
-    log = pair.gateway.folder / "state" / "log" / "decisions.jsonl"
 
     def tagged() -> int:
-        rows = [json.loads(line)["gateway"] for line in log.read_text().splitlines()]
+        rows = [row["gateway"] for row in pair.gateway.decisions()]
         return sum("imap-shared" in row.get("tags", ()) for row in rows if row.get("door") == "imap")
 
     wait_for(lambda: tagged() == 3, 20, "all three stand in the log with their tag")

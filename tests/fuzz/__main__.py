@@ -1,8 +1,10 @@
-"""Runs the targets with atheris: ``python -m tests.fuzz [--seconds N] [--target NAME]…``; all targets without a name.
+"""Runs the targets with atheris: ``python -m tests.fuzz [--seconds N] [--target NAME]… [--seed N]``; all targets without a name.
 
 What it is: one process a core, each target in a process of its own for so many seconds, one line a target at its end. A fault is an
 error that the target may not raise, one input that takes more than 10 seconds, or more than 512 MB. Its octets stay in
 ``.fuzz/<target>/``; ``python -m tests.fuzz --replay FILE`` runs them again. What was learnt stays in ``.fuzz/<target>/corpus``.
+Two ways: without a seed it searches, by chance and from what was learnt before; with ``--seed`` it tries the same inputs in the same
+order each time and learns from none before, so that the same source gives the same answer: that is what a gate asks.
 Who calls it: ``make fuzz``; ``.ci/run``.
 Must never: leave a process behind; call a target that did not run right. Where there is no atheris (it has no wheel for every Python)
 it says so and ends with 0: the small form in ``tests/test_fuzz.py`` runs everywhere.
@@ -56,6 +58,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=120, help="for each target")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all of them")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at one time; default: one a core")
+    parser.add_argument("--seed", type=int, help="the same inputs each time, from nothing learnt; default: by chance")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run the octets of one fault again; the target is that of its folder")
     parser.add_argument("--one", choices=sorted(TARGETS), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -65,9 +68,9 @@ def main() -> int:
         print(f"skipped: fuzzing: there is no atheris for Python {sys.version_info.major}.{sys.version_info.minor}")
         return 0
     if given.one:
-        fuzz(given.one, given.seconds)
+        fuzz(given.one, given.seconds, given.seed)
         return 0
-    return _all(list(dict.fromkeys(given.target or TARGETS)), given.seconds, max(1, given.jobs))
+    return _all(list(dict.fromkeys(given.target or TARGETS)), Runs(given.seconds, given.seed), max(1, given.jobs))
 
 
 def replay(file: Path, name: str) -> int:
@@ -105,13 +108,15 @@ def _memory() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def fuzz(name: str, seconds: int) -> None:
+def fuzz(name: str, seconds: int, seed: int | None) -> None:
     """Does not return: libFuzzer ends the process."""
     import atheris
 
     target, folder = TARGETS[name], FOLDER / name
-    seeds, learnt = folder / "seeds", folder / "corpus"
+    seeds, learnt = folder / "seeds", folder / ("corpus" if seed is None else "seeded")
     shutil.rmtree(seeds, ignore_errors=True)
+    if seed is not None:
+        shutil.rmtree(learnt, ignore_errors=True)
     for one in (seeds, learnt):
         one.mkdir(parents=True, exist_ok=True)
     for data in target.seed():
@@ -126,6 +131,8 @@ def fuzz(name: str, seconds: int) -> None:
         f"-max_total_time={seconds}", f"-timeout={_HANGS}", f"-rss_limit_mb={3 * TOO_MUCH // 1_000_000}", f"-max_len={target.longest}",
         f"-artifact_prefix={folder}/", "-print_final_stats=1", str(learnt), str(seeds),
     )  # fmt: skip
+    if seed is not None:
+        options = (f"-seed={seed}", *options)
     if target.words:  # an empty dictionary is a fault to libFuzzer
         options = (f"-dict={words}", *options)
     atheris.Setup([sys.argv[0], *options], lambda data: watched(name, data))
@@ -155,13 +162,15 @@ class Runs:
     """The processes that are under way, so that none is left when this one ends."""
 
     seconds: int
+    seed: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
     ended: bool = False
 
     def command(self, name: str) -> list[str]:
         """What runs one target."""
-        return [sys.executable, "-P", "-m", "tests.fuzz", "--one", name, "--seconds", str(self.seconds)]
+        seeded = () if self.seed is None else ("--seed", str(self.seed))
+        return [sys.executable, "-P", "-m", "tests.fuzz", "--one", name, "--seconds", str(self.seconds), *seeded]
 
     def run(self, name: str) -> tuple[str, bool]:
         """One target to its end. Returns its line and whether it is right."""
@@ -180,8 +189,16 @@ class Runs:
         with self.lock:
             if self.ended:
                 raise KeyboardInterrupt
+            # The order of a set is that of its hashes, and what a run learns depends on it.
+            hashing = os.environ if self.seed is None else {**os.environ, "PYTHONHASHSEED": "0"}
             process = subprocess.Popen(
-                command, cwd=ROOT.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+                command,
+                cwd=ROOT.parent,
+                env=hashing,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
             )
             self.processes.add(process)
         try:
@@ -231,8 +248,8 @@ def _reason(text: str) -> str:
     return summary[1] if summary else "the process ended"
 
 
-def _all(names: list[str], seconds: int, jobs: int) -> int:
-    runs, failed = Runs(seconds), []
+def _all(names: list[str], runs: Runs, jobs: int) -> int:
+    failed = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     pool = ThreadPoolExecutor(jobs)
