@@ -114,6 +114,7 @@ _TABLE: tuple[Family, ...] = (
     Family("gateway_clock_synced", "gauge", (), "1 while the kernel says that NTP keeps the clock; absent where it says nothing."),
     Family("gateway_exceptions_active", "gauge", (), "Active entries of the exception register."),
     Family("gateway_profiles_active", "gauge", ("profile",), "Profiles that are on."),
+    Family("gateway_vault_keys_missing", "gauge", (), "Vault keys that mail has needed of late and that are not on this node."),
     Family("gateway_backup_last_success_timestamp_seconds", "gauge", (), "When the store was last copied for a backup; absent before."),
     Family("gateway_ready", "gauge", (), "1 while /readyz says yes, 0 while new mail should go to another node."),
     Family("gateway_web_requests_total", "counter", ("status",), "Requests to the web page by class of status: 2xx, 3xx, 4xx, 5xx."),

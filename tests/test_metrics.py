@@ -65,6 +65,7 @@ class World:
         parts: Any = (
             self.store, AuditChain("c1"), relay, SimpleNamespace(current=current), SimpleNamespace(signed=(5, 1000.0), lag=4),
             self.sign_ins, SimpleNamespace(last_success=0.0), lambda: cast(Policy, SimpleNamespace(version="sha256:r")), self.readiness,
+            SimpleNamespace(lacking=frozenset()),
         )  # fmt: skip
         self.metrics = Metrics(self.config, self.counts, Parts(*parts))
 

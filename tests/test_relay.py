@@ -21,7 +21,7 @@ from gateway.relay.notices import Notices
 from gateway.relay.relay import Relay
 from gateway.relay.signing import Signer
 from gateway.stores.base import Batch, DeliveryRow, DeliveryState, DeliveryUpdate, HoldState, MessageRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault.vault import Vault
 from gateway.verdict import Edit
 from tests.hostile_hop import CLOSE, SILENT, Hop, Slow, per_recipient
@@ -679,6 +679,33 @@ async def test_P7_content_that_changed_under_us_is_moved_aside(world: World) -> 
     await world.settled([others[0].id], S.DELIVERED)
     assert len(world.hop.taken) == 1
     assert "message-on-hold" in world.actions()
+
+
+async def test_O22_mail_whose_vault_key_is_not_here_waits_without_an_end_and_goes_when_it_is(world: World, told: Told) -> None:
+    """Another node has sealed it, or a key was lost: our own lack is no attempt, tells nobody, ends nothing."""
+    other = Vault({"k": bytes(32), "new": b"\x01" * 32}, "new")
+    mine, world.vault = world.vault, other
+    rows = world.rows(state=S.SCHEDULED)
+    await world.commit(rows)
+    world.vault = mine
+    lifetime, before = world.config.limits.lifetime, 0.0
+    for _ in range(4):  # long after everything else would have been given up
+        world.clock.advance(lifetime)
+        world.relay.wake()
+        row = (await world.settled([rows[0].id], S.DEFERRED))[0]
+        await world.store.until(lambda: (world.store.delivery_rows[rows[0].id].next_attempt or 0) > world.clock.wall)
+        assert world.store.delivery_rows[rows[0].id].next_attempt > before
+        before = world.store.delivery_rows[rows[0].id].next_attempt
+        assert before <= world.clock.wall + 900
+        assert row.attempts == 0 and not row.warned
+        assert row.last_reply.startswith("451 4.3.0") and "vault key new" in row.last_reply
+    assert not world.hop.taken and not told.kinds
+    assert mine.missed == {"new"}
+    mine.adopt(other)
+    world.clock.advance(1000)
+    world.relay.wake()
+    await world.settled([rows[0].id], S.DELIVERED)
+    assert len(world.hop.taken) == 1 and not told.kinds
 
 
 @pytest.mark.parametrize("offered", [CONTENT + b"x\r\n", CONTENT.replace(b"Sir", b"Sit")])

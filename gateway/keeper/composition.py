@@ -162,7 +162,7 @@ async def compose(
     entrance.open(accounts, tables, officers.open())
     # what is seen of it
     readiness = Readiness(config, store, stopping)
-    watched = metrics.Parts(store, chain, relay, register, housekeeping, sign_ins, backups, policy, readiness)
+    watched = metrics.Parts(store, chain, relay, register, housekeeping, sign_ins, backups, policy, readiness, rotation)
     return Parts(
         store=store, chain=chain.id, signer=signer, register=register, relay=relay, sign_ins=sign_ins, correspondents=correspondents,
         callout=Callout(config, *hops), threads=threads, actor=actor, entrance=entrance, desk=desk, rotation=rotation,

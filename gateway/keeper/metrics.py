@@ -32,6 +32,7 @@ from gateway.keeper.backup import Backups
 from gateway.keeper.exceptions import Register
 from gateway.keeper.housekeeping import Housekeeping
 from gateway.keeper.readiness import Readiness, full_at
+from gateway.keeper.rotation import Rotation
 from gateway.levels import Level
 from gateway.metrics import FAMILIES, OTHER, SHED_FOR
 from gateway.policy import Policy
@@ -98,6 +99,7 @@ class Parts:
     backups: Backups
     policy: Callable[[], Policy]
     readiness: Readiness
+    rotation: Rotation
 
 
 class Metrics:
@@ -250,6 +252,7 @@ class Metrics:
             ("gateway_audit_sequence",): parts.chain.head[0],
             ("gateway_audit_signed_sequence",): parts.housekeeping.signed[0],
             ("gateway_audit_export_lag_rows",): parts.housekeeping.lag,
+            ("gateway_vault_keys_missing",): len(parts.rotation.lacking),
             ("gateway_exceptions_active",): len(parts.register.current.rows),
         }
         for profile in parts.register.current.profiles:

@@ -1,7 +1,8 @@
 """The vault's key changes while mail flows: new mail under the new key at once, old mail's data keys under it bit by bit.
 
 What it is: ``Rotation``, which takes the keys that lie in their places now, and the background pass that wraps the data keys of
-bodies anew and seals fields again, a page at a time. The contents themselves are not touched.
+bodies anew and seals fields again, a page at a time. The contents themselves are not touched. Where something needs a key that is not
+here (another node has it already), the places are looked at again until it is.
 Who calls it: ``service`` starts and stops it; ``custody`` on RotateVault.
 Must never: stand in the way of the mail path; change a row that an older key of ours does not open; go on with half a set of keys.
 Sources: NIST SP 800-57 part 1 section 5.3 (cryptoperiods); hostile-inputs catalogue O22.
@@ -28,6 +29,11 @@ _PAGE = 100
 _PAUSE = 0.05
 """Seconds between two pages: 2,000 rows a second at most, each page a few milliseconds of the writer."""
 _AGAIN = 2.0  # seconds before a pass is followed by the one that shows that nothing is left
+_LOOK = 5.0
+"""Seconds between two looks whether a key was missed: a file that was put there is taken without a command."""
+_REMEMBERED = 1200.0
+"""Seconds for which a key counts as lacking after something needed it: longer than a delivery waits for its next turn."""
+_SAID = 3600.0  # seconds between two lines of the log about the same key
 _log = logs.get("vault")
 
 
@@ -51,6 +57,9 @@ class Rotation:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[int] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._needed: dict[str, float] = {}
+        self._said: dict[str, float] = {}
         self.left: Counter[str] = Counter()
         """Key id to the rows that need it and could not be changed, since it is not here; of the last pass."""
         self.resealed = 0
@@ -64,6 +73,7 @@ class Rotation:
         if len(self._vault.ids) > 1:
             self._run()
         self._looking = asyncio.create_task(self.look_for_lost())
+        self._watching = asyncio.create_task(self._watch())
 
     async def look_for_lost(self) -> int:
         """Says once how many bodies need a vault key that is not here; their deliveries go on hold. Returns how many."""
@@ -75,15 +85,15 @@ class Rotation:
         lost = {key: count for key, count in found.items() if key not in self._vault.ids}
         if lost:
             _log.critical(
-                "mail in the store needs a vault key that is not here and goes on hold unread; put the key back from your backup"
-                " or from paper with: gateway keys recover",
+                "mail in the store needs a vault key that is not here, and waits for it; put the key back from another node, from your"
+                " backup, or from paper with: gateway keys recover",
                 **{"gateway.keys": sorted(lost), "gateway.bodies": sum(lost.values())},
             )
         return sum(lost.values())
 
     async def stop(self) -> None:
         """Ends the pass; the next start goes on with it."""
-        for task in (self._task, self._looking):
+        for task in (self._task, self._looking, self._watching):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -117,6 +127,39 @@ class Rotation:
         if len(found.ids) > 1:
             self._run()
         return {"key": found.current, "before": before, "keys": sorted(found.ids), "problems": list(found.problems)}
+
+    # --- a key that is not here ---------------------------------------------------------------------------------------
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Ids of the keys that something has needed of late and that are not here."""
+        return frozenset(self._needed)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            await self.look_again(asyncio.get_running_loop().time())
+
+    async def look_again(self, now: float) -> None:
+        """Looks for the keys that were missed since the last look, where keys lie. *now*: of a clock that does not jump."""
+        missed, self._vault.missed = self._vault.missed, set()
+        self._needed |= dict.fromkeys(missed, now)
+        if missed - self._vault.ids:
+            try:
+                found, _ = await asyncio.to_thread(vault.load, self._config)
+                if missed & found.ids:
+                    await self.rotate("")  # each begins a pass over all rows, so only where there is something new
+            except (VaultError, StoreError, OSError) as error:
+                _log.error("the vault's keys could not be read anew", **{"error.message": str(error)})
+        self._needed = {key: at for key, at in self._needed.items() if key not in self._vault.ids and now < at + _REMEMBERED}
+        for key in self._needed:
+            if now >= self._said.get(key, float("-inf")) + _SAID:
+                self._said[key] = now
+                _log.critical(
+                    "mail waits for a vault key that is not here: put the file vault-KEY.key of another node, of a backup or from paper"
+                    " (gateway keys recover) into state_dir/keys; it is taken within seconds",
+                    **{"gateway.key": key},
+                )
 
     # --- the background pass ------------------------------------------------------------------------------------------
 

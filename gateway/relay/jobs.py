@@ -1,6 +1,7 @@
 """The relay's work in memory: which deliveries go in one transaction, their content while there is room, and the octets that leave.
 
-What it is: ``Job`` and its grouping, the byte budget of contents, and ``prepare``, which checks, edits, signs and stuffs.
+What it is: ``Job`` and its grouping, the byte budget of contents, ``fetched``, which opens what the store has, and ``prepare``, which
+checks, edits, signs and stuffs.
 Who calls it: the relay.
 Must never: let content leave whose sha256 is not the recorded one (P7), or that has gone round more often than the limit (L01).
 Sources: design.md section 4 ("Bytes"); RFC 5321 section 6.3; hostile-inputs catalogue P7, L01, O20.
@@ -8,8 +9,10 @@ Sources: design.md section 4 ("Bytes"); RFC 5321 section 6.3; hostile-inputs cat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -18,17 +21,35 @@ from gateway.relay.routes import NextHop, Routes, domain_of
 from gateway.relay.signing import Signer
 from gateway.relay.smtp_client import Outgoing, OutgoingRecipient
 from gateway.reply import Reply
-from gateway.stores.base import DeliveryRow
-from gateway.vault.vault import content_hash
+from gateway.stores.base import BodyRow, DeliveryRow
+from gateway.vault.vault import KeyMissing, VaultError, content_hash
 from gateway.verdict import Direction
 from gateway.wire.smtp_client import stuff
 
 LOOP = Reply(554, "5.4.6", "The message has passed through too many servers: it is going round in circles")
+BIG = 262_144
+"""Octets from which work on a content is done in a thread."""
 _RECIPIENTS = 100  # of one transaction, RFC 5321 section 4.5.3.1.8
 
 
 class Damaged(Exception):
     """The content is not what was inspected, or may not leave. The text is ours and says why."""
+
+
+class Unopened(Damaged):
+    """The key that opens the content is not here now. Nothing is wrong with the content; it waits, and so do its deliveries."""
+
+
+class Bodies(Protocol):
+    """What is needed of the store here."""
+
+    async def body(self, body_id: str) -> BodyRow | None: ...
+
+
+class Opener(Protocol):
+    """What is needed of the vault here."""
+
+    def open(self, row: BodyRow) -> bytes: ...
 
 
 class Contents:
@@ -108,6 +129,19 @@ def header_of(content: bytes) -> bytes:
     """The header section of *content* with its last CRLF."""
     end = content.find(b"\r\n\r\n")
     return content if end < 0 else content[: end + 2]
+
+
+async def fetched(delivery: DeliveryRow, store: Bodies, vault: Opener) -> bytes:
+    """The content of *delivery* from the store. Raises Unopened, Damaged, StoreError."""
+    row = await store.body(delivery.body_id)
+    if row is None:
+        raise Damaged("the content is not in the store")
+    try:
+        return vault.open(row) if row.size < BIG else await asyncio.to_thread(vault.open, row)
+    except KeyMissing as error:
+        raise Unopened(str(error)) from error
+    except VaultError as error:
+        raise Damaged(f"the content cannot be opened: {error}") from error
 
 
 def received_count(header: bytes) -> int:

@@ -31,6 +31,8 @@ EXPIRED = "delivery-expired"
 DELAYED = "delivery-delayed"
 RELAYED = "delivery-relayed"
 UNPROTECTED = "hop-unprotected"
+_KEY_PAUSE = (60.0, 900.0)
+"""Seconds after which a delivery whose key is not here is looked at again: a quarter of its age, between these two."""
 
 _log = logs.get("relay")
 
@@ -175,6 +177,21 @@ class Outcomes:
             ],
             [_event(row, reply, now, "on-hold", attempt) for row in rows],
         )
+
+    def waiting(self, rows: Sequence[DeliveryRow], why: str) -> Record:
+        """*rows* given back until the vault key of their content is here, or a node that has it takes them. Our own lack: it is no
+        attempt, warns nobody, and does not end by the message's lifetime (O22)."""
+        now, reply = self._clock.time(), Reply(451, "4.3.0", why)
+        _log.warning("a delivery waits for a vault key: " + why, reference=rows[0].reference, deliveries=len(rows))
+        return Record(
+            [
+                DeliveryUpdate(
+                    row.id, self._expect, DeliveryState.DEFERRED, last_reply=str(reply), lease="", holder=self._incarnation,
+                    next_attempt=now + min(max(_KEY_PAUSE[0], (now - row.created) / 4), _KEY_PAUSE[1]),
+                )
+                for row in rows
+            ]
+        )  # fmt: skip
 
 
 def _line(reply: Reply, attempt: Attempt) -> str:

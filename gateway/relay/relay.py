@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Coroutine, Sequence
-from typing import Protocol
 
 from gateway import logs
 from gateway.config import Config
@@ -20,7 +19,7 @@ from gateway.counting import Counts
 from gateway.envelope import new_id
 from gateway.relay.hop_protocol import Fault, HopError, temporary
 from gateway.relay.hop_tls import Contexts
-from gateway.relay.jobs import Contents, Damaged, Job, Prepared, grouped, header_of, prepare
+from gateway.relay.jobs import BIG, Contents, Damaged, Job, Opener, Prepared, Unopened, fetched, grouped, header_of, prepare
 from gateway.relay.lanes import Lane
 from gateway.relay.leases import Leases
 from gateway.relay.notices import Notices, Report
@@ -31,8 +30,7 @@ from gateway.relay.routes import NextHop, OwnAddresses, Resolver, Routes
 from gateway.relay.schedule import Clock, StepDetector
 from gateway.relay.signing import Signer
 from gateway.reply import Reply
-from gateway.stores.base import BodyRow, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
-from gateway.vault.vault import VaultError
+from gateway.stores.base import DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
 from gateway.wire.smtp_client import UnsafeCommand
 
 QUEUE = 20_000
@@ -41,19 +39,12 @@ _LEASE = 500  # deliveries leased from the store at once
 _LOW = 1_000  # deliveries in memory under which more are leased
 _LOOK = 60.0  # seconds after which the scheduler looks at the clocks and the store at the latest
 _SWEEP = 300.0  # seconds between looks for deliveries that nobody offered
-_BIG = 262_144  # octets from which the preparation is done in a thread
 
 _NO_ROUTE = temporary("4.4.4", "No route leads to the recipient's domain; the gateway's config names none")
 _UNSAFE = Reply(553, "5.1.3", "The address holds characters that may not stand in a command")
 
 LEASED = (DeliveryState.LEASED,)
 _log = logs.get("relay")
-
-
-class Opener(Protocol):
-    """What is needed of the vault here."""
-
-    def open(self, row: BodyRow) -> bytes: ...
 
 
 class Relay:
@@ -293,6 +284,9 @@ class Relay:
             return
         try:
             prepared = await self._prepare(job)
+        except Unopened as shut:
+            self.recorder.add(self.outcomes.waiting(job.rows, str(shut)))
+            return
         except Damaged as damage:
             self.recorder.add(self.outcomes.aside(job.rows, str(damage)))
             return
@@ -337,7 +331,7 @@ class Relay:
     async def _prepare(self, job: Job) -> Prepared | Reply:
         content = await self._content(job)
         limit = self._config.limits.received
-        if len(content) < _BIG:
+        if len(content) < BIG:
             return prepare(job.rows, content, self._signer, limit)
         return await asyncio.to_thread(prepare, job.rows, content, self._signer, limit)
 
@@ -346,14 +340,8 @@ class Relay:
         return job.share.content if job.share is not None else await self.content_of(job.rows[0])
 
     async def content_of(self, delivery: DeliveryRow) -> bytes:
-        """The content of *delivery* from the store. Raises Damaged, StoreError."""
-        row = await self._store.body(delivery.body_id)
-        if row is None:
-            raise Damaged("the content is not in the store")
-        try:
-            return self._vault.open(row) if row.size < _BIG else await asyncio.to_thread(self._vault.open, row)
-        except VaultError as error:
-            raise Damaged(f"the content cannot be opened: {error}") from error
+        """The content of *delivery* from the store. Raises Unopened, Damaged, StoreError."""
+        return await fetched(delivery, self._store, self._vault)
 
     async def _end(
         self, job: Job, replies: Sequence[Reply], way: str = "", *, dsn: bool = True, sent_sha256: str = "", fault: Fault | None = None,

@@ -42,6 +42,10 @@ class VaultError(Exception):
     """A sealed thing cannot be opened, or there is no key. The text is one plain sentence."""
 
 
+class KeyMissing(VaultError):
+    """The key that sealed it is not among those that are here: it may be on another node, in a backup, on paper. Nothing is damaged."""
+
+
 class _Chance:
     """Octets from the kernel's generator, fetched a page at a time: each fetch lets go of the interpreter lock, which costs more
     than all the ciphers of a message. What was taken is never given again."""
@@ -89,6 +93,8 @@ class Vault:
         )
         self._chance = _Chance()
         self.problems = problems
+        self.missed: set[str] = set()
+        """Ids of keys that something needed and that were not here, since somebody last looked (``rotation``)."""
 
     @property
     def current(self) -> str:
@@ -137,7 +143,8 @@ class Vault:
     def _unwrap(self, body_id: str, key_id: str, wrapped: bytes) -> bytes:
         wrap = self._ring.wrap.get(key_id)
         if wrap is None:
-            raise VaultError(f"body {body_id} needs vault key {key_id}, which is not here; put it back with 'gateway keys recover'")
+            self.missed.add(key_id)
+            raise KeyMissing(f"body {body_id} needs vault key {key_id}, which is not here; put it back with 'gateway keys recover'")
         return wrap.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], body_id.encode())
 
     def rewrap(self, body_id: str, key_id: str, wrapped: bytes) -> tuple[str, bytes]:
@@ -165,7 +172,8 @@ class Vault:
         name = sealed[1:end].decode("ascii", "replace")
         cipher = self._ring.field.get(name)
         if cipher is None:
-            raise VaultError(f"a field of {owner_id} needs vault key {name}, which is not here; put it back with 'gateway keys recover'")
+            self.missed.add(name)
+            raise KeyMissing(f"a field of {owner_id} needs vault key {name}, which is not here; put it back with 'gateway keys recover'")
         try:
             return cipher.decrypt(sealed[end : end + _NONCE], sealed[end + _NONCE :], owner_id.encode())
         except (InvalidTag, ValueError) as error:
