@@ -2,7 +2,7 @@
 
 Who calls it: the supervisor for each of its processes; people without the installed command.
 Must never: do anything of its own. What the supervisor starts goes by the command line, which would stay in its memory.
-Source: contract.md, "Commands".
+Source: docs/commands.md.
 """
 
 from __future__ import annotations

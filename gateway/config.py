@@ -3,7 +3,7 @@
 What it is: ``Config`` over the tables of ``options``, and ``load``.
 Who calls it: the supervisor and each process at start and at reload; ``gateway check --show``.
 Must never: hold a secret as a value (secrets are files or systemd credentials); accept an unknown key.
-Source: contract.md, "Config".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``sentence``, from one error of the model (or of the TOML reader) to one plain sentence with the fix in it.
 Who calls it: ``config.load``.
 Must never: show a value that may be a secret pasted by mistake (values of unknown keys, long texts).
-Source: contract.md, "Commands" (errors in one plain sentence with the file, line or field).
+Source: docs/design.md section 10 (errors in one plain sentence with the file, line or field).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Counters``, a request of ``requests``, and the values in it.
 Who calls it: ``counting``, which fills it; ``requests``, from which everybody else takes it.
 Must never: carry what a person wrote; labels are the few words of ``metrics.FAMILIES``.
-Source: design.md section 2.
+Source: docs/design.md section 2.
 """
 
 from __future__ import annotations

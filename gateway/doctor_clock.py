@@ -3,7 +3,7 @@
 What it is: the kernel's own word, and what chrony or systemd-timesyncd say of their source.
 Who calls it: ``gateway doctor``.
 Must never: set anything; believe that a clock is kept because a service for it runs.
-Sources: CERT-In Directions of 28 April 2022 (NTP of NIC or NPL); india.md B.5; adjtimex(2), chronyc(1), timedatectl(1).
+Sources: CERT-In Directions of 28 April 2022 (NTP of NIC or NPL); adjtimex(2), chronyc(1), timedatectl(1).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: a connection to each next hop through the relay's own code; EHLO, STARTTLS and QUIT, no mail.
 Who calls it: ``gateway doctor``.
 Must never: send mail or credentials; call a hop good that the relay would not use.
-Sources: design.md section 4 ("The hop"); RFC 3207, RFC 8314; india.md B.2.
+Sources: docs/design.md section 4 ("The hop"); RFC 3207, RFC 8314; docs/inspection.md, "What counts as encryption".
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ gateway, where its mail goes is its own business; where it asks the milter door,
 Who calls it: ``gateway doctor``.
 Must never: change a setting; start, stop or reload Postfix.
 Sources: postconf(5): relayhost, smtp_fallback_relay, transport_maps, smtp_tls_security_level, mynetworks, milter_default_action;
-master(5); india.md R22.
+master(5); rules/README.md, R22.
 """
 
 from __future__ import annotations

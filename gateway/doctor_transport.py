@@ -5,7 +5,7 @@ proved. ``Proof`` is what the keeper gets to know.
 Who calls it: ``gateway doctor``.
 Must never: say proved where one way is not; take a table for empty because it cannot be listed; change anything.
 Sources: postconf(5): smtp_tls_security_level, smtp_tls_mandatory_ciphers, smtp_tls_policy_maps, relayhost, transport_maps and their kin;
-TLS_README "Client-side TLS activation"; transport(5); design.md section 4 ("The hop").
+TLS_README "Client-side TLS activation"; transport(5); docs/design.md section 4 ("The hop").
 """
 
 from __future__ import annotations

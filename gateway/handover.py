@@ -5,7 +5,7 @@ recipient gets it, the snapshots are only stored, and travel as the JSON that wi
 is used, and of the words for explanations nothing.
 Who calls it: ``doors.peers``; ``keeper.act``; ``audit.events`` takes the names of the facts that the log names.
 Must never: leave out what a held, refused or sealed message needs; take JSON into the store that could not be read again.
-Source: design.md section 6 (the snapshot of facts).
+Source: docs/design.md section 6 (the snapshot of facts).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: msgspec Structs; ``requests`` puts them into the unions that each socket admits, and everybody takes them from there.
 Who calls it: ``requests``.
 Must never: carry a key; let a peer name a path of the store. No pickle.
-Source: design.md section 2; contract.md, "Details of the commands".
+Source: docs/design.md section 2; docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

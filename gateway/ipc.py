@@ -4,7 +4,7 @@ What it is: length-capped frames (a typed msgspec header and raw body octets), a
 server that knows its peer's credentials, and the blocking form for the inspector's workers.
 Who calls it: every process; the types are in ``requests``.
 Must never: use pickle; allocate by a length that was claimed but not allowed; answer a request that its peer may not make.
-Source: design.md section 2; unix(7) SO_PEERCRED.
+Source: docs/design.md section 2; unix(7) SO_PEERCRED.
 """
 
 from __future__ import annotations

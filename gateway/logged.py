@@ -3,7 +3,7 @@
 What it is: pure functions: ``flat`` (the columns of a row) and ``csv_line``.
 Who calls it: ``cli.audit`` and ``web.log_pages``.
 Must never: write a cell that a program takes for a formula (W14).
-Sources: india.md F; RFC 4180; hostile-inputs catalogue W14.
+Sources: docs/design.md section 10 ("Decision log"); RFC 4180; hostile-inputs catalogue W14.
 """
 
 from __future__ import annotations

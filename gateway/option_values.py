@@ -4,7 +4,7 @@ What it is: the types that the tables of ``options`` and ``options_limits`` are 
 wrong; and ``Section``, the base of every table.
 Who calls it: ``options``, ``options_limits`` and ``config``.
 Must never: do I/O; know a table.
-Source: contract.md, "Config".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: one frozen pydantic model a table.
 Who calls it: ``config``, which puts them together; everybody else imports them from there.
 Must never: hold a secret as a value (secrets are files or systemd credentials); accept an unknown key; do I/O.
-Source: contract.md, "Config". The limits stand in ``options_limits``, the forms of values in
+Source: docs/design.md section 10. The limits stand in ``options_limits``, the forms of values in
 ``option_values``.
 """
 

@@ -3,7 +3,7 @@
 What it is: ``Limits``.
 Who calls it: ``config``, through which all others get it.
 Must never: have a limit without a default; be read by what cannot be refused for crossing it.
-Sources: contract.md, "Config"; hostile-inputs catalogue 4.4.
+Sources: docs/design.md section 10; hostile-inputs catalogue 4.4.
 """
 
 from __future__ import annotations

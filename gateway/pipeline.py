@@ -4,7 +4,7 @@ What it is: the stages in their order under one deadline; what it may not touch 
 Who calls it: every door, once a message.
 Must never: parse a hostile format, open the store, or answer 2xx before the commit. What we failed to do ourselves ends in
 a ReplyError with a 4xx; what cannot be inspected is decided as *suspect*.
-Source: design.md section 4; RFC 5321 sections 6.1 and 6.3.
+Source: docs/design.md section 4; RFC 5321 sections 6.1 and 6.3.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Child``, ``command``, ``environment``, ``listens``, ``store_in_use``.
 Who calls it: ``supervisor``; ``gateway demo`` for ``command``.
 Must never: put a secret in a child's arguments or environment.
-Sources: design.md section 2; proc(5); sd_listen_fds(3).
+Sources: docs/design.md section 2; proc(5); sd_listen_fds(3).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the value that an extractor returns about encryption.
 Who calls it: ``content`` makes it, ``policy`` and the faces read it.
 Must never: be built from a file name, a flag or entropy alone (inspection proves it from structure and data).
-Sources: J&K Circular 26-JK(GAD) of 2024 (AES-256); contract.md, ``protection.state``.
+Sources: J&K Circular 26-JK(GAD) of 2024 (AES-256); docs/design.md section 10 ("protection.state").
 """
 
 from __future__ import annotations

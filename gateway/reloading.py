@@ -4,7 +4,7 @@ What it is: ``differences`` between two descriptions of config and rules; and a 
 out (``ask``), the process writes on it when its reload has ended (``tell``), the supervisor takes it up (``heard``).
 Who calls it: the supervisor; the doors' parent and the keeper at the end of a reload.
 Must never: keep a process from its work: a slip that cannot be written is left out; write where nobody has asked.
-Source: design.md section 2; hostile-inputs catalogue O17.
+Source: docs/design.md section 2; hostile-inputs catalogue O17.
 """
 
 from __future__ import annotations

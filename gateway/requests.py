@@ -5,7 +5,7 @@ each kind of peer may ask the keeper; ``Inspect`` is what a door asks the inspec
 stands in ``inquiries`` and is taken from here like the rest.
 Who calls it: both ends of ``ipc``.
 Must never: carry a key; let a peer name a path of the store. No pickle.
-Source: design.md section 2.
+Source: docs/design.md section 2.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ class Inspected(Message, frozen=True):
 
 
 # --- web and command line -> keeper: what people ask stands in inquiries.py -------------------------------------------
-# Records travel as JSON-ready dicts: their fields are those of contract.md, "Details of the commands".
+# Records travel as JSON-ready dicts: their fields are those of docs/design.md section 10 ("Records").
 
 
 class Rows(Message, frozen=True):

@@ -5,7 +5,7 @@ keeper finds the person behind it and decides what he may. Those outside ``As`` 
 officer with the signed link of his report. Times are seconds since the epoch; ids are those of the rows.
 Who calls it: ``requests``, from where everybody takes them.
 Must never: carry a key; name a person whom the credential does not prove.
-Sources: design.md sections 2 and 4; contract.md, "Web"; hostile-inputs catalogue group W.
+Sources: docs/design.md sections 2 and 4; docs/design.md section 10 ("Web"); hostile-inputs catalogue group W.
 """
 
 from __future__ import annotations

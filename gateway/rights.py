@@ -5,7 +5,7 @@ run``: every kind runs as the same user, who alone may connect) and *own users* 
 lies in a folder whose group is the kind that may connect, and the kernel's word on the peer must name that user as well).
 Who calls it: keeper and inspector for what they serve; doors, web, supervisor and command line to connect.
 Must never: admit a user because another check exists; take a user by a number that somebody else could have written.
-Sources: design.md section 2; unix(7) SO_PEERCRED; user_namespaces(7) on what a peer without a mapping looks like.
+Sources: docs/design.md section 2; unix(7) SO_PEERCRED; user_namespaces(7) on what a peer without a mapping looks like.
 """
 
 from __future__ import annotations

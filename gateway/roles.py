@@ -3,7 +3,7 @@
 What it is: ``Role``, ``Act``, ``PERMITS`` (the one table of rights) and ``Grant``, with the pure questions ``may`` and ``scope``.
 Who calls it: the keeper, which enforces it on every request; the pages, which show only what may be done.
 Must never: permit an act that is not in the table; know a person by name.
-Sources: hostile-inputs catalogue W05, W13, W16; design.md section 4 (two people, each with a reason).
+Sources: hostile-inputs catalogue W05, W13, W16; docs/design.md section 4 (two people, each with a reason).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``serve``, ``main`` for the arguments that ``processes.command`` mak
 Who calls it: ``python -m gateway`` for what the supervisor starts; ``gateway run --only``.
 Must never: keep a process alive whose supervisor has gone; load the command line, which takes 3 MB in each process; import a
 heavy module at the top, since the command line takes its sentences from here.
-Sources: design.md section 2; contract.md, "Commands"; prctl(2) PR_SET_PDEATHSIG.
+Sources: docs/design.md section 2; docs/commands.md; prctl(2) PR_SET_PDEATHSIG.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the requests ``Show``, ``Draw`` and ``Take`` with their answers. Eac
 quotes the nonce and the hash of its request, anything else is void.
 Who calls it: ``keeper.inspecting`` asks, ``inspector.drawing`` answers.
 Must never: carry a sentence that the inspector wrote: it meets hostile content, so it says why something failed by one of ``REASONS``.
-Sources: design.md section 2; hostile-inputs catalogue W02.
+Sources: docs/design.md section 2; hostile-inputs catalogue W02.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Who calls it: ``content`` and ``message`` make Findings and Leaves; ``policy`` m
 acts on them; ``gateway explain`` prints them.
 Must never: hold the content itself. ``Finding.text`` holds the marked words between the processes only; the store keeps a
 keyed hash of them.
-Sources: design.md sections 4 and 6; contract.md, ``explain --json``.
+Sources: docs/design.md sections 4 and 6; docs/design.md section 10 ("explain --json").
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class LeafState(enum.StrEnum):
-    """Only *inspected* is clean (design.md section 4)."""
+    """Only *inspected* is clean (docs/design.md section 4)."""
 
     INSPECTED = "inspected"
     OPAQUE = "opaque"

@@ -4,7 +4,7 @@
 What it is: ``options`` and ``commands``, which return the text of the two files; run by itself it writes both.
 Who calls it: whoever has changed an option or a command (``.venv/bin/python packaging/reference_docs.py``); tests/test_docs.py compares.
 Must never: say of an option what the code does not say; hold a sentence that stands in the code already.
-Source: contract.md, "Config" and "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

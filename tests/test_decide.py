@@ -1,4 +1,4 @@
-"""Decisions as tables of values: direction, exceptions, answering, edits, release (design.md section 4; A29, L02, L09, L10)."""
+"""Decisions as tables of values: direction, exceptions, answering, edits, release (docs/design.md section 4; A29, L02, L09, L10)."""
 
 from __future__ import annotations
 

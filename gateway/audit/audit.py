@@ -4,7 +4,8 @@ What it is: ``AuditChain`` (numbers and hashes events inside the writing transac
 which names the first bad row. The table is the truth; JSON lines are exported from it by ``export``.
 Who calls it: the store's writer (append), ``housekeeping`` (heads), ``service`` and ``gateway audit verify``.
 Must never: hold the text of a message; give out a line break or a character that is not ASCII; renumber.
-Sources: india.md F and B.5; RFC 6962 (the idea of signed heads); hostile-inputs catalogue P17, L06, L07, O15.
+Sources: docs/design.md sections 6 and 10 ("Decision log"); RFC 6962 (the idea of signed heads); hostile-inputs catalogue P17, L06, L07,
+O15.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: pure functions that make the documents of AuditEvents.
 Who calls it: ``act`` (decisions, refusals, deferrals), ``quarantine``, ``exceptions``, ``accounts``, ``login_record``.
 Must never: hold a subject, a word of the message, or a secret. Marked words appear as a keyed hash; names of files do not
 appear where mail is held or is TOP SECRET or SECRET.
-Sources: india.md F.1 and F.2, B.5; elastic/ecs 9.5 email and event fields; hostile-inputs catalogue P18, L06.
+Sources: docs/design.md section 10 ("Decision log"); elastic/ecs 9.5 email and event fields; hostile-inputs catalogue P18, L06.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Follower``, which copies rows after its stored position to decisio
 ``forget`` and ``keep_heads``, which remove what is past its retention.
 Who calls it: ``housekeeping`` and ``retention``, in a thread of its own; a sink that blocks or is full stops this thread, never the mail.
 Must never: lose a row or write one twice; write anything that is not in the table.
-Sources: design.md section 6; india.md B.5 (retention); hostile-inputs catalogue O18, L07.
+Sources: docs/design.md section 6; CERT-In Directions of 28 April 2022 (180 days); hostile-inputs catalogue O18, L07.
 """
 
 from __future__ import annotations

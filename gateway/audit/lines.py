@@ -3,7 +3,7 @@
 What it is: ``canonical``, ``hash_of`` and ``timestamp``.
 Who calls it: ``audit``, ``events`` and ``export``.
 Must never: give out a line break or a character that is not ASCII; change, since old lines are hashed as they stand.
-Sources: india.md F; hostile-inputs catalogue L06, L07.
+Sources: docs/design.md section 10 ("Decision log"); hostile-inputs catalogue L06, L07.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``kernel_clock``, one adjtimex(2) that only reads, and ``Watch``, which asks at most once a minute.
 Who calls it: ``audit`` for every record of the decision log; ``gateway doctor``.
 Must never: set the clock; start a process; fail (what cannot be known is None).
-Sources: adjtimex(2); india.md B.5 and F.2; CERT-In Directions of 28 April 2022.
+Sources: adjtimex(2); CERT-In Directions of 28 April 2022.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the table of commands, and ``main``, which turns every error into one plain sentence and an exit code.
 Who calls it: the console script ``gateway`` and ``python -m gateway``.
 Must never: print a traceback; import a heavy module before a command asks for it (``gateway --help`` stays under 0.4 s).
-Source: contract.md, "Commands": exit 0 done, 1 the answer is no, 2 the call or the config is wrong.
+Source: docs/design.md section 10: exit 0 done, 1 the answer is no, 2 the call or the config is wrong.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators, auditors and scripts.
 Must never: speak with the archive itself (the keeper does); change anything.
-Source: contract.md, "Commands"; Gujarat Circular of 2018, clause 2.
+Source: docs/design.md section 10; Gujarat Circular of 2018, clause 2.
 """
 
 from __future__ import annotations

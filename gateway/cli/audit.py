@@ -2,7 +2,7 @@
 
 Who calls it: administrators, auditors and scripts.
 Must never: change the log, but for what is past its retention; print text of a message (the log has none).
-Source: contract.md, "Details of the commands".
+Source: docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

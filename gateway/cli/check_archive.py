@@ -2,7 +2,7 @@
 
 Who calls it: ``check``.
 Must never: change anything, in a mailbox or here; print a password.
-Sources: contract.md, "Commands"; Gujarat Circular of 2018, clause 2.
+Sources: docs/design.md section 10; Gujarat Circular of 2018, clause 2.
 """
 
 from __future__ import annotations

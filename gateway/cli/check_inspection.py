@@ -2,7 +2,7 @@
 
 Who calls it: ``check``.
 Must never: call a machine unfit for what it lacks: without a program, what only it could read is held, never passed.
-Source: contract.md, "Commands"; design.md sections 2 and 4.
+Source: docs/design.md sections 2, 4 and 10.
 """
 
 from __future__ import annotations

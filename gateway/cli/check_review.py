@@ -2,7 +2,7 @@
 
 Who calls it: ``check``.
 Must never: change anything; show the provider the client's secret; sign anybody in.
-Sources: contract.md, "Commands" and "Web"; OpenID Connect Discovery 1.0 section 4.
+Sources: docs/design.md section 10 ("Web"); OpenID Connect Discovery 1.0 section 4.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: ``check``, after the rules were loaded.
 Must never: change anything; judge a rule by its name (a department's own rules are held to the same).
-Source: contract.md, "Commands"; rules/README.md, "Government packs".
+Source: docs/design.md section 10; rules/README.md, "Government packs".
 """
 
 from __future__ import annotations

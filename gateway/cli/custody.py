@@ -2,7 +2,7 @@
 
 Who calls it: ``keys`` and its parts, ``backup``, ``restore``.
 Must never: record a key; write to a store that a keeper has open; leave a file in state_dir that its owner cannot read.
-Source: design.md section 6 (the audit table is the truth).
+Source: docs/design.md section 6 (the audit table is the truth).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: ``make run``.
 Must never: import what only the demonstration needs.
-Source: contract.md, "Set-up".
+Source: README.md, "Try it".
 """
 
 from __future__ import annotations

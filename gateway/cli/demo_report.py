@@ -2,7 +2,7 @@
 
 Who calls it: ``demonstration``.
 Must never: print a word of a message but the title that ``samples.toml`` gives it.
-Source: contract.md, "Set-up".
+Source: README.md, "Try it".
 """
 
 from __future__ import annotations

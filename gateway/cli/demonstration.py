@@ -3,7 +3,7 @@
 What it is: what ``make run`` starts: config, gateway, samples through real SMTP, what was decided, then it serves until Ctrl-C.
 Who calls it: people who want to see it work in a minute.
 Must never: listen beyond loopback; wipe a folder that it did not make; send mail anywhere but to its own stand-in.
-Source: contract.md, "Set-up".
+Source: README.md, "Try it".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators; with a milter door each day gateway-doctor.timer, so that what it proves of Postfix stays known.
 Must never: change a setting of this machine. It tells the keeper what it found of Postfix's TLS, and nothing else.
-Sources: contract.md, "Commands"; design.md section 4 ("The hop").
+Sources: docs/design.md sections 4 ("The hop") and 10.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators and scripts.
 Must never: add an entry without a reason, an approver and an end.
-Source: contract.md, "Details of the commands".
+Source: docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

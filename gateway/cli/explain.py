@@ -3,7 +3,7 @@
 What it is: the same inspection, classification and decision as the running gateway's, on files.
 Who calls it: administrators, rule authors, scripts.
 Must never: act, store or send anything; say less than the running gateway would decide.
-Source: contract.md, "explain --json".
+Source: docs/design.md section 10 ("explain --json").
 """
 
 from __future__ import annotations

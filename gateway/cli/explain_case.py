@@ -4,7 +4,7 @@ What it is: ``Case``, everything but the message; ``record``, the contract's JSO
 of logins says of a login.
 Who calls it: ``explain``.
 Must never: act, store or send anything; ask the keeper about a login, which would count as a sign-in.
-Source: contract.md, "explain --json".
+Source: docs/design.md section 10 ("explain --json").
 """
 
 from __future__ import annotations

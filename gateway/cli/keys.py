@@ -2,7 +2,7 @@
 
 Who calls it: administrators.
 Must never: print a private key (``escrow`` prints the vault key, once, on purpose); replace a key that is there.
-Sources: contract.md, "Commands"; RFC 6376 section 3.6.1 (the DNS record), RFC 8301 (RSA-2048).
+Sources: docs/design.md section 10; RFC 6376 section 3.6.1 (the DNS record), RFC 8301 (RSA-2048).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: ``keys``.
 Must never: write the private key without a passphrase, or into state_dir; say that a certificate will do which cannot be sealed to.
-Sources: RFC 5652 section 6.2.1, RFC 5280 section 4.2.1.3 (key usage); design.md section 4 (TOP SECRET and SECRET).
+Sources: RFC 5652 section 6.2.1, RFC 5280 section 4.2.1.3 (key usage); docs/design.md section 4 (TOP SECRET and SECRET).
 """
 
 from __future__ import annotations

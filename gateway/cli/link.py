@@ -2,7 +2,7 @@
 
 Who calls it: every command that speaks with the keeper or the supervisor.
 Must never: act on the store itself; a command without a running gateway says so and ends.
-Source: design.md section 2 (everything goes through the keeper).
+Source: docs/design.md section 2 (everything goes through the keeper).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators; ``gateway check`` for its findings.
 Must never: print, log or take as an argument a password.
-Sources: contract.md, "Commands"; the form of the file is in ``keeper.login_file``.
+Sources: docs/design.md section 10; the form of the file is in ``keeper.login_file``.
 """
 
 from __future__ import annotations

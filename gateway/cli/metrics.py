@@ -2,7 +2,7 @@
 
 Who calls it: administrators, and scripts that collect metrics from files.
 Must never: read the store itself.
-Sources: contract.md, "Web"; Prometheus, "Text-based format 0.0.4".
+Sources: docs/design.md section 10 ("Web"); Prometheus, "Text-based format 0.0.4".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: every file of ``cli``.
 Must never: import a heavy module at the top.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: every command that prints records.
 Must never: let a control, bidirectional or lone-surrogate character of a message reach the terminal.
-Sources: contract.md, "Details of the commands"; hostile-inputs catalogue L06.
+Sources: docs/design.md section 10 ("Records"); hostile-inputs catalogue L06.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators and scripts.
 Must never: start a profile without a reason, an approver and an end.
-Sources: contract.md, "Details of the commands"; india.md R31.
+Sources: docs/design.md section 10 ("Records"); rules/README.md, R31.
 """
 
 from __future__ import annotations

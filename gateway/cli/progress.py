@@ -3,7 +3,7 @@
 What it is: ``shown``, an iterator around the results of many files.
 Who calls it: ``gateway explain``.
 Must never: write to anything that is not a terminal; mix with what the command prints.
-Source: contract.md, ``gateway explain`` (many files in one call).
+Source: docs/design.md section 10, ``gateway explain`` (many files in one call).
 """
 
 from __future__ import annotations

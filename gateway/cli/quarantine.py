@@ -2,7 +2,7 @@
 
 Who calls it: reviewers and scripts.
 Must never: decide who may; the keeper does.
-Source: contract.md, "Details of the commands".
+Source: docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

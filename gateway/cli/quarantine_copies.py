@@ -3,7 +3,7 @@
 What it is: one message to a file, or several to a folder with their records and ``SHA256SUMS`` (as sha256sum(1) reads it).
 Who calls it: ``quarantine``.
 Must never: name a file after anything but a reference; write over a file; let others read what it writes (W14).
-Sources: contract.md, "Commands"; sha256sum(1); hostile-inputs catalogue W14.
+Sources: docs/design.md section 10; sha256sum(1); hostile-inputs catalogue W14.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators and scripts.
 Must never: touch a delivery but through the keeper.
-Source: contract.md, "Details of the commands".
+Source: docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: rule authors, administrators, scripts.
 Must never: judge an example by other code than live mail.
-Source: contract.md, "Commands"; design.md section 5.
+Source: docs/design.md sections 5 and 10.
 """
 
 from __future__ import annotations

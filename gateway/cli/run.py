@@ -2,7 +2,7 @@
 
 Who calls it: people, systemd, and the supervisor for each of its processes (``--only``).
 Must never: keep a process alive whose supervisor has gone.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

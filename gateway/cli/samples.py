@@ -3,7 +3,7 @@
 What it is: the list of samples (``samples/samples.toml``), and one SMTP session a sample.
 Who calls it: people who try a gateway; ``demo``.
 Must never: send to anything but the gateway's own listener.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

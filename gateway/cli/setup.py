@@ -4,7 +4,7 @@ What it is: asks (or reads a file of answers), looks at DNS and the next hops, w
 what to publish and what to set on the mail servers before and behind.
 Who calls it: the mail admin, once, before the first start; scripts with ``--answers``.
 Must never: write over a config or a key that is there; put a config in place that does not load; send mail.
-Source: contract.md, "Config"; RFC 5321 section 5 (what a name must resolve to).
+Source: docs/design.md section 10; RFC 5321 section 5 (what a name must resolve to).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: pure functions from answers to text.
 Who calls it: ``setup``.
 Must never: read or write a file; put a secret into the config.
-Sources: contract.md, "Config"; postconf(5).
+Sources: docs/design.md section 10; postconf(5).
 """
 
 from __future__ import annotations

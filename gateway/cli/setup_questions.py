@@ -3,7 +3,7 @@
 What it is: ``QUESTIONS`` and the checks of single answers; every refusal is one sentence that says what to write.
 Who calls it: ``setup``, for a person at a terminal and for a file of answers alike.
 Must never: connect anywhere, read or write a file.
-Source: contract.md, "Config".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

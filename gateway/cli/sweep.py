@@ -4,7 +4,7 @@ What it is: Sent and Drafts (or other mailboxes) of an IMAP server, read with EX
 explain`` judges files.
 Who calls it: administrators before they put the gateway in front, and whoever asks what has already gone out.
 Must never: change anything on the server; take a password as an argument; record, store or send anything.
-Sources: contract.md, "Commands"; RFC 9051.
+Sources: docs/design.md section 10; RFC 9051.
 """
 
 from __future__ import annotations

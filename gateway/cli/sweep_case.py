@@ -5,7 +5,7 @@ which gives the record of a message with the code of ``gateway explain``.
 Who calls it: ``sweep``, in its worker processes.
 Must never: guess at an address that is not plainly one: it is said that there is more than was read; take a stranger's message for
 official mail because it lies in an officer's mailbox.
-Sources: RFC 5322 section 3.6.3; RFC 5092 (how a message in a mailbox is named); contract.md, "explain --json".
+Sources: RFC 5322 section 3.6.3; RFC 5092 (how a message in a mailbox is named); docs/design.md section 10 ("explain --json").
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``show`` for one record, ``Sums`` for all of them.
 Who calls it: ``sweep``.
 Must never: grow with the number of messages; print what a terminal could misread.
-Source: contract.md, "Details of the commands".
+Source: docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators.
 Must never: ask for or print a password.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``results(function, items, count)``: forked workers with a pipe each; what a dead worker had is given back as Died.
 Who calls it: ``gateway explain``, ``gateway rules test``.
 Must never: lose the answer for an item; leave a process behind.
-Source: contract.md, ``gateway explain`` (parsed in parallel); hostile-inputs catalogue 4.1.6.
+Source: docs/design.md section 10, ``gateway explain`` (parsed in parallel); hostile-inputs catalogue 4.1.6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Settings`` (everything that a reload replaces, as one value), ``Listener`` (one listening address) and ``Door``.
 Who calls it: ``doors.service`` makes one Door a process; ``doors.smtp`` sessions report to it.
 Must never: know the protocol.
-Sources: design.md section 2; hostile-inputs catalogue 4.4.
+Sources: docs/design.md section 2; hostile-inputs catalogue 4.4.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ certificate that is in force at that moment.
 Who calls it: ``doors.service``, once a listening socket.
 Must never: believe a PROXY header from an address that is not in ``proxies``, or answer it; begin a handshake for a client that is
 over a limit.
-Sources: "The PROXY protocol" of HAProxy; RFC 8314 section 3.3 (implicit TLS); india.md R5; hostile-inputs catalogue S35, S41.
+Sources: "The PROXY protocol" of HAProxy; RFC 8314 section 3.3 (implicit TLS); rules/README.md, R5; hostile-inputs catalogue S35, S41.
 """
 
 from __future__ import annotations

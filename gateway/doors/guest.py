@@ -4,7 +4,8 @@ What it is: ``Guest``, the base of the connections of all doors: what they have 
 Who calls it: ``doors.connection`` (SMTP), ``doors.milter_connection`` and ``doors.imap_connection`` are made of it; ``doors.entrance``
 counts a guest in before there is a transport.
 Must never: know a protocol; believe that a balancer which names nobody is its client.
-Sources: "The PROXY protocol" of HAProxy; india.md R5; RFC 3207 section 6 and RFC 9051 section 6.2.1 (what came before TLS is not of it).
+Sources: "The PROXY protocol" of HAProxy; rules/README.md, R5; RFC 3207 section 6 and RFC 9051 section 6.2.1 (what came before TLS is not
+of it).
 """
 
 from __future__ import annotations

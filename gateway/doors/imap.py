@@ -6,7 +6,7 @@ content in unseen is hidden by the codec.
 Who calls it: the event loop, once a connection; ``doors.entrance`` says so.
 Must never: let the server have a message before the pipeline has passed it, or a part of a command whose messages did not all pass;
 change what is fetched; do anything before TLS but begin it; tell a client why something of ours failed.
-Sources: RFC 9051 sections 6.1, 6.2.1 and 6.3.12, RFC 3502, RFC 5530; design.md section 4 ("IMAP"); hostile-inputs catalogue, group I.
+Sources: RFC 9051 sections 6.1, 6.2.1 and 6.3.12, RFC 3502, RFC 5530; docs/design.md section 4 ("IMAP"); hostile-inputs catalogue, group I.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``SignIn``, what a session does about LOGIN and AUTHENTICATE.
 Who calls it: ``doors.imap``, whose ``ImapSession`` it is a base of.
 Must never: show the server a login that the keeper did not permit; let a payload through whose login cannot be read, or is another one
 than was asked about; take "could not ask" for yes; put what a client sent into a log.
-Sources: RFC 9051 sections 6.2.2, 6.2.3 and 7.1 (RFC 5530 codes), RFC 4959; india.md R5, R6; hostile-inputs catalogue I01, I12.
+Sources: RFC 9051 sections 6.2.2, 6.2.3 and 7.1 (RFC 5530 codes), RFC 4959; rules/README.md, R5, R6; hostile-inputs catalogue I01, I12.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``ImapSettings``: the server behind, what is told to clients, what they may send.
 Who calls it: ``doors.door`` makes it with its other settings; ``doors.imap_connection`` reads it.
 Must never: know a session.
-Source: contract.md, "Config".
+Source: docs/options.md.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Sharing``, what a session knows of the server's namespaces. It ask
 client's first command; the client sees nothing of that.
 Who calls it: ``doors.imap``, whose ``ImapSession`` it is a base of.
 Must never: let a command through before the answer is there; show the client what it did not ask for.
-Sources: RFC 2342, RFC 9051 section 6.3.10; design.md section 4 ("IMAP"); hostile-inputs catalogue I06, I12.
+Sources: RFC 2342, RFC 9051 section 6.3.10; docs/design.md section 4 ("IMAP"); hostile-inputs catalogue I06, I12.
 """
 
 from __future__ import annotations

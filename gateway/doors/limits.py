@@ -6,7 +6,7 @@ end before all the others do.
 Who calls it: ``doors.door``, at each connection, and the sessions as bodies grow.
 Must never: grow with the number of addresses that were ever seen; count for one stranger against another.
 The counts are of this process: with N workers the kernel spreads one address's connections over all of them.
-Sources: hostile-inputs catalogue S23 and section 4.4; design.md section 2 (``max_inflight``).
+Sources: hostile-inputs catalogue S23 and section 4.4; docs/design.md section 2 (``max_inflight``).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Borrower``, the base of the connections of all doors that keep mes
 its own.
 Who calls it: ``doors.connection`` (SMTP), ``doors.milter_connection`` and ``doors.imap_connection`` are made of it.
 Must never: keep what nobody keeps any more; lose its place among those who wait because it asked twice; know a protocol.
-Sources: design.md section 2 (``max_inflight``); hostile-inputs catalogue S23, T04 and section 4.4.
+Sources: docs/design.md section 2 (``max_inflight``); hostile-inputs catalogue S23, T04 and section 4.4.
 """
 
 from __future__ import annotations

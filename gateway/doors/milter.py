@@ -10,7 +10,7 @@ A message whose MTA leaves before the answer is decided and recorded all the sam
 reference of its own: what was held for the first one is held twice then, and nothing is lost. Where each kind of mail comes from, and
 what holds for it, is said in ``doors.milter_envelope``.
 
-Sources: libmilter of Sendmail 8.17, Postfix MILTER_README; design.md section 4, "Milter"; hostile-inputs catalogue, group T.
+Sources: libmilter of Sendmail 8.17, Postfix MILTER_README; docs/design.md section 4, "Milter"; hostile-inputs catalogue, group T.
 """
 
 from __future__ import annotations

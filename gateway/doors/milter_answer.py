@@ -3,7 +3,7 @@
 What it is: ``answer``: all changes, and the one final action.
 Who calls it: ``doors.milter``, after the commit.
 Must never: let a recipient go on whom the commit did not pass; make a change where the message is refused or dropped.
-Sources: design.md section 4, "Milter"; libmilter's smfi_delrcpt, smfi_quarantine; hostile-inputs catalogue T10.
+Sources: docs/design.md section 4, "Milter"; libmilter's smfi_delrcpt, smfi_quarantine; hostile-inputs catalogue T10.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``KeeperLink`` (one pipelined channel that comes back by itself, wit
 ``InspectorLink`` (a connection a request: a worker serves one at a time).
 Who calls it: ``doors.service`` makes one of each a process; ``pipeline`` and the sessions use them.
 Must never: pass a fault on as anything but a 4xx; take an answer that quotes another nonce or another hash.
-Source: design.md sections 2 and 4; hostile-inputs catalogue 4.1 rules 5 and 6.
+Source: docs/design.md sections 2 and 4; hostile-inputs catalogue 4.1 rules 5 and 6.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ speak for another, where it is known whose it is; refuse what a keeper that has 
 
 The order is that of the harm: a balancer hears that the node is not ready (``keeper.readiness``) before anybody is answered 4xx here,
 and here they are answered before work was spent in vain.
-Sources: RFC 5321 section 4.5.4.1 (what a client does at 4xx), RFC 1870 (SIZE); design.md section 2; hostile-inputs catalogue 4.4, O01,
+Sources: RFC 5321 section 4.5.4.1 (what a client does at 4xx), RFC 1870 (SIZE); docs/design.md section 2; hostile-inputs catalogue 4.4, O01,
 O10, O19.
 """
 

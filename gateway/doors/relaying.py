@@ -3,8 +3,8 @@
 What it is: ``Relaying``: the order of checks at RCPT, and the memory of recipients that the next hop was asked about.
 Who calls it: ``doors.smtp`` and ``doors.milter``, once a recipient.
 Must never: accept a recipient for a client that may not relay; take "could not ask" for yes.
-Sources: design.md section 4 ("Who may relay", "Answering"); RFC 5321 section 4.5.1 (postmaster) and RFC 2142 (abuse);
-hostile-inputs catalogue A16, A23, A31, P9; india.md R14 and R28.
+Sources: docs/design.md section 4 ("Who may relay", "Answering"); RFC 5321 section 4.5.1 (postmaster) and RFC 2142 (abuse);
+hostile-inputs catalogue A16, A23, A31, P9; rules/README.md, R14 and R28.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ be replaced there, and what is left costs more than it gives.
 Who calls it: the event loop, once a connection; ``doors.service`` says so.
 Must never: answer 2xx to a message before the pipeline did; cancel the pipeline because the client left; tell a client why
 something of ours failed.
-Sources: RFC 5321 section 4; RFC 3207; design.md section 4; hostile-inputs catalogue, group S and section 4.4.
+Sources: RFC 5321 section 4; RFC 3207; docs/design.md section 4; hostile-inputs catalogue, group S and section 4.4.
 """
 
 from __future__ import annotations

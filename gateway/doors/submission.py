@@ -4,7 +4,7 @@ What it is: ``Submission``, the session of ports 587 (STARTTLS) and 465 (implici
 Who calls it: ``doors.entrance`` makes one a connection.
 Must never: check a password itself; take mail from a client that has not signed in; take "could not ask" for yes; put what a client
 sent with AUTH into a log.
-Sources: RFC 6409 sections 4.3 and 6.1, RFC 4954, RFC 8314 section 3; india.md R6; hostile-inputs catalogue S36-S39.
+Sources: RFC 6409 sections 4.3 and 6.1, RFC 4954, RFC 8314 section 3; rules/README.md, R6; hostile-inputs catalogue S36-S39.
 """
 
 from __future__ import annotations

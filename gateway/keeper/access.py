@@ -4,7 +4,7 @@ What it is: ``Who``; ``Access``, which finds him by a session or a token; ``NotS
 Who calls it: every service of the keeper that people use; ``reception`` and ``accounts`` make a Who.
 Must never: take a name for a person that no credential proves; let "there is none" and "it is not yours" look different (W05); keep
 what a person may do from one request to the next (W13).
-Sources: design.md section 2; hostile-inputs catalogue W04, W05, W13, W16, W17.
+Sources: docs/design.md section 2; hostile-inputs catalogue W04, W05, W13, W16, W17.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ audit) and the reply; also the record of deferrals and of refusals before DATA.
 Who calls it: ``service``, for the doors.
 Must never: answer 2xx before the batch is on stable storage; store a word of certain TOP SECRET or SECRET mail; report to an
 outsider or a null sender.
-Sources: design.md section 4; RFC 5321 section 6.1, RFC 3461 section 4.1; hostile-inputs catalogue P1, P4, P10, O01, O02.
+Sources: docs/design.md section 4; RFC 5321 section 6.1, RFC 3461 section 4.1; hostile-inputs catalogue P1, P4, P10, O01, O02.
 """
 
 from __future__ import annotations

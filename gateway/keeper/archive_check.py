@@ -10,7 +10,7 @@ hashed in pieces, at the place where it was filed, or else where a search for it
 messages in it by UID: what carries our field and belongs to no row, or a second time to one, is extra. What is past its retention is
 no row's any more, and no fault.
 
-Sources: Gujarat Circular of 2018, clause 2; contract.md, "Commands".
+Sources: Gujarat Circular of 2018, clause 2; docs/commands.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``row``, a pure function from the inspector's answer and what was kept of the decision to a JSON-ready dict.
 Who calls it: ``previews``.
 Must never: believe the inspector a place that is not in the text, or a level that there is none of; show more than ``showing`` allows.
-Sources: contract.md, "Web"; hostile-inputs catalogue W01, W02.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W01, W02.
 """
 
 from __future__ import annotations

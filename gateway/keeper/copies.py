@@ -4,7 +4,7 @@ What it is: ``Copies``, which makes the rows and the audit events for the mailbo
 Who calls it: ``act`` (the commit) and ``quarantine`` (the release).
 Must never: copy what is sealed, held or refused; make two copies of one message, or a copy of a copy (a copy is a delivery, no
 rule sees it); tell the officer about a copy that fails: NOTIFY=NEVER, so that it is listed for the postmaster.
-Sources: india.md R32; RFC 3461 section 4.1; design.md section 4.
+Sources: rules/README.md, R32; RFC 3461 section 4.1; docs/design.md section 4.
 """
 
 from __future__ import annotations

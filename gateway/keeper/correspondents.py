@@ -3,7 +3,7 @@
 What it is: ``Correspondents``: the rows that a delivery adds, and the answer to "to whom for the first time?".
 Who calls it: ``act`` and ``quarantine`` (what is delivered), ``service`` (the doors' question).
 Must never: keep an address in the clear; write anything while no rule in force asks; take "could not be looked up" for known.
-Sources: india.md R9; design.md section 6.
+Sources: rules/README.md, R9; docs/design.md section 6.
 """
 
 from __future__ import annotations

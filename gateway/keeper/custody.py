@@ -3,7 +3,7 @@
 What it is: ``Custody``: the answers to RotateVault, KeyEvent and MakeBackup.
 Who calls it: ``service``, for the command line's socket only.
 Must never: answer with a key or a part of one; record an act without the name of who did it.
-Sources: contract.md, "Commands"; hostile-inputs catalogue O22, O23.
+Sources: docs/commands.md; hostile-inputs catalogue O22, O23.
 """
 
 from __future__ import annotations

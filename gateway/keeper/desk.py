@@ -3,7 +3,7 @@
 What it is: one method a request; every answer is a typed one, every mistake of a person a plain sentence.
 Who calls it: ``service``, which has checked who is on the other end of the socket.
 Must never: act for a person that the peer is not; answer with a fault's own words.
-Source: contract.md, "Commands" and "Details of the commands".
+Source: docs/commands.md; docs/design.md section 10 ("Records").
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ together.
 Who calls it: ``housekeeping``.
 Must never: write to an address outside the organisation; tell anybody of a department in which he does not decide; send one twice,
 also after a restart.
-Sources: features section 6; RFC 3834; hostile-inputs catalogue L05.
+Sources: RFC 3834; hostile-inputs catalogue L05.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Directory``: who there is, found by name, system user or e-mail address, and the one way in which people are written.
 Who calls it: ``access``, ``entry``, ``account``, ``people`` and ``accounts``.
 Must never: answer with what was so before a change that is durable (W13).
-Sources: design.md section 2 (one keeper writes the store); hostile-inputs catalogue W13.
+Sources: docs/design.md section 2 (one keeper writes the store); hostile-inputs catalogue W13.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Ending``: the last step of a held record, with the report to its originator.
 Who calls it: ``quarantine`` for reviewers, ``housekeeping`` (through it) for what has expired.
 Must never: report to an outsider or a null sender; keep a record open because its content cannot be read for the report.
-Sources: design.md section 4 ("Held mail"); hostile-inputs catalogue P10, O20.
+Sources: docs/design.md section 4 ("Held mail"); hostile-inputs catalogue P10, O20.
 """
 
 from __future__ import annotations

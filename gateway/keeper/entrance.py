@@ -3,7 +3,7 @@
 What it is: ``Entrance``.
 Who calls it: ``service``.
 Must never: answer a request before it is known who asks, but for those that begin a session or carry a signed link of their own.
-Source: design.md section 2 (the keeper enforces, the web process only carries).
+Source: docs/design.md section 2 (the keeper enforces, the web process only carries).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and expiry.
 Who calls it: ``service`` (doors fetch it, the command line changes it), ``act`` (version), ``housekeeping`` (expiry).
 Must never: take an entry or a profile whose approver is its requester, or that has no end; show one after its end; know a profile
 that relaxes a rule on classified mail (what a profile does is the rules' to say); let a person make or end the note.
-Source: design.md sections 4 and 5; india.md R13, R31 and B.5.
+Source: docs/design.md sections 4 and 5; rules/README.md, R13 and R31.
 """
 
 from __future__ import annotations

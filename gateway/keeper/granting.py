@@ -3,7 +3,7 @@
 What it is: ``Granting``: the handlers of ``ListExceptions``, ``AddException`` and ``ExpireException``.
 Who calls it: ``reception``.
 Must never: take a requester's word for who he is; let a person of one department open the way of another.
-Sources: design.md section 5; india.md R13, R31; hostile-inputs catalogue W05.
+Sources: docs/design.md section 5; rules/README.md, R13, R31; hostile-inputs catalogue W05.
 """
 
 from __future__ import annotations

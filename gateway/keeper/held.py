@@ -4,7 +4,7 @@ What it is: ``Item`` and ``HeldMail``: finding and opening, the rights of whoeve
 one of two people wins.
 Who calls it: ``releasing``, ``ending``, ``remarks``, ``showing`` and ``quarantine``.
 Must never: let "there is none" and "it is not yours" look different (W05); hand out content whose hash is not that of the record.
-Sources: design.md section 4 ("Held mail"); hostile-inputs catalogue L11, O20, W05, W07.
+Sources: docs/design.md section 4 ("Held mail"); hostile-inputs catalogue L11, O20, W05, W07.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: a few loops, each of which survives its own failures: heads, export, expiry, retention, summaries for contacts.
 Who calls it: ``service`` starts and stops it.
 Must never: stand in the way of the mail path; end held mail, or remove anything for its age, because the clock jumped.
-Sources: design.md section 6; india.md B.5; hostile-inputs catalogue O15, O18, P17.
+Sources: docs/design.md section 6; CERT-In Directions of 28 April 2022; hostile-inputs catalogue O15, O18, P17.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Indexing.step``: walks all held records once after the start, then those that came since.
 Who calls it: ``housekeeping``.
 Must never: hold the store longer than a step; stop at a subject that cannot be opened.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

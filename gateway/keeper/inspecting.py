@@ -4,7 +4,7 @@ What it is: ``InspectorLink``: one request on a connection of its own, its answe
 Who calls it: ``previews``.
 Must never: take an answer that quotes another nonce or another hash; repeat a word that the inspector wrote as if it were ours; take
 more octets than were agreed; hold up mail: few requests are under way at once.
-Sources: design.md section 2; hostile-inputs catalogue W02, 4.1 rules 5 and 6.
+Sources: docs/design.md section 2; hostile-inputs catalogue W02, 4.1 rules 5 and 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Logbook``: the handlers of ``SearchAudit``, ``ShowAudit`` and ``Li
 Who calls it: ``reception`` for people, ``desk`` for the command line.
 Must never: show a row of a department in which the person may not read the log; change anything; give rows out as a file that are not
 recorded as taken.
-Sources: india.md F; hostile-inputs catalogue W05, W12.
+Sources: docs/design.md section 10 ("Decision log"); hostile-inputs catalogue W05, W12.
 """
 
 from __future__ import annotations

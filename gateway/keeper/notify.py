@@ -4,7 +4,7 @@ What it is: ``Notifier``: which contacts are told of a decision, the rows of the
 Who calls it: ``act`` (in the same commit as the decision) and ``housekeeping`` (the summary of what was over the rate).
 Must never: write to an address that is not of the organisation; tell of mail that a program sent, which a notice of ours that
 somebody forwards is: so there is no loop; write more than one notice to one address about one message.
-Sources: india.md R8; RFC 3834 section 2; hostile-inputs catalogue L05.
+Sources: rules/README.md, R8; RFC 3834 section 2; hostile-inputs catalogue L05.
 """
 
 from __future__ import annotations

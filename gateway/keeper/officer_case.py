@@ -4,7 +4,7 @@ What it is: ``Cases``, which finds the ``Case`` of a signed link, and the row th
 Who calls it: ``officers``.
 Must never: name a reviewer; show content, or anything that the originator did not write or was not told in his report; let a wrong, an
 ended and a foreign link look different.
-Sources: design.md section 4 (held mail, TOP SECRET and SECRET); contract.md, "Details of the SMTP face"; hostile-inputs catalogue W05, W06.
+Sources: docs/design.md sections 4 (held mail, TOP SECRET and SECRET) and 10 ("The SMTP face"); hostile-inputs catalogue W05, W06.
 """
 
 from __future__ import annotations

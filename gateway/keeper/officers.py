@@ -4,7 +4,7 @@ What it is: ``Officers``: the page's row, the request for release, "this is a mi
 Who calls it: ``entrance`` for signed links, ``reception`` for officers who are signed in.
 Must never: change anything but on a request that says so; release anything; write to anybody outside the organisation; keep what was
 written in the clear; name an officer whom only a link stands for as if he had signed in.
-Sources: design.md section 4 ("Held mail"); features section 4 (rows 2, 3, 14, 17); hostile-inputs catalogue W05, W06, L05.
+Sources: docs/design.md section 4 ("Held mail"); hostile-inputs catalogue W05, W06, L05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``PeopleDesk``: listing, adding, changing and inviting people, withi
 Who calls it: ``reception`` through ``table``, ``service`` for the command line.
 Must never: let somebody change his own roles, or give more than he may manage; leave a gateway without an administrator; let two names
 be one person (two people release what is classified); keep a session or a login alive of somebody who was invited anew or disabled.
-Sources: hostile-inputs catalogue W05, W13; design.md section 4 (two people).
+Sources: hostile-inputs catalogue W05, W13; docs/design.md section 4 (two people).
 """
 
 from __future__ import annotations

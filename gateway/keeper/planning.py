@@ -4,7 +4,7 @@ What it is: ``Plan`` and ``plan_of``: a pure function of the message, the verdic
 Who calls it: ``act``, before the commit.
 Must never: let a recipient fall between two lists, or stand in two; let an MTA keep what a rule refuses: in its hold queue anybody who
 may work there could send it on.
-Sources: design.md section 4 ("Answering", "Milter", "IMAP"); hostile-inputs catalogue T10, P10, L04.
+Sources: docs/design.md section 4 ("Answering", "Milter", "IMAP"); hostile-inputs catalogue T10, P10, L04.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Previews``, the answers to ``ShowContent``, ``ShowPage`` and ``Dow
 Who calls it: ``reception``, through its table.
 Must never: show anything of sealed mail; open a format: the inspector does, from octets whose hash was proved here; give content away
 before it stands in the decision log who got it; keep anything that is shown outside of memory.
-Sources: design.md sections 2 and 6; hostile-inputs catalogue W02, W05, W09.
+Sources: docs/design.md sections 2 and 6; hostile-inputs catalogue W02, W05, W09.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Quarantine``: the parts put together, one handler a request of people, taking out, and the proof of what is kept.
 Who calls it: ``reception`` and ``desk`` for people, ``housekeeping`` for what has expired.
 Must never: decide by itself who may; act on a record that the person may not see.
-Sources: design.md section 4 ("Held mail"); contract.md, "Details of the commands"; hostile-inputs catalogue L11, O20, P18, group W.
+Sources: docs/design.md section 4 ("Held mail"); docs/design.md section 10 ("Records"); hostile-inputs catalogue L11, O20, P18, group W.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Readiness``: store, queue, disk, sessions, memory and inspection a
 doors tell new mail before its text. What was left is entered again at a distance, so that a node at its edge does not flutter.
 Who calls it: ``service`` for Health (the web's /readyz) and for the doors' reports, ``metrics`` for ``gateway_ready``.
 Must never: say yes while a commit would be refused.
-Sources: design.md section 9 (a load balancer in front of equal nodes); hostile-inputs catalogue 4.4, O01, O19.
+Sources: docs/design.md section 9 (a load balancer in front of equal nodes); hostile-inputs catalogue 4.4, O01, O19.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Recent``, a table that forgets what was not asked for longest.
 Who calls it: ``previews``.
 Must never: grow beyond its bound; keep anything longer than its time; be written anywhere.
-Source: design.md section 2 (bodies stay in memory under a byte budget).
+Source: docs/design.md section 2 (bodies stay in memory under a byte budget).
 """
 
 from __future__ import annotations

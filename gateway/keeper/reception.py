@@ -3,7 +3,7 @@
 What it is: ``Reception``, over the tables that each service gives: a request's type, the act that it needs, and its handler.
 Who calls it: ``service``, for the web process.
 Must never: call a handler before the person is known and the act permitted; answer a request that no service has put in its table.
-Sources: design.md section 2 (everything goes through the keeper as the signed-in person); hostile-inputs catalogue W05, W13, W16.
+Sources: docs/design.md section 2 (everything goes through the keeper as the signed-in person); hostile-inputs catalogue W05, W13, W16.
 """
 
 from __future__ import annotations

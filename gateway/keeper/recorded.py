@@ -4,7 +4,7 @@ What it is: the JSON of ``MessageRow.verdict`` (no text of the message) and of `
 reviewer may see), with the functions that make and read them.
 Who calls it: ``act`` writes it; ``quarantine`` and ``housekeeping`` read it.
 Must never: put a name of a file, a subject or a marked word into the part that is not sealed; keep the marked words at all.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: pure functions from store rows to JSON-ready dicts.
 Who calls it: ``service``.
 Must never: show a subject, a name or evidence of sealed mail; rename a field without a migration.
-Source: contract.md, "Details of the commands". Times are seconds since the epoch.
+Source: docs/design.md section 10 ("Records"). Times are seconds since the epoch.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Releasing``: a release to all or some recipients with its approval
 Who calls it: ``quarantine``.
 Must never: release what a rule refuses now; count one person twice, or the sender; deliver anything but the octets that were
 approved; leave an allowance behind for the next message (L11).
-Sources: design.md section 4 ("Held mail"); hostile-inputs catalogue L11, W07, W08, 4.1 rule 9.
+Sources: docs/design.md section 4 ("Held mail"); hostile-inputs catalogue L11, W07, W08, 4.1 rule 9.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Remarks``: each as a sealed remark with its change of the record, its mail and its audit event, in one batch.
 Who calls it: ``quarantine``.
 Must never: write to anybody outside the organisation; lower a level on one person's word; keep a remark in the clear.
-Sources: design.md section 4; J&K Circular 26-JK(GAD) of 2024 (no downgrading to share); hostile-inputs catalogue L05, W07.
+Sources: docs/design.md section 4; J&K Circular 26-JK(GAD) of 2024 (no downgrading to share); hostile-inputs catalogue L05, W07.
 
 A level that somebody lowers needs a second person: the first word is a pending remark (``to`` ends in a question mark), the same word
 of another person with the role of second approver puts it in force. What was said at once, in force, has the level alone in ``to``.

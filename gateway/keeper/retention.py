@@ -5,7 +5,7 @@ What it is: ``Retention.run``: bounded steps with pauses between them, so that m
 Who calls it: ``housekeeping``, by the clock and for ``gateway audit purge``.
 Must never: remove a decision younger than ``retention.audit``, one that was not exported yet, or one out of the middle of a chain;
 remove rows without a signed closing head and an event that says so; hold the store longer than a step.
-Sources: design.md section 6; the CERT-In directions of 2022 (180 days of logs); features row 41 (cleaning a big table in one go).
+Sources: docs/design.md section 6; the CERT-In directions of 2022 (180 days of logs).
 """
 
 from __future__ import annotations

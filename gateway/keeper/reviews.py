@@ -4,7 +4,7 @@ What it is: ``Reviews``, the answers to FindHeld, CountHeld, ListViews, SaveView
 Who calls it: ``reception``, by ``table``.
 Must never: list a record of a department in which the person may not list; show a subject, or find by one, where he may not see
 content; show more of sealed mail than reference, sender, rule and deadline.
-Sources: design.md section 4 ("Held mail"); hostile-inputs catalogue W05, W12.
+Sources: docs/design.md section 4 ("Held mail"); hostile-inputs catalogue W05, W12.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: start (policy, the parts of ``composition``, sockets), the dispatch of typed requests, reload and drained stop.
 Who calls it: the supervisor, or systemd, through ``gateway run --only keeper``.
 Must never: listen to the world; parse a hostile format; answer a request that its socket's kind of peer may not make.
-Sources: design.md section 2; unix(7) SO_PEERCRED; hostile-inputs catalogue O10, O13, O16, O17.
+Sources: docs/design.md section 2; unix(7) SO_PEERCRED; hostile-inputs catalogue O10, O13, O16, O17.
 """
 
 from __future__ import annotations

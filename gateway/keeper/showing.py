@@ -4,7 +4,7 @@ What it is: ``Showing``, which makes the row of ``ShowHeld``.
 Who calls it: ``quarantine``.
 Must never: show a subject, a name of a file, a marked word or a remark to somebody without ``Act.CONTENT``; show of sealed mail more
 than reference, sender, rule, deadline and what became of it; offer an act that the keeper would refuse for his role.
-Sources: contract.md, "Details of the commands"; hostile-inputs catalogue W05; design.md section 4.
+Sources: docs/design.md section 10 ("Records"); hostile-inputs catalogue W05; docs/design.md section 4.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Tallies.count``: one step after another, from where the last one ended.
 Who calls it: ``housekeeping``.
 Must never: count a row twice, or leave one out: what a step counts and where it ended become durable together; read much at once.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Terms``: the rows that a held record gets, and what a person's sea
 its first 3 to 12 characters are kept too, so that the beginning of a word finds it.
 Who calls it: ``act`` at the commit, ``housekeeping`` for records that have none, ``reviews`` for searches.
 Must never: keep a word itself; keep anything of sealed mail but reference, sender and rule; take a search for more than words (W12).
-Sources: design.md section 6; Unicode Standard Annex 15 (NFKC); hostile-inputs catalogue W12.
+Sources: docs/design.md section 6; Unicode Standard Annex 15 (NFKC); hostile-inputs catalogue W12.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Who calls it: ``act`` (every decision that is not a deferral), ``remarks`` (a le
 question).
 Must never: keep a Message-ID or a fingerprint as it came: each is hashed with a key that no door has; lower a level; take "could not
 be looked up" for nothing.
-Sources: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share), rule R7; design.md section 6.
+Sources: J&K Circular 26-JK(GAD) of 2024 (no downgrading to share), rule R7; docs/design.md section 6.
 
 An answer that is decided before the commit of what it answers, in another door, does not see it: nobody can answer what was not yet
 delivered, but two messages of one sender can cross like that.

@@ -3,7 +3,7 @@
 What it is: ``Today``: a bounded set of keyed hashes of one day, each with the level that it was written with.
 Who calls it: ``correspondents`` and ``threads``.
 Must never: be told of what is not durable; answer for another day; grow without bound.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

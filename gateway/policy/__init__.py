@@ -3,7 +3,7 @@
 What it is: ``Policy`` and ``load``. The parts are pure; only loading reads files.
 Who calls it: every process at start and at reload; ``pipeline`` and the keeper hand the Policy to ``decide``.
 Must never: keep part of an old policy beside part of a new one.
-Source: design.md section 5.
+Source: docs/design.md section 5.
 """
 
 from __future__ import annotations

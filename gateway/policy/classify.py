@@ -3,7 +3,7 @@
 What it is: ``classify``, one pure function.
 Who calls it: ``decide`` and ``gateway explain``.
 Must never: read content, lower a level, or make a message UNCLASSIFIED that did not declare it.
-Sources: design.md section 4 (levels inherit); J&K Circular 26-JK(GAD) of 2024 (a paper is not downgraded so that it can be
+Sources: docs/design.md section 4 (levels inherit); J&K Circular 26-JK(GAD) of 2024 (a paper is not downgraded so that it can be
 shared): a subject or label below the content is a conflict.
 
 Decided here: only *certain* evidence above the outer statement makes a conflict, with one exception: a marking in quoted mail,

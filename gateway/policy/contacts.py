@@ -3,7 +3,7 @@
 What it is: pure functions over the config and the domain lists.
 Who calls it: ``copies`` and ``notify`` of the keeper, the keeper at start, ``gateway check``.
 Must never: let a copy of official mail go to an address that is neither ours nor government, or a notice out of the organisation.
-Source: india.md R8, R22, R32.
+Source: rules/README.md, R8, R22, R32.
 """
 
 from __future__ import annotations

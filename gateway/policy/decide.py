@@ -3,7 +3,7 @@
 What it is: pure functions from a transaction, its inspection and the policy to a Verdict.
 Who calls it: ``pipeline`` (decide), the SMTP door (rcpt), the keeper at release (again), ``gateway explain``.
 Must never: read a clock, a file or the network; let a recipient's verdict depend on another recipient.
-Source: design.md section 4.
+Source: docs/design.md section 4.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def verified(sender: Path, peer: Peer, config: Config) -> bool:
 def _answer(
     tx: Transaction, verdicts: list[RecipientVerdict], decisions: list[Decision], config: Config
 ) -> tuple[list[RecipientVerdict], bool]:
-    """The verdicts as they are answered, and whether the whole message is refused in the session (design.md, "Answering")."""
+    """The verdicts as they are answered, and whether the whole message is refused in the session (docs/design.md, "Answering")."""
     forced = next((verdict for verdict, decision in zip(verdicts, decisions, strict=True) if decision.session), None)
     if forced is not None:
         return [_refused_with(verdict, forced) for verdict in verdicts], True

@@ -3,7 +3,7 @@
 What it is: ``Domains``, built from rules/domains/*.toml. Matching is label by label on A-labels; the longest match decides.
 Who calls it: ``facts`` for originators and recipients, ``gateway explain``, the pages.
 Must never: call a domain government because it looks like one. Likeness only ever gives a reason to refuse.
-Sources: india.md section D; RFC 5890 (A-labels); hostile-inputs catalogue A10-A12, A33.
+Sources: rules/domains names the circulars; RFC 5890 (A-labels); hostile-inputs catalogue A10-A12, A33.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``run``, which decides every example as live mail is decided, and sa
 Who calls it: ``policy.load`` (those with facts, always), ``gateway rules test``, ``gateway check`` and the supervisor before a
 reload (all of them).
 Must never: judge an example by other code than live mail.
-Source: design.md section 5.
+Source: docs/design.md section 5.
 """
 
 from __future__ import annotations

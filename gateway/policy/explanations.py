@@ -4,7 +4,7 @@ What it is: ``Explanations``: a key of a rule and words become *what* was stoppe
 form for SMTP replies.
 Who calls it: ``bounce`` for reports and notices, the doors for replies, ``gateway explain`` and the pages.
 Must never: quote text of the message, or let a word that came from outside break a line or a header.
-Sources: india.md section A, "Bounce style"; RFC 5321 section 4.2 (reply text is ASCII).
+Sources: docs/officer.md (how a report reads); RFC 5321 section 4.2 (reply text is ASCII).
 """
 
 from __future__ import annotations

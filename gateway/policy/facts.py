@@ -5,7 +5,7 @@ elements of lists; ``LATER`` and ``LATER_FIELDS``, what an older snapshot that l
 Who calls it: ``rules`` and ``rule_loader`` for the names and types, ``snapshots`` fills them, ``decide`` reads LATER at release;
 rules/README.md is held to these tables by a test.
 Must never: declare a fact that would hold text of the message: no subject, no body, no name of a file.
-Source: design.md sections 5 and 6.
+Source: docs/design.md sections 5 and 6.
 """
 
 from __future__ import annotations

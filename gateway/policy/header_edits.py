@@ -4,7 +4,7 @@ What it is: ``of``, the edits for one direction, and ``received_edit``.
 Who calls it: ``decide``.
 Must never: touch the body; write a word of the client's or the message's that could break a header field; mark the subject of
 mail that somebody signed.
-Sources: RFC 5321 section 4.4; RFC 6409 sections 8.2 and 8.3; RFC 8601 sections 2.7.4 and 5; contract.md, "Headers written".
+Sources: RFC 5321 section 4.4; RFC 6409 sections 8.2 and 8.3; RFC 8601 sections 2.7.4 and 5; docs/design.md section 10 ("Headers written").
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Who calls it: ``snapshots``.
 Must never: let Sender, Reply-To, Resent-* or Return-Path make a message somebody's: the envelope and From alone decide, the other
 fields are only recorded (catalogue A27), but that a login may not write in the name of another in Sender where From is missing, nor
 send on what others wrote in any name but its own. An address that readers may see differently is nobody's.
-Sources: RFC 5322 section 3.6.2; RFC 6376 with RFC 7489 section 3.1.1 (relaxed alignment); rules R14 and R17 of india.md; hostile-inputs
+Sources: RFC 5322 section 3.6.2; RFC 6376 with RFC 7489 section 3.1.1 (relaxed alignment); R14 and R17 in rules/README.md; hostile-inputs
 catalogue A23-A27.
 """
 

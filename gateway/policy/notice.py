@@ -4,7 +4,7 @@ What it is: two pure functions that make whole messages, ``notice`` and ``more``
 The same arguments give the same octets.
 Who calls it: ``keeper.notify``; ``review_mail``.
 Must never: carry a subject, a text or a name of a file; let a word from outside break a line or a header; ask for an answer.
-Sources: RFC 3834 (sections 4 and 5: Auto-Submitted); RFC 5322; india.md R8; hostile-inputs catalogue L05.
+Sources: RFC 3834 (sections 4 and 5: Auto-Submitted); RFC 5322; rules/README.md, R8; hostile-inputs catalogue L05.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: splitting, choosing and encoding of the original's fields.
 Who calls it: ``bounce``.
 Must never: show blind recipients; show the subject, or anything but addresses and dates, of TOP SECRET or SECRET mail.
-Sources: RFC 6522 section 4; RFC 3464; india.md section A, "Bounce style".
+Sources: RFC 6522 section 4; RFC 3464; docs/officer.md (how a report reads).
 """
 
 from __future__ import annotations

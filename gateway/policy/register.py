@@ -3,7 +3,7 @@
 What it is: ``covers``: which active entry, if any, covers a sender and a recipient at a time; ``profile``: which profile is on.
 Who calls it: ``decide``.
 Must never: decide anything. An entry is a fact inside a rule's condition, never an override.
-Sources: design.md section 4, "Merge"; contract.md, ``gateway exceptions``; india.md R31.
+Sources: docs/design.md section 4, "Merge"; docs/commands.md, ``gateway exceptions``; rules/README.md, R31.
 """
 
 from __future__ import annotations

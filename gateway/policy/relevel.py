@@ -3,7 +3,7 @@
 What it is: ``facts_at``, the recorded snapshot at another level, and ``edits_at``, the recorded edits with the label of that level.
 Who calls it: the keeper, when a held message that somebody reclassified is decided about again or released.
 Must never: write UNCLASSIFIED where the originator did not; change another edit than those of labels and of the subject's mark.
-Sources: J&K Circular 26-JK(GAD) of 2024; contract.md, "Headers written"; RFC 7444.
+Sources: J&K Circular 26-JK(GAD) of 2024; docs/design.md section 10 ("Headers written"); RFC 7444.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Reading``, the values of one report, and its two renderings.
 Who calls it: ``bounce``.
 Must never: let a word of the message or of another server become markup, a second line or a header.
-Sources: india.md section A, "Bounce style"; hostile-inputs catalogue L05.
+Sources: docs/officer.md (how a report reads); hostile-inputs catalogue L05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``resembles`` for two addresses and the display names beside them; `
 Who calls it: ``snapshots`` for recipients of a private or unknown domain, ``decide`` at RCPT and at release.
 Must never: take a desk (info, office, dc, collector …) for a person: two desks of one name are not one mailbox. It says what looks
 alike; only a rule, and a person after it, says what is forbidden.
-Source: Gujarat Circular SCM/10/2018/614021/IT of 29 November 2018, section 6 (rule R33 of india.md).
+Source: Gujarat Circular SCM/10/2018/614021/IT of 29 November 2018, section 6 (R33 in rules/README.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``load``, which turns files into a RuleSet, and every complaint into ``file:line: field: reason``.
 Who calls it: ``policy.load``.
 Must never: take a rule without source, explanation and examples; skip a rule that it does not understand.
-Sources: design.md section 5; hostile-inputs catalogue L08.
+Sources: docs/design.md section 5; hostile-inputs catalogue L08.
 """
 
 from __future__ import annotations

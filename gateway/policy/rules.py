@@ -4,7 +4,7 @@ What it is: ``Rule``, ``RuleSet.evaluate`` and ``check``, which says where a con
 Who calls it: ``decide`` for each group of recipients with equal facts; ``rule_loader`` at load.
 Must never: take a fact that is missing, or a condition that failed, for false. What is not known defers, unless a rule that
 is known refuses already. Nothing that matches is HOLD.
-Sources: design.md section 5; the CEL language definition (errors are absorbed by && and || where the other side decides).
+Sources: docs/design.md section 5; the CEL language definition (errors are absorbed by && and || where the other side decides).
 """
 
 from __future__ import annotations

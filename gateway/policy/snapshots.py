@@ -3,7 +3,7 @@
 What it is: ``envelope_facts``, ``message_facts``, ``recipient_facts``: the values of ``facts.DECLARED``, from typed values only.
 Who calls it: ``decide`` for every message; ``tier_facts`` and ``profile_facts`` again at release.
 Must never: put text of the message into a snapshot: no subject, no body, no name of a file. Snapshots are JSON-able and are stored.
-Source: design.md sections 5 and 6.
+Source: docs/design.md sections 5 and 6.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def tier_facts(info: DomainInfo, ours: bool) -> dict[str, object]:
 
 
 def direction_of(verified: bool, sender: Path, ours: bool, config: Config) -> Direction:
-    """Direction of mail to a recipient that is *ours* or not (design.md section 4)."""
+    """Direction of mail to a recipient that is *ours* or not (docs/design.md section 4)."""
     if verified and (sender.is_null or sender.domain in config.originators.domains):
         return Direction.INTERNAL if ours else Direction.OUTBOUND
     return Direction.INBOUND

@@ -5,7 +5,7 @@ there is refused; among others' mail all is refused that would not have been del
 Who calls it: ``decide``, for mail that an IMAP client files.
 Must never: hold (a mail program has nobody to wait for), defer less than the rules do, or lose what the rules said: the trace, the hits
 and a tag keep it.
-Source: design.md section 4 ("IMAP").
+Source: docs/design.md section 4 ("IMAP").
 """
 
 from __future__ import annotations

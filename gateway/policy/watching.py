@@ -3,7 +3,7 @@
 What it is: ``load``, which reads scheme.toml, topics.toml and the domain lists.
 Who calls it: ``policy.load``; the composition of the inspector, which needs no rules.
 Must never: load a part of a file, or go on without a list that is there.
-Sources: design.md section 5; rules/topics.toml and rules/domains name the circulars.
+Sources: docs/design.md section 5; rules/topics.toml and rules/domains name the circulars.
 """
 
 from __future__ import annotations

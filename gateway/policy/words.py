@@ -4,7 +4,7 @@ What it is: ``of_message`` for decisions about content, ``of_envelope`` for thos
 Who calls it: ``decide``.
 Must never: take words from the body or the subject, but for the host of a link to a listed service; name a file or a host of a
 message that is, or may be, SECRET or higher.
-Source: india.md section A, "Bounce style".
+Source: docs/officer.md (how a report reads).
 """
 
 from __future__ import annotations

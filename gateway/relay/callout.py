@@ -3,7 +3,7 @@
 What it is: RCPT with a null sender, no content; answers are kept for a while.
 Who calls it: ``service``, for a door's VerifyRecipient.
 Must never: say yes when the hop is away (that is 4xx); repeat the hop's words to a stranger; ask about one address twice at once.
-Sources: design.md section 4 ("Who may relay"); RFC 5321 sections 3.3 and 4.5.5.
+Sources: docs/design.md section 4 ("Who may relay"); RFC 5321 sections 3.3 and 4.5.5.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Opener``, which makes conversations of one kind with one hop.
 Who calls it: ``pool`` for mail and call-outs, ``hop_auth`` for sign-ins.
 Must never: return a connection in clear where the caller did not allow it; go on after a certificate that was not accepted.
-Sources: design.md section 4 ("The hop"); RFC 3207, RFC 8314 section 3.3 (implicit TLS); hostile-inputs catalogue O04, O08, A32.
+Sources: docs/design.md section 4 ("The hop"); RFC 3207, RFC 8314 section 3.3 (implicit TLS); hostile-inputs catalogue O04, O08, A32.
 """
 
 from __future__ import annotations

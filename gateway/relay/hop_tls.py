@@ -15,7 +15,8 @@ The three words of the config mean:
   protects against listeners only. Mail that needs an AES-256 hop is sent over such a route as if it said ``required``.
 * ``none``: clear; the config admits it for loopback and unix sockets alone.
 
-Sources: design.md section 4 ("The hop"); RFC 3207; RFC 8446; hostile-inputs catalogue O08; reference india.md B.2.
+Sources: docs/design.md section 4 ("The hop"); RFC 3207; RFC 8446; hostile-inputs catalogue O08; docs/inspection.md, "What counts
+as encryption".
 """
 
 from __future__ import annotations

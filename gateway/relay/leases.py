@@ -4,7 +4,7 @@ What it is: signs of life, taking leases, finding those that nobody works on, an
 Who calls it: the relay.
 Must never: take what another keeper has leased while it lives; let the relay begin with a delivery whose lease another keeper may have
 taken; leave a committed delivery without anybody who tries it.
-Sources: design.md section 6 ("Leases name the keeper's incarnation"); hostile-inputs catalogue O12, O13, O15.
+Sources: docs/design.md section 6 ("Leases name the keeper's incarnation"); hostile-inputs catalogue O12, O13, O15.
 
 Why no two keepers deliver the same. Others take a keeper's leases when it gave no sign of life for ``DEAD`` seconds. It counts from the
 moment before its last sign was sent, and begins no delivery once ``FIRM`` of them have passed. When it can give a sign again it learns

@@ -3,7 +3,7 @@
 What it is: the questions "may this be reported?" and "who is told?", and ``Report``, the rows of one report in the queue.
 Who calls it: ``outcomes`` (delayed, failed, relayed); ``act`` and ``quarantine`` may use ``make_report`` for theirs.
 Must never: write to an outsider, to a null sender, about a report of ours, or a second delay notice; carry the body of the original.
-Sources: RFC 3461 sections 4.1 and 6.2, RFC 3464, RFC 3834; design.md section 4 ("Answering"); hostile-inputs catalogue L02 to L05.
+Sources: RFC 3461 sections 4.1 and 6.2, RFC 3464, RFC 3834; docs/design.md section 4 ("Answering"); hostile-inputs catalogue L02 to L05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Pool`` with idle connections for each requirement.
 Who calls it: the relay (mail) and the call-out (recipients).
 Must never: give a connection for mail that needs an AES-256 hop before the handshake proved it; fall back to clear text where
 the route says ``required``.
-Sources: design.md section 4 ("The hop"); RFC 3207; hostile-inputs catalogue O04, O08, A32.
+Sources: docs/design.md section 4 ("The hop"); RFC 3207; hostile-inputs catalogue O04, O08, A32.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the four actions of ``gateway queue`` on deliveries in the store, with their audit events.
 Who calls it: ``service``, for ActOnQueue of the command line.
 Must never: touch a delivery that is on its way (leased), or one that is final; act without a record of who did it.
-Sources: contract.md, ``gateway queue``; design.md section 4.
+Sources: docs/commands.md, ``gateway queue``; docs/design.md section 4.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: a queue of Records and the one task that makes them durable, in order.
 Who calls it: the relay and its queue actions.
 Must never: drop a Record because the store is away (it is written when the store is back); write a later one before an earlier one.
-Sources: design.md sections 4 and 6; hostile-inputs catalogue O05, O10, P2.
+Sources: docs/design.md sections 4 and 6; hostile-inputs catalogue O05, O10, P2.
 """
 
 from __future__ import annotations

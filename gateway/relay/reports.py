@@ -4,7 +4,7 @@ What it is: who may be told, and the report's rows, made from what was decided.
 Who calls it: ``act`` (refused, held), ``quarantine`` and ``housekeeping`` (refused, expired).
 Must never: write to an outsider, to a null sender, or about a report of ours; send a notice about mail that a machine or a list
 sent; carry more of the original than its header section.
-Sources: RFC 3461 sections 4.1 and 6.2, RFC 3464, RFC 3834; design.md section 4; hostile-inputs catalogue P10, L02 to L05.
+Sources: RFC 3461 sections 4.1 and 6.2, RFC 3464, RFC 3834; docs/design.md section 4; hostile-inputs catalogue P10, L02 to L05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the route table of the config, the parsed next hop, and name resolut
 Who calls it: the relay, the call-out and ``act`` (``Routes.is_local``).
 Must never: look up MX records (the way out is pinned, rule R22), or connect to one of our own listening addresses, or to
 loopback unless the config names loopback itself.
-Sources: design.md section 4 ("Who may relay"); reference rules R22; hostile-inputs catalogue A32, O09.
+Sources: docs/design.md section 4 ("Who may relay"); rules/README.md, R22; hostile-inputs catalogue A32, O09.
 """
 
 from __future__ import annotations

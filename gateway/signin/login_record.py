@@ -5,7 +5,7 @@ row at the end of that minute; beyond ``ROWS`` different kinds of failure a minu
 Who calls it: ``logins``.
 Must never: hold a password; write a name that is none of ours in clear (people type passwords into the wrong field); let a success
 be answered before it is durable.
-Sources: design.md section 6; india.md B.5; hostile-inputs catalogue S37, S38.
+Sources: docs/design.md section 6; CERT-In Directions of 28 April 2022; hostile-inputs catalogue S37, S38.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ One sentence answers a wrong login, a wrong password and a right password from a
 (RFC 4954 section 6, and the code that every mail program takes for a failed sign-in). A reply of its own for the third case would
 tell whoever has stolen a password that it is right. The sentence names the address, so that its owner knows what to ask for.
 
-Sources: RFC 4954 sections 4 and 6; RFC 6409 section 6.1; india.md R5, R6; hostile-inputs catalogue S37, S38, S39.
+Sources: RFC 4954 sections 4 and 6; RFC 6409 section 6.1; rules/README.md, R5, R6; hostile-inputs catalogue S37, S38, S39.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: frozen rows and ``Chain``, the protocol of the keeper's audit chain.
 Who calls it: ``base``, which gives them on; ``audit`` makes and checks them.
 Must never: hold a word of a message.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

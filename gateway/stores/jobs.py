@@ -3,7 +3,7 @@
 What it is: ``Job``, and ``settle``, which tells those who wait for a group of them.
 Who calls it: the writers of both stores and what they write with; the stores make one for each call.
 Must never: be settled before what it asked for is on stable storage, or has failed.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

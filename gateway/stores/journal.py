@@ -3,7 +3,7 @@
 What it is: frozen rows, the values that change them, and ``JournalReading``, what every store can read of them.
 Who calls it: ``base``, which every store implements; the keeper's modules for the archive.
 Must never: hold a word of a message: *edits* hold the envelope, the level and hashes, the message is its body.
-Sources: Gujarat Circular of 2018, clause 2; design.md section 6.
+Sources: Gujarat Circular of 2018, clause 2; docs/design.md section 6.
 """
 
 from __future__ import annotations

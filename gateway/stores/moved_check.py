@@ -3,7 +3,7 @@
 What it is: ``compare``, which reads both sides in full.
 Who calls it: ``gateway store migrate``, before it lets a keeper open the new store.
 Must never: write; take the mark of how far the copying was for what is there.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``CorrespondentRow`` and ``ThreadRow``: keyed hashes with a day, never an address, a Message-ID or a word.
 Who calls it: ``base``, which hands them on; ``rows`` and the keeper's modules.
 Must never: hold anything that could be read back.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: frozen rows, ``ReviewBatch`` (their part of a ``Batch``), ``Sought``
 store can read of them.
 Who calls it: ``base``, which every store implements; the keeper's modules for people and review.
 Must never: hold a word of a message or of a remark in the clear, a password, or a secret of codes: they come here hashed or sealed.
-Sources: design.md section 6; hostile-inputs catalogue group W.
+Sources: docs/design.md section 6; hostile-inputs catalogue group W.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Sharing``, a part of every ``Store``, and ``Alone``: its meaning where a lock on the folder keeps every other keeper out.
 Who calls it: ``base``, which every store implements; the relay for its leases; the keeper for what one node does for all.
 Must never: give a delivery to two keepers; let a job of the whole installation run twice at once.
-Sources: design.md sections 6 and 9; hostile-inputs catalogue O12, O13.
+Sources: docs/design.md sections 6 and 9; hostile-inputs catalogue O12, O13.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ ends and, as a keyed hash, its originator; a MAC of 128 bits covers all of it un
 Who calls it: ``relay.reports`` and ``keeper.act`` put links into what originators get; ``keeper.officers`` reads them.
 Must never: give a link to anybody but the originator's report; let a token say by its time or by another answer how far it was right;
 take a token that is one bit, one purpose or one second off.
-Sources: design.md section 4 (TOP SECRET and SECRET, held mail); hostile-inputs catalogue W06, W17; RFC 2104; RFC 4648 section 6.
+Sources: docs/design.md section 4 (TOP SECRET and SECRET, held mail); hostile-inputs catalogue W06, W17; RFC 2104; RFC 4648 section 6.
 
 The octets: version (1), reference (16), end in seconds since the epoch (4), originator (8), MAC (16): 45, which are 72 characters of
 base 32 without padding and without a spare bit, in small letters, so that nothing at their end is taken for punctuation.

@@ -3,7 +3,7 @@
 What it is: CMS EnvelopedData (AES-256) to one certificate, for mail that is probably TOP SECRET or SECRET.
 Who calls it: ``act``.
 Must never: fall back to the vault key; use a cipher below AES-256.
-Sources: RFC 5652 section 6, RFC 8551; design.md section 4 (TOP SECRET and SECRET).
+Sources: RFC 5652 section 6, RFC 8551; docs/design.md section 4 (TOP SECRET and SECRET).
 """
 
 from __future__ import annotations

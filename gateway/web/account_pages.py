@@ -3,7 +3,7 @@
 What it is: the routes of ``/account``.
 Who calls it: ``application``.
 Must never: put a secret, a token or a password into an address or a log; show a token or a secret a second time.
-Sources: hostile-inputs catalogue W03, W04, W13; RFC 6238; Key URI Format (otpauth); contract.md, "Web".
+Sources: hostile-inputs catalogue W03, W04, W13; RFC 6238; Key URI Format (otpauth); docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Admission``, which says of a request whether the listener that it 
 Who calls it: ``service`` makes it; ``secured.Secured`` asks it before anything else.
 Must never: let in what it cannot place: no address (a unix socket), or a listener that it does not know, where any listener has networks;
 look at a field of the request (what a proxy says of its client is not proved).
-Sources: contract.md, "Config" (``[[listen]] networks``); india.md R5.
+Sources: docs/options.md (``[[listen]] networks``); rules/README.md, R5.
 """
 
 from __future__ import annotations

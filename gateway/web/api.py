@@ -4,7 +4,7 @@ What it is: ``router`` of ``/api/v1`` and its OpenAPI document.
 Who calls it: ``application``.
 Must never: answer a cookie (the door takes the bearer's token alone); take a body that is not JSON (W03); describe a route that is not
 there.
-Sources: contract.md, "Web"; OpenAPI 3.1; RFC 6750; hostile-inputs catalogue W03, W05, W16.
+Sources: docs/design.md section 10 ("Web"); OpenAPI 3.1; RFC 6750; hostile-inputs catalogue W03, W05, W16.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the routes ``/api/v1/held`` and ``/api/v1/views``.
 Who calls it: ``api``.
 Must never: release to anybody who was not named; name a file by anything that a message says; put a word of a message into an address.
-Sources: contract.md, "Web"; hostile-inputs catalogue W05, W07, W09.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W05, W07, W09.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the routes below ``/api/v1`` beside those of held mail.
 Who calls it: ``api``.
 Must never: name as requester of an exception anybody but the bearer; hand out a one-time login twice.
-Sources: contract.md, "Web"; hostile-inputs catalogue W05, W12-W14.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W05, W12-W14.
 """
 
 from __future__ import annotations

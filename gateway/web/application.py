@@ -4,7 +4,7 @@ What it is: ``application``, the ASGI application; a new group of pages is one m
 routes in ``rights``.
 Who calls it: ``service``.
 Must never: have a route that the door is not before; change state on GET.
-Sources: contract.md, "Web"; hostile-inputs catalogue 4.5 and W16.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue 4.5 and W16.
 """
 
 from __future__ import annotations

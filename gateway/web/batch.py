@@ -3,7 +3,7 @@
 What it is: ``Batches``, the jobs that run now or have ended within the hour, and ``Job``, one of them with what became of each message.
 Who calls it: ``batch_pages``.
 Must never: show a job to anybody but the session that began it (W05); keep a credential when the job has ended; try anything twice.
-Sources: hostile-inputs catalogue W05, W07; contract.md, "Web".
+Sources: hostile-inputs catalogue W05, W07; docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

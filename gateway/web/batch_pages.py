@@ -3,7 +3,7 @@
 What it is: the routes of ``/batch``.
 Who calls it: ``application``.
 Must never: act inside the request that sent the form; act on what was not marked; show another session's batch (W05).
-Sources: contract.md, "Web"; hostile-inputs catalogue W03, W05.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W03, W05.
 """
 
 from __future__ import annotations

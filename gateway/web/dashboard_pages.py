@@ -3,7 +3,7 @@
 What it is: the route ``/dashboard``.
 Who calls it: ``application``.
 Must never: ask for figures of a department that the visitor did not choose or may not see (the keeper counts none of them); name a message.
-Sources: contract.md, "Web"; review.py, ``Dashboard``; WCAG 2.1 (2.2.2: what changes by itself changes numbers alone).
+Sources: docs/design.md section 10 ("Web"); review.py, ``Dashboard``; WCAG 2.1 (2.2.2: what changes by itself changes numbers alone).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Choice`` and the pure functions ``read`` (of a query string) and ``of_filter`` (of a saved view).
 Who calls it: ``queue_pages`` and ``batch_pages``.
 Must never: raise for what somebody typed; hand on a value of no known form, or one longer than the keeper takes (W12).
-Sources: hostile-inputs catalogue W12; design.md section 3.
+Sources: hostile-inputs catalogue W12; docs/design.md section 3.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Forwarded``, an ASGI layer that puts the address before the rest s
 Who calls it: ``service``, around the application.
 Must never: believe a field of a request that does not come from one of ``web.proxies``; take any address of the field but the last,
 the only one that the proxy itself has seen.
-Sources: contract.md, "Web"; nginx, ``$proxy_add_x_forwarded_for``; hostile-inputs catalogue S37 (limits a client).
+Sources: docs/design.md section 10 ("Web"); nginx, ``$proxy_add_x_forwarded_for``; hostile-inputs catalogue S37 (limits a client).
 """
 
 from __future__ import annotations

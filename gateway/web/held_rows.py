@@ -3,7 +3,7 @@
 What it is: pure functions: ``shown`` (the fields of one row, ready to be written) and ``news`` (what changed, counted).
 Who calls it: ``queue_pages``.
 Must never: give more of sealed mail than reference, sender, rule and deadline; give a subject to somebody who may not see content.
-Sources: design.md section 4; hostile-inputs catalogue W01; contract.md, "Web".
+Sources: docs/design.md section 4; hostile-inputs catalogue W01; docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the POST routes of ``/held/{id}``. Each asks the keeper and leads ba
 could not be done is said there too, with everything that was typed.
 Who calls it: ``application``.
 Must never: decide itself who may; release to anybody who was not ticked; put what was typed into an address.
-Sources: contract.md, "Web"; design.md section 4 ("Held mail"); hostile-inputs catalogue W03, W07, W08.
+Sources: docs/design.md section 10 ("Web"); docs/design.md section 4 ("Held mail"); hostile-inputs catalogue W03, W07, W08.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``content``, from the row of ``ShowContent`` to what the template shows.
 Who calls it: ``item_pages``.
 Must never: return markup of a message, or anything that a browser would load from elsewhere; show text that is not made readable.
-Sources: hostile-inputs catalogue W01, W02; contract.md, "Web".
+Sources: hostile-inputs catalogue W01, W02; docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ an act that could not be done.
 Who calls it: ``application``; ``item_acts`` and ``downloads`` use ``ItemPage``.
 Must never: open the content with the page itself (it is recorded apart); put a word of a message into an address (a part is asked for
 by its place); send a part of a message as anything but text or a picture that the inspector drew.
-Sources: contract.md, "Web"; hostile-inputs catalogue W01, W02, W05.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W01, W02, W05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``record``, from the row of ``ShowHeld`` to what the templates show:
 trace by recipients, and what happened as a story.
 Who calls it: ``item_pages``.
 Must never: show of sealed mail more than reference, sender, rule, deadline and what became of it; fail for a field that is missing.
-Sources: contract.md, "Details of the commands"; design.md section 4; hostile-inputs catalogue W01.
+Sources: docs/design.md section 10 ("Records"); docs/design.md section 4; hostile-inputs catalogue W01.
 """
 
 from __future__ import annotations

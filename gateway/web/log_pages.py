@@ -4,7 +4,7 @@ What it is: the routes of ``/audit``.
 Who calls it: ``application``.
 Must never: change the log, but by the record of who took rows out of it; write a cell that a program takes for a formula (W14); put more
 than ``MOST`` rows into one file.
-Sources: contract.md, "Web" and "Decision log"; hostile-inputs catalogue W05, W12, W14.
+Sources: docs/design.md section 10 ("Web", "Decision log"); hostile-inputs catalogue W05, W12, W14.
 """
 
 from __future__ import annotations

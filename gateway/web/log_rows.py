@@ -3,7 +3,7 @@
 What it is: pure functions: ``told_row`` (one row as a page shows it) and ``chained`` (its place in the chain).
 Who calls it: ``log_pages``.
 Must never: return markup; leave out that a row stands in the log because it has no words here.
-Sources: audit/events.py (the documents); india.md F; hostile-inputs catalogue W14.
+Sources: audit/events.py (the documents); docs/design.md section 10 ("Decision log"); hostile-inputs catalogue W14.
 """
 
 from __future__ import annotations

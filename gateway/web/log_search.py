@@ -3,7 +3,7 @@
 What it is: ``Search`` and ``read``.
 Who calls it: ``log_pages``, ``api_records``.
 Must never: raise for what somebody typed; hand on a value that is longer than any that can be right (W12).
-Sources: hostile-inputs catalogue W12; contract.md, "Web".
+Sources: hostile-inputs catalogue W12; docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the routes below ``/officer``: with the signed link of a report, or 
 Who calls it: ``application``.
 Must never: change anything on GET, which mail scanners send as well; let a wrong, an ended and a foreign link look different (W06); put
 what somebody wrote, or a link's token, into a log or another address.
-Sources: contract.md, "Web"; hostile-inputs catalogue W03, W05, W06, W10, W15; Guidelines for Indian Government Websites.
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W03, W05, W06, W10, W15; Guidelines for Indian Government Websites.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the routes of ``/users``.
 Who calls it: ``application``.
 Must never: give a role that nobody ticked; show a one-time login twice, or put it into a log; decide who may manage whom (the keeper does).
-Sources: hostile-inputs catalogue W01, W05, W13; contract.md, "Web".
+Sources: hostile-inputs catalogue W01, W05, W13; docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

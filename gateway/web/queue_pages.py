@@ -4,7 +4,7 @@ What it is: the routes ``/``, ``/changes`` and ``/views``.
 Who calls it: ``application``.
 Must never: show of sealed mail more than reference, sender, rule and deadline; ask the keeper for more than one page of a list; put
 what somebody typed into an address but as a value of the filter.
-Sources: contract.md, "Web"; hostile-inputs catalogue W01, W05, W12; WCAG 2.1 (2.1.4 character key shortcuts).
+Sources: docs/design.md section 10 ("Web"); hostile-inputs catalogue W01, W05, W12; WCAG 2.1 (2.1.4 character key shortcuts).
 """
 
 from __future__ import annotations

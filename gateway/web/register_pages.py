@@ -3,7 +3,7 @@
 What it is: the routes ``/rules`` and ``/exceptions``.
 Who calls it: ``application``.
 Must never: name as the requester anybody but the visitor; end an entry without saying who and why.
-Sources: contract.md, "Web"; design.md section 5; india.md R13 and R31; hostile-inputs catalogue W01, W05.
+Sources: docs/design.md section 10 ("Web"); docs/design.md section 5; rules/README.md, R13 and R31; hostile-inputs catalogue W01, W05.
 """
 
 from __future__ import annotations

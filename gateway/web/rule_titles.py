@@ -3,7 +3,7 @@
 What it is: ``titles``.
 Who calls it: the pages that show rules by their titles: the decision log, the dashboard.
 Must never: keep a page from being shown.
-Source: contract.md, "Web".
+Source: docs/design.md section 10 ("Web").
 """
 
 from __future__ import annotations

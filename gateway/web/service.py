@@ -3,7 +3,7 @@
 What it is: ``run``, started by ``gateway run --only web``.
 Who calls it: ``cli.run``.
 Must never: hold a key or a store; open a port that the config does not name; log a query string (a login token may be in it).
-Sources: design.md section 2; hostile-inputs catalogue 4.5.
+Sources: docs/design.md section 2; hostile-inputs catalogue 4.5.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Site``.
 Who calls it: ``application`` makes it; each ``*_pages`` module and ``api`` builds its router with it.
 Must never: hold anything of one visitor.
-Source: design.md section 2.
+Source: docs/design.md section 2.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: pure functions and tables from the words of rows to the words of people.
 Who calls it: ``item_record`` and ``item_pages``.
 Must never: return markup; take a word of a message for one of ours; say more than the row says.
-Sources: contract.md, "Details of the commands"; design.md section 4.
+Sources: docs/design.md section 10 ("Records"); docs/design.md section 4.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the routes ``/healthz``, ``/readyz`` and ``/metrics``, none of which
 Who calls it: ``application``, which adds them to its application.
 Must never: show metrics to an address that ``web.metrics_networks`` does not name, or to whoever came through a proxy; say in an
 answer more than one plain reason.
-Sources: contract.md, "Web"; Prometheus, "Text-based format 0.0.4".
+Sources: docs/design.md section 10 ("Web"); Prometheus, "Text-based format 0.0.4".
 """
 
 from __future__ import annotations
