@@ -41,7 +41,7 @@ from gateway.stores.base import (
     MessageRow,
 )
 from gateway.stores.journal import CopyState, JournalRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault.sealing import Seal
 from gateway.vault.vault import Vault
 from gateway.verdict import (

@@ -21,7 +21,7 @@ from gateway.requests import AddUser, Authenticate, Authenticated, Rows
 from gateway.review import As, BeginTotp, ConfirmTotp, Redeem, SetPassword, SignIn, WhoAmI
 from gateway.signin import passwords
 from gateway.signin.login_record import LoginRecord
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import make_vault
 
 PASSWORD = "heron-lotus-banyan-42"

@@ -7,8 +7,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from gateway.stores import postgres_connection, postgres_partitions, postgres_upgrade
-from gateway.stores.postgres_connection import Target
+from gateway.stores.postgres import connection, partitions, upgrade
+from gateway.stores.postgres.connection import Target
 from tests.e2e.postgres import Postgres
 
 
@@ -44,9 +44,9 @@ def name_of(target: Target) -> str:
 
 
 async def _tables(target: Target) -> None:
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
-        await postgres_upgrade.fit(link, target)
-        await postgres_partitions.ahead(link, time.time())
+        await upgrade.fit(link, target)
+        await partitions.ahead(link, time.time())
     finally:
         await link.close()

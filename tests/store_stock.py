@@ -27,7 +27,7 @@ from gateway.stores.reviewed import (
     ToldRow,
     ViewRow,
 )
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import NOW, body, delivery, event, hold, journal_copy, message
 
 

@@ -23,7 +23,7 @@ from gateway.keeper.exceptions import Wrong
 from gateway.relay.mailbox import Found, MailboxError
 from gateway.stores.base import Batch, MessageRow, UserRow
 from gateway.stores.journal import CopyState, JournalRow, Waiting
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import CONTENT, NOW, PlainChain, body, event, journal_copy, make_vault, message
 
 JOURNAL = Archive(name="journal", kind="imap", url="imaps://a.gov.in/Journal", login="j", credential="j")

@@ -19,7 +19,7 @@ from gateway.keeper.archiving import Filing
 from gateway.relay.mailbox import Found, MailboxError
 from gateway.stores.base import Batch, MessageRow
 from gateway.stores.journal import CopyState, JournalRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import CONTENT, NOW, PlainChain, body, event, journal_copy, make_vault, message
 
 JOURNAL = Archive(name="journal", kind="imap", url="imaps://a.gov.in/Journal", login="j", credential="j")

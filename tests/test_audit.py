@@ -21,7 +21,7 @@ from gateway.audit.export import Follower
 from gateway.cli import audit as cli_audit
 from gateway.config import Config
 from gateway.stores.base import Batch
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import NOW, event
 
 Row = dict[str, Any]

@@ -33,7 +33,7 @@ from gateway.requests import ThreadLevels
 from gateway.stores import schema
 from gateway.stores.base import Batch, DeliveryState, ThreadRow
 from gateway.stores.journal import CopyState, JournalRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import sealed_file, vault
 from gateway.vault.sealed_file import Reader, SealedFileError, Writer, WrongKeyError
 from tests.keeper_kit import CONTENT, delivery, event, hold, inspection, journal_copy, message, transaction, whole
@@ -353,7 +353,7 @@ def test_O23_L07_a_log_that_was_changed_is_not_restored_unseen(home: Path, capsy
 
 
 def test_O23_O21_a_backup_of_an_older_format_is_restored_as_the_newest(home: Path) -> None:
-    from gateway.stores import upgrade
+    from gateway.stores.sqlite import upgrade
 
     upgrade.change(home / "state" / "gateway.db", 1, copy=False)
     file = make(home)

@@ -15,7 +15,7 @@ from gateway.doctor import Finding
 from gateway.signin.identity import OidcError
 from gateway.signin.oidc import OidcProvider
 from gateway.stores.base import Batch, UserRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 
 URL = "https://gateway.dept.gov.in"
 PROXY = ("127.0.0.1/32",)

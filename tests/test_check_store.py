@@ -9,7 +9,7 @@ import pytest
 from gateway.cli import check_store
 from gateway.config import Config
 from gateway.options import Store
-from gateway.stores.postgres_connection import Target
+from gateway.stores.postgres.connection import Target
 from tests.store_databases import Databases
 
 

@@ -16,8 +16,9 @@ from gateway.audit.audit import load
 from gateway.cli import check_archive, check_review, keys, keys_vault, reading
 from gateway.cli.options import Stop
 from gateway.config import Config
-from gateway.stores import moved_rows, moving, postgres_connection
-from gateway.stores.postgres_connection import Target
+from gateway.stores import moved_rows, moving
+from gateway.stores.postgres import connection
+from gateway.stores.postgres.connection import Target
 from tests.e2e.postgres import Postgres
 from tests.store_databases import Databases
 from tests.store_stock import stocked
@@ -34,7 +35,7 @@ def test_a_store_is_named_by_file_folder_or_address(tmp_path: Path) -> None:
 
 
 async def _move(config: Config, target: Target) -> None:
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
         move = moving.Move(moved_rows.open_source(config.state_dir / "gateway.db"), link, target.name, lambda _: None)
         await move.run()

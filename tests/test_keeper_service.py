@@ -26,7 +26,7 @@ from gateway.policy import decide
 from gateway.reply import Reply
 from gateway.requests import AddException, Commit, Committed, Deferred, Done, Exceptions, Failed, Rows
 from gateway.review import As, BeginTotp, ConfirmTotp, Redeem, SetPassword, SignIn, WhoAmI
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import CONTENT, Room, inspection, shipped_policy, transaction
 
 pytestmark = pytest.mark.slow  # keepers as processes, started and killed

@@ -24,7 +24,7 @@ from gateway.config import Config
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.rotation import Rotation
 from gateway.stores.base import Batch
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import escrow, vault
 from gateway.vault.vault import Vault, VaultError
 from tests.keeper_kit import CONTENT, event, hold, message

@@ -13,7 +13,7 @@ from gateway.relay.lanes import Lane
 from gateway.relay.leases import Leases
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, StoreError
 from gateway.stores.sharing import DEAD, FIRM
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import NOW, PlainChain, delivery, message, whole
 from tests.memory_store import MemoryStore
 from tests.people_kit import Clocks

@@ -23,10 +23,11 @@ from gateway.relay.notices import Notices
 from gateway.relay.queue_actions import QueueActions
 from gateway.relay.relay import Relay
 from gateway.relay.signing import Signer
-from gateway.stores import connection, schema, upgrade
+from gateway.stores import locking, schema
 from gateway.stores.base import Batch, DeliveryState, StoreError
 from gateway.stores.journal import CopyState
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite import connection, upgrade
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import vault
 from tests.keeper_kit import NOW, PlainChain, body, event, hold, journal_copy, message, whole
 from tests.test_keeper_service import Sink
@@ -181,7 +182,7 @@ async def test_O21_a_newer_store_and_one_with_two_marks_are_refused_in_clear_wor
 
 async def test_O21_O16_a_format_is_not_changed_under_a_running_keeper_nor_without_room(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = old / "gateway.db"
-    lock = connection.take_lock(file.with_suffix(".lock"))
+    lock = locking.take_lock(file.with_suffix(".lock"))
     with pytest.raises(StoreError, match="in use by another keeper"):
         upgrade.change(file, schema.VERSION)
     os.close(lock)
@@ -264,7 +265,7 @@ def test_alembic_is_not_imported_where_nothing_is_to_do(tmp_path: Path) -> None:
     script = """
 import asyncio, pathlib, sys
 from gateway.audit.audit import AuditChain
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 async def main():
     for _ in range(2):
         store = SqliteStore(pathlib.Path(sys.argv[1]) / "gateway.db")

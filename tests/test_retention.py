@@ -22,7 +22,7 @@ from gateway.keeper.exceptions import Wrong
 from gateway.keeper.housekeeping import GRACE, Housekeeping
 from gateway.requests import AddException
 from gateway.stores.base import AuditEvent, Batch, DeliveryState, DeliveryUpdate, HeadRow
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import NOW, Room, delivery, event, message, recipient, transaction, verdict
 
 DAY = 86400.0

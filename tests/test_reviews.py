@@ -16,8 +16,8 @@ from gateway.keeper.reviews import PAGE, VIEWS, Reviews
 from gateway.levels import Level
 from gateway.review import CountHeld, DropView, Filter, FindHeld, ListViews, SaveView
 from gateway.roles import Grant
-from gateway.stores import held_search
 from gateway.stores.base import ApprovalRow, Batch, HoldState, HoldUpdate
+from gateway.stores.sqlite import search
 from gateway.verdict import Disposition
 from tests.keeper_kit import NOW, Room, recipient, transaction, verdict
 
@@ -146,8 +146,8 @@ async def test_counts_are_by_state_level_rule_and_department(room: Room, reviews
 
 
 async def test_of_what_most_records_have_a_part_is_counted(room: Room, reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_search, "COMMON", 3)
-    monkeypatch.setattr(held_search, "COUNTED", 2)
+    monkeypatch.setattr(search, "COMMON", 3)
+    monkeypatch.setattr(search, "COUNTED", 2)
     for _ in range(3):
         await held(room, subject="heron", rule="rule-x")
     await held(room, subject="eagle")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway.requests import Committed
-from gateway.stores import connection
 from gateway.stores.base import Batch, StoreError
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite import connection
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import PlainChain, transaction, whole
 from tests.test_keeper_service import Running, Sink, send
 

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from gateway.requests import ExceptionRow, ProfileRow
 from gateway.review import Filter
-from gateway.stores import held_search
 from gateway.stores.base import (
     ApprovalRow,
     Batch,
@@ -28,7 +27,7 @@ from gateway.stores.base import (
     register_version,
 )
 from gateway.stores.journal import CopyState, JournalUpdate, Waiting
-from gateway.stores.postgres import PostgresStore
+from gateway.stores.postgres.store import PostgresStore
 from gateway.stores.reviewed import (
     INDIA,
     Brief,
@@ -44,7 +43,8 @@ from gateway.stores.reviewed import (
     ViewRow,
     Word,
 )
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite import search
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, journal_copy, message, whole
 from tests.memory_store import MemoryStore
 from tests.store_databases import Databases
@@ -491,7 +491,7 @@ ONE, TWO = frozenset({"one.gov.in"}), frozenset({"two.gov.in"})
 async def test_held_mail_is_found_and_counted_alike(
     store: SqliteStore, sought: Sought, expected: list[int], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_search, "FEW", few)  # by the word's own index, and by the walk over all
+    monkeypatch.setattr(search, "FEW", few)  # by the word's own index, and by the walk over all
     holds = await _stocked(store)
     assert [holds.index(row) for row in await store.reviewing.found(sought)] == expected
     if sought.limit == 50:

@@ -19,10 +19,10 @@ import psycopg
 import pytest
 
 from gateway.config import Config
-from gateway.stores import connection, moved_check, moved_rows, moving
-from gateway.stores.postgres_connection import Pool, Target
-from gateway.stores.postgres_reading import PostgresReading
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores import locking, moved_check, moved_rows, moving
+from gateway.stores.postgres.connection import Pool, Target
+from gateway.stores.postgres.reading import PostgresReading
+from gateway.stores.sqlite.store import SqliteStore
 from tests.e2e.postgres import Postgres
 from tests.keeper_kit import event
 from tests.store_stock import stocked
@@ -80,9 +80,9 @@ def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 async def same(config: Config, target: Target) -> bool:
-    from gateway.stores import postgres_connection
+    from gateway.stores.postgres import connection
 
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
         return await moved_check.compare(moved_rows.open_source(config.state_dir / "gateway.db"), link, lambda _: None)
     finally:
@@ -190,9 +190,9 @@ def test_a_gateway_that_ran_between_two_runs_makes_it_begin_anew(postgres: Postg
 
 
 async def _moved_but_not_accepted(config: Config, target: Target) -> None:
-    from gateway.stores import postgres_connection
+    from gateway.stores.postgres import connection
 
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
         await moving.Move(moved_rows.open_source(config.state_dir / "gateway.db"), link, target.name, lambda _: None).run()
     finally:
@@ -246,7 +246,7 @@ def test_it_refuses_what_would_harm(postgres: Postgres, target: str, tmp_path: P
 
     config = asyncio.run(stocked(tmp_path, 1))
     database = target.rpartition("/")[2]
-    lock = connection.take_lock(config.state_dir / "gateway.lock")
+    lock = locking.take_lock(config.state_dir / "gateway.lock")
     assert "in use by another keeper" in said()
     os.close(lock)
     assert "holds a password" in said(target.replace("gateway@", "gateway:x@"))
@@ -254,9 +254,9 @@ def test_it_refuses_what_would_harm(postgres: Postgres, target: str, tmp_path: P
     assert "tables in this database that are not ours" in said()
     postgres.ask("DROP TABLE theirs", database=database)
     with psycopg.connect(target, password=postgres.password_file.read_text().strip(), autocommit=True) as link:
-        from gateway.stores import postgres_schema
+        from gateway.stores.postgres import tables
 
-        for sql in postgres_schema.create():
+        for sql in tables.create():
             link.execute(sql)  # type: ignore[arg-type]
     assert "is a store of the gateway already" in said()
     db = sqlite3.connect(config.state_dir / "gateway.db")

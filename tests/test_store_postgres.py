@@ -13,7 +13,7 @@ import pytest
 from psycopg import errors
 
 from gateway.requests import ExceptionRow
-from gateway.stores import postgres_connection, postgres_partitions, postgres_upgrade, schema
+from gateway.stores import schema
 from gateway.stores.base import (
     AuditEvent,
     AuditRow,
@@ -27,9 +27,10 @@ from gateway.stores.base import (
     StoreFull,
     register_version,
 )
-from gateway.stores.postgres import PostgresStore
-from gateway.stores.postgres_connection import Target
-from gateway.stores.postgres_leases import Presence
+from gateway.stores.postgres import connection, partitions, upgrade
+from gateway.stores.postgres.connection import Target
+from gateway.stores.postgres.leases import Presence
+from gateway.stores.postgres.store import PostgresStore
 from gateway.stores.sharing import BEAT_EVERY, DEAD
 from tests.e2e.postgres import Postgres
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message, whole
@@ -115,7 +116,7 @@ async def test_a_body_stays_while_another_node_has_not_committed_its_end(keeper:
     row = message()
     pair = [delivery(row, "a@nic.in"), delivery(row, "b@nic.in")]
     await one.write(Batch(bodies=[body(row.id)], messages=[row], deliveries=pair))
-    other = await postgres_connection.connect(target)
+    other = await connection.connect(target)
     try:
         await other.execute("BEGIN")
         await other.execute("DELETE FROM deliveries_open WHERE id = %s", (pair[1].id,))
@@ -268,7 +269,7 @@ async def test_one_keeper_at_a_time_does_a_job_and_the_next_one_after_its_death(
 async def test_a_walk_by_position_skips_nothing_that_another_node_commits_later(keeper: Opened, target: Target) -> None:
     one = await keeper("one")
     await one.write(Batch(audit=[event("R1")]))
-    early = await postgres_connection.connect(target)
+    early = await connection.connect(target)
     try:
         await early.execute("BEGIN")
         await early.execute("SELECT pg_current_xact_id()")  # a transaction of another node that has begun before ...
@@ -306,7 +307,7 @@ async def test_positions_go_on_above_those_of_a_log_from_another_server(keeper: 
     one = await keeper("one")
     await one.write(Batch(audit=[event("OLD")]))
     await one.close()
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     await link.execute("UPDATE audit SET position = (1::bigint << 60)")
     await link.close()
     again = await keeper("one")
@@ -327,7 +328,7 @@ async def test_finished_deliveries_and_decisions_stand_in_the_partition_of_their
         found = await one.delivery(moved.id)
         assert found is not None
         assert (found.state, found.last_reply, found.sent_sha256, found.attempts) == (D, "250 ok", "x", 3)
-    day = postgres_partitions.name_of("deliveries_done", _TODAY)
+    day = partitions.name_of("deliveries_done", _TODAY)
     async with one._pool.reader() as link:
         for table, count in (
             (day, 1),
@@ -343,17 +344,17 @@ async def test_emptied_partitions_of_days_past_go_and_those_ahead_are_made(keepe
     past = [_TODAY - 20, _TODAY - 10]
     await one.write(Batch(audit=[event("KEPT", created=past[1] * 86400.0 + 5)]))  # no partition yet: in the default one
     async with one._pool.writer() as link:
-        assert await postgres_partitions._made(link, "audit", past[0]) is True
-        assert await postgres_partitions._made(link, "audit", past[1]) is False, "its rows are in the default partition"
-        assert await postgres_partitions._made(link, "deliveries_done", past[1]) is True
+        assert await partitions._made(link, "audit", past[0]) is True
+        assert await partitions._made(link, "audit", past[1]) is False, "its rows are in the default partition"
+        assert await partitions._made(link, "deliveries_done", past[1]) is True
     row = message(created=past[1] * 86400.0 + 9)
     await one.write(Batch(messages=[row], deliveries=[delivery(row, state=D)]))
     await one.compact()
     async with one._pool.reader() as link:
         found = {name for (name,) in await (await link.execute("SELECT relname FROM pg_class WHERE relkind = 'r'")).fetchall()}
-    assert postgres_partitions.name_of("audit", past[0]) not in found
-    assert postgres_partitions.name_of("deliveries_done", past[1]) in found, "it holds a row"
-    assert postgres_partitions.name_of("audit", _TODAY + postgres_partitions.AHEAD) in found
+    assert partitions.name_of("audit", past[0]) not in found
+    assert partitions.name_of("deliveries_done", past[1]) in found, "it holds a row"
+    assert partitions.name_of("audit", _TODAY + partitions.AHEAD) in found
     assert [one.reference for one in await one.audit_rows()] == ["KEPT"]
 
 
@@ -367,7 +368,7 @@ async def test_what_is_open_is_read_without_the_days_past(keeper: Opened) -> Non
 
 
 async def test_a_queue_that_was_empty_when_a_plan_was_made_is_not_walked_when_it_is_full(keeper: Opened) -> None:
-    from gateway.stores import postgres_statements as statements
+    from gateway.stores.postgres import statements as statements
 
     one = await keeper("one")
     async with one._pool.writer() as link:
@@ -513,11 +514,11 @@ def test_what_postgresql_says_becomes_one_of_ours() -> None:
     here = Target("postgresql://u@h:1/d")
     for error, kind in (
         (errors.DiskFull("x"), StoreFull), (errors.OutOfMemory("x"), StoreFull), (errors.UniqueViolation("x"), Conflict),
-        (errors.DeadlockDetected("x"), postgres_connection.Repeat), (errors.AdminShutdown("x"), StoreError),
+        (errors.DeadlockDetected("x"), connection.Repeat), (errors.AdminShutdown("x"), StoreError),
         (errors.ReadOnlySqlTransaction("x"), StoreError), (psycopg.OperationalError("x"), StoreError),
     ):  # fmt: skip
-        assert type(postgres_connection.translate(error, here)) is kind, error
-    said = str(postgres_connection.translate(errors.NotNullViolation("null value\nDETAIL:  Failing row (a secret)"), here))
+        assert type(connection.translate(error, here)) is kind, error
+    said = str(connection.translate(errors.NotNullViolation("null value\nDETAIL:  Failing row (a secret)"), here))
     assert "secret" not in said
 
 
@@ -560,10 +561,10 @@ async def test_O21_the_next_version_upgrades_while_a_node_of_this_one_runs(
     running = await keeper("old")
     following = schema.VERSION + 1
     (tmp_path / f"p{following:04}_next.py").write_text(_STEP.format(next=following, oldest=oldest))
-    link = await postgres_connection.connect(target)
-    other = await postgres_connection.connect(target)
+    link = await connection.connect(target)
+    other = await connection.connect(target)
     try:
-        found = await asyncio.gather(*(postgres_upgrade.fit(each, target, code=following, steps=tmp_path) for each in (link, other)))
+        found = await asyncio.gather(*(upgrade.fit(each, target, code=following, steps=tmp_path) for each in (link, other)))
         assert found == [following, following], "two nodes of the next version at once: one of them does it"
         assert (await (await link.execute("SELECT telephone FROM users")).fetchall()) == []
     finally:
@@ -581,11 +582,11 @@ async def test_O21_a_step_that_fails_is_taken_back(target: Target, tmp_path: Pat
     following = schema.VERSION + 1
     broken = _STEP.format(next=following, oldest=5) + "    op.drop_table('nowhere')\n"
     (tmp_path / f"p{following:04}_next.py").write_text(broken)
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
         with pytest.raises(StoreError, match="taken back"):
-            await postgres_upgrade.fit(link, target, code=following, steps=tmp_path)
-        assert await postgres_upgrade.fit(link, target) == schema.VERSION
+            await upgrade.fit(link, target, code=following, steps=tmp_path)
+        assert await upgrade.fit(link, target) == schema.VERSION
         with pytest.raises(psycopg.errors.UndefinedColumn):
             await link.execute("SELECT telephone FROM users")
     finally:
@@ -594,11 +595,11 @@ async def test_O21_a_step_that_fails_is_taken_back(target: Target, tmp_path: Pat
 
 async def test_a_database_of_somebody_else_is_left_alone(postgres: Postgres) -> None:
     target = Target(postgres.create("theirs"), postgres.password_file)
-    link = await postgres_connection.connect(target)
+    link = await connection.connect(target)
     try:
         await link.execute("CREATE TABLE messages (id int)")
         with pytest.raises(StoreError, match="not the gateway's"):
-            await postgres_upgrade.fit(link, target)
+            await upgrade.fit(link, target)
     finally:
         await link.close()
         postgres.drop("theirs")

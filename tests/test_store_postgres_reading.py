@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from gateway.review import Filter
 from gateway.stores.base import Batch, DeliveryState, HeadRow, StoreError
-from gateway.stores.postgres import PostgresStore
-from gateway.stores.postgres_connection import Target
+from gateway.stores.postgres.connection import Target
+from gateway.stores.postgres.store import PostgresStore
 from gateway.stores.resealing import Resealed
 from gateway.stores.reviewed import CredentialRow, RemarkKind, RemarkRow, ReviewBatch, Sought, Word
 from tests.bench.nodes import fills

@@ -18,9 +18,9 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.audit.audit import AuditChain, verify
-from gateway.stores import connection, writer
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, StoreError, StoreFull
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite import connection, writer
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import PlainChain, body, event, message, whole
 
 
@@ -93,7 +93,7 @@ def test_O01_a_limit_on_the_file_size_answers_an_error_and_loses_nothing(tmp_pat
         sys.path[:0] = {sys.path!r}
         from gateway.audit.audit import AuditChain, verify
         from gateway.stores.base import Batch, StoreError
-        from gateway.stores.sqlite import SqliteStore
+        from gateway.stores.sqlite.store import SqliteStore
         from tests.keeper_kit import body, event, message, whole
 
         async def main():
@@ -340,7 +340,7 @@ _VICTIM = """
 import asyncio, os, pathlib, sys
 sys.path[:0] = {path!r}
 from gateway.audit.audit import AuditChain
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from tests.keeper_kit import whole
 
 async def main():

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.config import Config
 from gateway.config import Vault as VaultConfig
 from gateway.stores.base import Batch
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import sealing, vault
 from gateway.vault.vault import Vault, VaultError
 from tests.keeper_kit import CONTENT, PlainChain, body, make_vault, message

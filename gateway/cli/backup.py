@@ -145,7 +145,8 @@ def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, 
     from gateway.cli.link import rows
     from gateway.envelope import new_id
     from gateway.keeper import backup
-    from gateway.stores import connection, copying
+    from gateway.stores import locking
+    from gateway.stores.sqlite import copying
 
     if config.store.shared:
         raise Stop(
@@ -161,7 +162,7 @@ def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, 
             yield copy, rows(config, path, requests.MakeBackup(str(copy)), patience=_PATIENCE)[0]
             return
         copy.parent.mkdir(mode=0o700, exist_ok=True)
-        lock = connection.take_lock(store.with_suffix(".lock"))
+        lock = locking.take_lock(store.with_suffix(".lock"))
         try:
             copying.copy(store, copy, copying.Pace(1.0))
             yield copy, {**copying.contents(copy), "size": copy.stat().st_size, "sha256": copying.digest_of(copy)}
@@ -190,7 +191,7 @@ def _ending_politely() -> Iterator[None]:
 
 
 def _sync_folder(folder: FilePath) -> None:
-    from gateway.stores import connection
+    from gateway.stores.sqlite import connection
 
     with contextlib.suppress(OSError):
         connection.sync_folder(folder)

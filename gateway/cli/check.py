@@ -155,7 +155,7 @@ def _store(config: Config) -> Iterator[Finding]:
 
     from gateway.doctor import Finding
     from gateway.stores.base import StoreError
-    from gateway.stores.sqlite import SqliteStore
+    from gateway.stores.sqlite.store import SqliteStore
     from gateway.vault import vault
 
     if config.store.shared:

@@ -28,11 +28,12 @@ _FORMAT = "SELECT version, oldest_code FROM store_format"
 
 
 async def _asked(config: Config) -> list[Finding]:
-    from gateway.stores import postgres_connection, schema
-    from gateway.stores.postgres_connection import Target
+    from gateway.stores import schema
+    from gateway.stores.postgres import connection
+    from gateway.stores.postgres.connection import Target
 
     target = Target.of(config.store)
-    link = await postgres_connection.connect(target, read_only=True, name="gateway check")
+    link = await connection.connect(target, read_only=True, name="gateway check")
     try:
         before = time.time()
         row = await (await link.execute("SELECT extract(epoch FROM clock_timestamp())::double precision")).fetchone()

@@ -18,9 +18,9 @@ from gateway.cli.options import Stop
 if TYPE_CHECKING:
     from gateway.audit.audit import Reader
     from gateway.config import Config
-    from gateway.stores.postgres_connection import Pool, Target
-    from gateway.stores.postgres_reading import PostgresReading
-    from gateway.stores.sqlite import SqliteStore
+    from gateway.stores.postgres.connection import Pool, Target
+    from gateway.stores.postgres.reading import PostgresReading
+    from gateway.stores.sqlite.store import SqliteStore
 
 Where: TypeAlias = "FilePath | Target"
 
@@ -28,7 +28,7 @@ Where: TypeAlias = "FilePath | Target"
 def named(url: str, password_file: str = "") -> Where:
     """The store of *url*: ``postgresql://…``, ``sqlite:///path``, or a file or folder."""
     if url.startswith(("postgresql://", "postgres://")):
-        from gateway.stores.postgres_connection import Target
+        from gateway.stores.postgres.connection import Target
 
         return Target(url, FilePath(password_file) if password_file else None)
     if "://" in url and not url.startswith("sqlite:///"):
@@ -43,14 +43,14 @@ def configured(config: Config) -> Where:
     """The store that *config* names."""
     if config.store.url == "sqlite":
         return config.state_dir / "gateway.db"
-    from gateway.stores.postgres_connection import Target
+    from gateway.stores.postgres.connection import Target
 
     return Target.of(config.store)
 
 
 @contextlib.asynccontextmanager
 async def _embedded(path: FilePath) -> AsyncIterator[SqliteStore]:
-    from gateway.stores.sqlite import SqliteStore
+    from gateway.stores.sqlite.store import SqliteStore
 
     store = SqliteStore(path, read_only=True)
     await store.open()
@@ -63,7 +63,7 @@ async def _embedded(path: FilePath) -> AsyncIterator[SqliteStore]:
 @contextlib.asynccontextmanager
 async def _asked(target: Target, name: str) -> AsyncIterator[Pool]:
     """Connections to the server of *target*, which sees them under *name*."""
-    from gateway.stores.postgres_connection import Pool
+    from gateway.stores.postgres.connection import Pool
 
     pool = Pool(target, readers=1, statement=0, name=name)
     await pool.open()
@@ -80,8 +80,8 @@ async def log_of(where: Where) -> AsyncIterator[Reader]:
         async with _embedded(where) as store:
             yield store
         return
-    from gateway.stores.postgres_asking import Asking
-    from gateway.stores.postgres_audit import PostgresAudit
+    from gateway.stores.postgres.asking import Asking
+    from gateway.stores.postgres.audit import PostgresAudit
 
     async with _asked(where, "gateway audit verify") as pool:
         yield PostgresAudit(Asking(pool))
@@ -98,7 +98,7 @@ async def kept(config: Config) -> AsyncIterator[SqliteStore | PostgresReading | 
         async with _embedded(where) as store:
             yield store
         return
-    from gateway.stores.postgres_reading import PostgresReading
+    from gateway.stores.postgres.reading import PostgresReading
 
     async with _asked(where, "gateway command") as pool:
         async with pool.reader() as link:

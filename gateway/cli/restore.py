@@ -82,7 +82,7 @@ def _away(folder: FilePath, existed: bool) -> None:
 
 def _into(folder: FilePath, reader: Any, resume: bool, accept_bad_log: bool) -> dict[str, Any]:
     from gateway.keeper import backup_set
-    from gateway.stores import copying, restoring
+    from gateway.stores.sqlite import copying, restoring
     from gateway.vault import vault
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _verify(folder: FilePath, store: FilePath) -> str | None:
     import asyncio
 
     from gateway.audit import audit
-    from gateway.stores.sqlite import SqliteStore
+    from gateway.stores.sqlite.store import SqliteStore
 
     async def verify() -> str | None:
         reader = SqliteStore(store, read_only=True)
@@ -185,7 +185,7 @@ def _current_key(folder: FilePath, described: dict[str, Any]) -> None:
 
 def _sync(folder: FilePath) -> None:
     """Everything that was restored is on the disk before the store gets its name."""
-    from gateway.stores import connection
+    from gateway.stores.sqlite import connection
 
     for place in (*folder.rglob("*"), folder):
         if place.is_dir():

@@ -33,7 +33,7 @@ def _file(context: typer.Context, config: str) -> FilePath:
 
 async def _shared_format(config: Config) -> int | None:
     """The format of the store in PostgreSQL; None where there are no tables yet. Raises StoreError."""
-    from gateway.stores.postgres_connection import Pool, Target
+    from gateway.stores.postgres.connection import Pool, Target
 
     pool = Pool(Target.of(config.store), readers=1, name="gateway store version")
     try:
@@ -52,7 +52,7 @@ def _shared_version(config: Config, json: bool) -> None:
 
     from gateway.stores import schema
     from gateway.stores.base import StoreError
-    from gateway.stores.postgres_connection import Target
+    from gateway.stores.postgres.connection import Target
 
     try:
         found = asyncio.run(_shared_format(config))
@@ -71,7 +71,8 @@ def _version(context: typer.Context, json: Json = False, config: ConfigFile = ""
     """The format of the store, the formats that this version knows, and the copies that were made before a change."""
     import sqlite3
 
-    from gateway.stores import connection, schema
+    from gateway.stores import schema
+    from gateway.stores.sqlite import connection
 
     loaded = load_config(config_path(context, config))
     if loaded.store.shared:
@@ -106,8 +107,8 @@ def _version(context: typer.Context, json: Json = False, config: ConfigFile = ""
 
 def _change(path: FilePath, wanted: int, copy: bool) -> None:
     from gateway import logs
-    from gateway.stores import upgrade
     from gateway.stores.base import StoreError
+    from gateway.stores.sqlite import upgrade
 
     logs.configure("store")
     try:

@@ -62,16 +62,17 @@ async def _moved(source: FilePath, url: str, password: FilePath | None, json: bo
     """Copies, compares and verifies. Raises StoreError, VaultError, psycopg.Error, sqlite3.Error."""
     from gateway.audit import audit
     from gateway.cli.audit import public_keys
-    from gateway.stores import moved_check, moved_rows, moving, postgres_connection
+    from gateway.stores import moved_check, moved_rows, moving
     from gateway.stores.base import StoreError
-    from gateway.stores.postgres_asking import Asking
-    from gateway.stores.postgres_audit import PostgresAudit
+    from gateway.stores.postgres import connection
+    from gateway.stores.postgres.asking import Asking
+    from gateway.stores.postgres.audit import PostgresAudit
 
-    target = postgres_connection.Target(url, password)
+    target = connection.Target(url, password)
     db = moved_rows.open_source(source)
-    pool = postgres_connection.Pool(target, readers=1, statement=0, name="gateway store migrate")
+    pool = connection.Pool(target, readers=1, statement=0, name="gateway store migrate")
     try:
-        link = await postgres_connection.connect(target, statement=0, name="gateway store migrate")
+        link = await connection.connect(target, statement=0, name="gateway store migrate")
         try:
             with _shown(json) as told:
                 move = moving.Move(db, link, target.name, told)
@@ -124,14 +125,14 @@ def migrate(
 
     import psycopg
 
-    from gateway.stores import connection
+    from gateway.stores import locking
     from gateway.stores.base import StoreError
     from gateway.vault.vault import VaultError
 
     source = load_config(config_path(context, config)).state_dir / "gateway.db"
     lock = -1
     try:
-        lock = connection.take_lock(source.with_suffix(".lock"))
+        lock = locking.take_lock(source.with_suffix(".lock"))
         asyncio.run(_moved(source, to, FilePath(password_file).absolute() if password_file else None, json))
     except (StoreError, VaultError, OSError) as error:
         raise Stop(str(error)) from error

@@ -20,8 +20,8 @@ from gateway import logs
 from gateway.audit import events
 from gateway.config import Config
 from gateway.keeper.exceptions import Wrong
-from gateway.stores import copying
 from gateway.stores.base import Batch, Store
+from gateway.stores.sqlite import copying
 
 _OLD = 86400.0  # seconds after which a copy is nobody's any more
 _log = logs.get("backup")

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway import __version__
 from gateway.audit import audit
 from gateway.config import Config
-from gateway.stores.copying import digest_of
+from gateway.stores.sqlite.copying import digest_of
 from gateway.vault import vault
 from gateway.vault.sealed_file import Reader, SealedFileError, Writer
 

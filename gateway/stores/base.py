@@ -1,7 +1,7 @@
 """The rows of the store, and what every store must be able to do.
 
 What it is: frozen rows, ``Batch`` (what becomes durable together) and the ``Store`` protocol.
-Who calls it: the keeper's modules; ``sqlite`` and ``postgres`` implement it, ``tests/test_store_contract.py`` holds them to it.
+Who calls it: the keeper's modules; ``sqlite.store`` and ``postgres.store`` implement it, ``tests/test_store_contract.py`` holds them to it.
 Must never: hold a clear body, a clear subject of sealed mail, or a key. Bodies and subjects come here sealed by the vault.
 Source: design.md section 6.
 """

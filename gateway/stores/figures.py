@@ -1,22 +1,21 @@
 """What the store holds, in a few numbers.
 
-What it is: ``Figures`` and the reading of them: open deliveries by state, held mail by state and level, sizes.
-Who calls it: ``sqlite.SqliteStore.figures`` and ``postgres_reading``, for ``keeper.metrics``.
+What it is: ``Figures``: open deliveries by state, held mail by state and level, sizes; what both stores ask for it, and how the answers
+are put together.
+Who calls it: ``sqlite.figures`` and ``postgres.reading``, for ``keeper.metrics``.
 Must never: read a row that is not open; write.
 Source: design.md section 6.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
 
 from gateway.stores.journal import Waiting
-from gateway.stores.schema import OPEN_HOLD_SQL, UNFILED_COPY_SQL
+from gateway.stores.schema import OPEN_HOLD_SQL
 
 # Each through its partial index: the tables may hold millions of rows that are no longer open.
 DUE = (
@@ -25,8 +24,6 @@ DUE = (
 )
 PARKED = "SELECT state, count(*) FROM deliveries WHERE state IN ('leased', 'on-hold') GROUP BY state"
 HELD = f"SELECT state, level, count(*), min(created), min(deadline) FROM holds WHERE {OPEN_HOLD_SQL} GROUP BY state, level"  # noqa: S608
-
-_UNFILED = f"SELECT name, count(*), min(created) FROM journal WHERE {UNFILED_COPY_SQL} GROUP BY name ORDER BY name"  # noqa: S608
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -55,13 +52,6 @@ class Figures(msgspec.Struct, frozen=True):
     """Journal copies that are not filed yet, by archive."""
 
 
-def read(db: sqlite3.Connection, path: FilePath) -> Figures:
-    """The figures as they are now. Raises sqlite3.Error."""
-    unfiled = tuple(Waiting(str(name), int(count), float(oldest)) for name, count, oldest in db.execute(_UNFILED))
-    octets = sum(_size(file) for file in (path, path.with_name(path.name + "-wal")))
-    return put_together(db.execute(DUE).fetchall(), db.execute(PARKED).fetchall(), db.execute(HELD).fetchall(), octets, unfiled)
-
-
 def put_together(
     due: Sequence[tuple[Any, ...]], parked: Sequence[tuple[Any, ...]], held: Sequence[tuple[Any, ...]], octets: int,
     unfiled: tuple[Waiting, ...],
@@ -80,10 +70,3 @@ def put_together(
         octets,
         unfiled,
     )
-
-
-def _size(path: FilePath) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

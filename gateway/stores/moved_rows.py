@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.stores import connection, schema
+from gateway.stores import schema
 from gateway.stores.base import StoreError
-from gateway.stores.postgres_schema import columns, kind, quoted
+from gateway.stores.postgres.tables import columns, kind, quoted
+from gateway.stores.sqlite import connection
 
 _MODULUS = 1 << 256
 _encode = msgspec.json.Encoder().encode

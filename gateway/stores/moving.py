@@ -18,9 +18,10 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
-from gateway.stores import moved_rows, postgres_partitions, postgres_schema, rows, schema
+from gateway.stores import moved_rows, rows, schema
 from gateway.stores.base import ENDED, StoreError, register_version
 from gateway.stores.moved_rows import Row, Table
+from gateway.stores.postgres import partitions, tables
 
 _STEP_ROWS = 2000
 _STEP_OCTETS = 8 << 20
@@ -60,7 +61,7 @@ class Move:
 
     async def run(self) -> dict[str, int]:
         """Copies what is not there yet. Returns the rows of each table."""
-        taken = await self._one("SELECT pg_try_advisory_lock(%s::int, 1)", (postgres_schema.LOCK_FORMAT,))
+        taken = await self._one("SELECT pg_try_advisory_lock(%s::int, 1)", (tables.LOCK_FORMAT,))
         if not taken[0]:
             raise StoreError(f"{self._name}: another run of this command, or a keeper that makes the tables, is at work on this database")
         await self._prepare()
@@ -82,11 +83,11 @@ class Move:
             if await self._one("SELECT 1 FROM pg_tables WHERE schemaname = current_schema()", ()):
                 raise StoreError(f"{self._name}: there are tables in this database that are not ours; name an empty one")
             async with self._link.transaction():
-                for sql in (*postgres_schema.create(), *_earlier(int(time.time() // postgres_partitions.DAY) - 1), *_PROGRESS):
+                for sql in (*tables.create(), *_earlier(int(time.time() // partitions.DAY) - 1), *_PROGRESS):
                     await self._link.execute(sql)
                 await self._link.execute("UPDATE store_format SET oldest_code = %s", (NOBODY,))
                 await self._link.execute("INSERT INTO moved_from (one, mark, finished) VALUES (1, %s, false)", (mark,))
-            await postgres_partitions.ahead(self._link, time.time())
+            await partitions.ahead(self._link, time.time())
             return
         if not await self._there("moved_from"):
             raise StoreError(f"{self._name}: this database is a store of the gateway already; name an empty one")
@@ -173,8 +174,8 @@ class Move:
 def _earlier(day: int) -> list[str]:
     """A partition for all that is older than *day*: in the default one it would be read through whenever a day gets its own."""
     made = [
-        f"CREATE TABLE {table}_earlier PARTITION OF {table} FOR VALUES FROM (MINVALUE) TO ({day * postgres_partitions.DAY})"
-        for table in postgres_schema.DAILY
+        f"CREATE TABLE {table}_earlier PARTITION OF {table} FOR VALUES FROM (MINVALUE) TO ({day * partitions.DAY})"
+        for table in tables.DAILY
     ]
     return [*made, "CREATE UNIQUE INDEX uq_audit_earlier_chain_seq ON audit_earlier (chain, seq)"]
 

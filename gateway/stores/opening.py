@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.config import Config
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
-    from gateway.stores.postgres import PostgresStore
+    from gateway.stores.postgres.store import PostgresStore
 
 NAME = "gateway.db"
 Made: TypeAlias = "SqliteStore | PostgresStore"
@@ -25,7 +25,7 @@ def made(config: Config) -> Made:
     path = config.state_dir / NAME
     if not config.store.shared:
         return SqliteStore(path)
-    from gateway.stores.postgres import PostgresStore
-    from gateway.stores.postgres_connection import Target
+    from gateway.stores.postgres.connection import Target
+    from gateway.stores.postgres.store import PostgresStore
 
     return PostgresStore(Target.of(config.store), lock=path.with_suffix(".lock"))

@@ -1,7 +1,7 @@
 """The rows of the review pages to parameters and back; as ``rows`` does for the others.
 
 What it is: for each row type of ``reviewed`` an SQL text, a function that makes its parameters, and one that makes the row again.
-Who calls it: ``apply`` and ``reviewing``.
+Who calls it: the ``apply`` and the ``reviewing`` of each store.
 Must never: open a sealed field; lose the ``format`` of a row.
 Source: design.md section 6.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.levels import Level
 from gateway.stores import schema
 from gateway.stores.base import FORMAT
 from gateway.stores.reviewed import CredentialRow, RemarkKind, RemarkRow, TallyRow, TermRow, TokenRow, ToldRow, ViewRow
@@ -109,3 +110,11 @@ def tally_values(row: TallyRow) -> tuple[object, ...]:
 def tally_row(v: tuple[Any, ...]) -> TallyRow:
     """The row that SELECT_TALLY gave."""
     return TallyRow(*v)
+
+
+def level_number(text: str | None) -> int:
+    """The number of a level as the decision log writes it; -1 for none."""
+    try:
+        return -1 if text is None else int(Level.parse(text))
+    except ValueError:
+        return -1

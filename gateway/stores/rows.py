@@ -2,7 +2,7 @@
 
 What it is: for each row type an SQL text with positional parameters, a function that makes the parameters, and one that makes
 the row again. JSON columns go through msgspec.
-Who calls it: ``writer`` and ``sqlite`` (later ``postgres``).
+Who calls it: both stores, each in its own folder.
 Must never: open a sealed field; lose the ``format`` of a row.
 Source: design.md section 6.
 """

@@ -2,9 +2,9 @@
 
 What it is: SQLAlchemy Core tables, the SQL compiled from them once (SQLAlchemy's compiler is too slow for each call), and the
 number of the format that they are.
-Who calls it: ``rows``, ``connection`` and ``sqlite`` (later ``postgres``).
+Who calls it: ``rows`` and both stores; ``postgres.tables`` makes PostgreSQL's tables of it.
 Must never: be used to run SQL through SQLAlchemy's engine in the mail path; drop the ``department`` or ``format`` of a row; change
-without a step in ``migrations``.
+without a step in the ``migrations`` of each store.
 Source: design.md section 6.
 """
 
@@ -31,7 +31,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 VERSION = 5
-"""The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``migrations``."""
+"""The format of the store: ``PRAGMA user_version`` in SQLite, and the newest step of ``sqlite.migrations``."""
 
 METADATA = MetaData(
     naming_convention={

@@ -29,7 +29,7 @@ from gateway.review import CountHeld, Filter, FindHeld
 from gateway.roles import Grant
 from gateway.stores import rows
 from gateway.stores.base import HoldState
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault.vault import Vault
 from tests.keeper_kit import NOW, PlainChain, hold, make_vault, message, shipped_policy
 

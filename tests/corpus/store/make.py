@@ -20,7 +20,7 @@ from msgspec.structs import replace  # noqa: E402
 from gateway.config import Config  # noqa: E402
 from gateway.keeper import audit, vault  # noqa: E402
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, HoldState, HoldUpdate  # noqa: E402
-from gateway.stores.sqlite import SqliteStore  # noqa: E402
+from gateway.stores.sqlite.store import SqliteStore  # noqa: E402
 from tests.keeper_kit import delivery, event, hold, message  # noqa: E402
 
 STATES = {"scheduled": 60, "leased": 40, "deferred": 40, "on-hold": 20, "delivered": 20, "bounced": 10, "expired": 10}

@@ -22,7 +22,7 @@ from pathlib import Path
 from gateway import config as config_file
 from gateway.audit import audit
 from gateway.stores.base import StoreError
-from gateway.stores.sqlite import SqliteStore
+from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import vault
 from tests.e2e.parts import wait_for
 from tests.e2e.prove import replay, roles, trace

@@ -2,7 +2,7 @@
 be seen to lose mail in it."""
 
 try:
-    from gateway.stores.writer import Writer
+    from gateway.stores.sqlite.writer import Writer
 except ImportError:
     Writer = None  # an interpreter that does not run the gateway
 

@@ -1,7 +1,7 @@
 """A negative control: a store that never waits for the disk. A power cut must be seen to lose mail in it."""
 
 try:
-    from gateway.stores import connection
+    from gateway.stores.sqlite import connection
 except ImportError:
     connection = None  # an interpreter that does not run the gateway
 

@@ -2,7 +2,7 @@
 when a power cut could do most."""
 
 try:
-    from gateway.stores import connection
+    from gateway.stores.sqlite import connection
 except ImportError:
     connection = None  # an interpreter that does not run the gateway
 

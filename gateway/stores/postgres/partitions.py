@@ -1,7 +1,7 @@
 """A partition a day for the decision log and for finished deliveries: made ahead, dropped when nothing is left in them.
 
 What it is: ``ahead`` and ``forget``, each of short transactions that wait for nobody for long.
-Who calls it: ``postgres``, at the start and where SQLite gives room back to the system.
+Who calls it: ``store``, at the start and where SQLite gives room back to the system.
 Must never: drop a partition that holds a row; stop mail because a partition could not be made (its rows go to the default one).
 Source: https://www.postgresql.org/docs/current/ddl-partitioning.html#DDL-PARTITIONING-DECLARATIVE-MAINTENANCE.
 
@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 import psycopg
 
 from gateway import logs
-from gateway.stores.postgres_connection import Connection
-from gateway.stores.postgres_schema import DAILY, LOCK_PARTITIONS
+from gateway.stores.postgres.connection import Connection
+from gateway.stores.postgres.tables import DAILY, LOCK_PARTITIONS
 
 DAY = 86400
 AHEAD = 7

@@ -12,8 +12,9 @@ import sqlite3
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.stores import connection, schema
+from gateway.stores import schema
 from gateway.stores.base import StoreError
+from gateway.stores.sqlite import connection
 
 _OPEN = "state IN ('scheduled', 'leased', 'deferred')"
 
@@ -32,7 +33,7 @@ def prepare(path: FilePath, taken: float, now: float, *, resume: bool) -> dict[s
             if rows != ["ok"]:
                 raise StoreError(f"{path} is damaged ({'; '.join(rows)[:300]}); take another backup")
             if found < schema.VERSION:
-                from gateway.stores import upgrade
+                from gateway.stores.sqlite import upgrade
 
                 upgrade.steps(db, path, found, schema.VERSION)
             said = "restored from a backup; it may have been delivered since"

@@ -1,16 +1,16 @@
-"""What is sealed under which vault key in PostgreSQL, and its change to another; as ``resealing`` does for the embedded store.
+"""What is sealed under which vault key in PostgreSQL, and its change to another; as ``sqlite.resealing`` does for the embedded one.
 
 What it is: functions over a reader, and ``change`` on the writing connection. The place of a row is what names it: PostgreSQL has no
 number of a row that stays.
-Who calls it: ``postgres_reading`` and ``postgres`` (for ``keeper.rotation``), ``gateway keys retire``.
+Who calls it: ``reading`` and ``store`` (for ``keeper.rotation``), ``gateway keys retire``.
 Must never: open anything; read a ciphertext; change a row that is no longer what was read.
 Sources: design.md section 6; hostile-inputs catalogue O22.
 """
 
 from __future__ import annotations
 
-from gateway.stores.postgres_asking import Asking
-from gateway.stores.postgres_connection import Connection
+from gateway.stores.postgres.asking import Asking
+from gateway.stores.postgres.connection import Connection
 from gateway.stores.resealing import TABLES, Resealed, SealedBody, SealedFields
 
 

@@ -1,7 +1,7 @@
 """Removing what is past its retention, a bounded step at a time.
 
 What it is: functions on the writing connection, each of one short transaction, and the look-ups of correspondents and threads.
-Who calls it: ``sqlite``, in the writer's thread (the look-ups in the reader's).
+Who calls it: ``store``, in the writer's thread (the look-ups in the reader's).
 Must never: remove a message with an open delivery or hold; take rows out of the middle of an audit chain; leave a removed
 beginning without its signed closing head.
 Sources: design.md section 6; features row 41 (cleaning a big table in one go stops the service).
@@ -13,10 +13,11 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from gateway.stores import journal_rows, rows
+from gateway.stores import rows
 from gateway.stores.base import Conflict, HeadRow
 from gateway.stores.reviewed import INDIA
 from gateway.stores.schema import OPEN_DELIVERY_SQL, OPEN_HOLD_SQL, UNFILED_COPY_SQL
+from gateway.stores.sqlite.journal import removed
 
 _CLOSED = (
     f" AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND (d.{OPEN_DELIVERY_SQL} OR d.created >= ?2))"  # noqa: S608
@@ -118,7 +119,7 @@ def reviewed(db: sqlite3.Connection, before: float, limit: int) -> int:
 def journal(db: sqlite3.Connection, now: float, limit: int) -> int:
     """See ``Store.drop_journal``."""
     with _transaction(db):
-        return journal_rows.removed(db, now, limit)
+        return removed(db, now, limit)
 
 
 def known_pairs(db: sqlite3.Connection, pairs: Sequence[bytes]) -> set[bytes]:

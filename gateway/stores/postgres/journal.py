@@ -1,7 +1,7 @@
 """Journal copies read from PostgreSQL.
 
-What it is: ``PostgresJournal``, the ``JournalReading`` of ``postgres.PostgresStore``, and ``removed``.
-Who calls it: ``postgres`` and ``postgres_removal``.
+What it is: ``PostgresJournal``, the ``JournalReading`` of ``store.PostgresStore``, and ``removed``.
+Who calls it: ``store`` and ``removal``.
 Must never: change a copy that was filed; remove one before its time, or a body that somebody else still needs.
 Source: design.md section 6.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from gateway.stores.journal import JournalRow, Waiting
 from gateway.stores.journal_rows import SELECT_COPY, copy_row
-from gateway.stores.postgres_asking import Asking
+from gateway.stores.postgres.asking import Asking
 from gateway.stores.schema import UNFILED_COPY_SQL
 
 WAITING = f"SELECT name, count(*), min(created) FROM journal WHERE {UNFILED_COPY_SQL} GROUP BY name ORDER BY name"  # noqa: S608 - ours

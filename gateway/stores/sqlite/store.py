@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from gateway.counting import Histogram
 from gateway.requests import ExceptionRow, ProfileRow
-from gateway.stores import connection, figures, removal, resealing, rows
+from gateway.stores import locking, rows
 from gateway.stores.base import (
     ApprovalRow,
     AuditRow,
@@ -34,12 +34,15 @@ from gateway.stores.base import (
     StoreError,
     UserRow,
 )
+from gateway.stores.figures import Figures
 from gateway.stores.jobs import Job
-from gateway.stores.journal_rows import SqliteJournal
-from gateway.stores.reviewing import SqliteReviewing
+from gateway.stores.resealing import Resealed, SealedBody, SealedFields
 from gateway.stores.schema import OPEN_HOLD_SQL
 from gateway.stores.sharing import Alone
-from gateway.stores.writer import Writer
+from gateway.stores.sqlite import connection, figures, removal, resealing
+from gateway.stores.sqlite.journal import SqliteJournal
+from gateway.stores.sqlite.reviewing import SqliteReviewing
+from gateway.stores.sqlite.writer import Writer
 
 _T = TypeVar("_T")
 _LIST_OPEN = (
@@ -74,7 +77,7 @@ class SqliteStore(Alone):
             if chain is None:
                 raise StoreError("a store that is written needs an audit chain")
             try:
-                self._lock = connection.take_lock(self._path.with_suffix(".lock"))
+                self._lock = locking.take_lock(self._path.with_suffix(".lock"))
                 await loop.run_in_executor(self._pool, self._writer.start, chain, loop)
             except OSError as error:
                 self._unlock()
@@ -183,15 +186,15 @@ class SqliteStore(Alone):
 
     # --- under which vault key -----------------------------------------------------------------------------------------
 
-    async def sealed_bodies(self, after: int | str, limit: int) -> list[resealing.SealedBody]:
+    async def sealed_bodies(self, after: int | str, limit: int) -> list[SealedBody]:
         """The next bodies that a vault key opens, in the order of their places."""
         return await self._read(lambda db: resealing.bodies(db, after, limit))
 
-    async def sealed_fields(self, after: int | str, limit: int, table: str = "messages") -> list[resealing.SealedFields]:
+    async def sealed_fields(self, after: int | str, limit: int, table: str = "messages") -> list[SealedFields]:
         """The sealed fields of the next rows of *table*, in the order of their places."""
         return await self._read(lambda db: resealing.fields(db, after, limit, table))
 
-    async def reseal(self, resealed: resealing.Resealed) -> int:
+    async def reseal(self, resealed: Resealed) -> int:
         """Writes rows under another key. Returns how many were still as they were read."""
         return int(await self._submit(work=lambda db: resealing.change(db, resealed)))
 
@@ -324,7 +327,7 @@ class SqliteStore(Alone):
         """See ``Store.remembered``."""
         return await self._read(lambda db: removal.remembered(db, marks)) if marks else {}
 
-    async def figures(self) -> figures.Figures:
+    async def figures(self) -> Figures:
         """Open deliveries, held mail and sizes as they are now."""
         return await self._read(lambda db: figures.read(db, self._path))
 

@@ -1,7 +1,7 @@
 """What the store in PostgreSQL reads of mail: bodies, messages, deliveries, held records, registers, people and figures.
 
-What it is: ``PostgresReading``, the reading half of ``postgres.PostgresStore``, with the answers of ``sqlite.SqliteStore``.
-Who calls it: ``postgres``, which is one.
+What it is: ``PostgresReading``, the reading half of ``store.PostgresStore``, with the answers of ``sqlite.store.SqliteStore``.
+Who calls it: ``store``, which is one.
 Must never: write; read finished deliveries where only open ones are asked for; build SQL from anything but constants of ours and
 positional parameters.
 Sources: design.md section 6; https://www.postgresql.org/docs/15/functions-subquery.html (ANY over an array).
@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.requests import ExceptionRow, ProfileRow
-from gateway.stores import figures, postgres_journal, postgres_resealing, rows
+from gateway.stores import figures, rows
 from gateway.stores.base import ApprovalRow, BodyRow, DeliveryRow, HoldRow, MessageRow, UserRow
 from gateway.stores.journal import Waiting
-from gateway.stores.postgres_asking import Asking, rows_of
-from gateway.stores.postgres_audit import PostgresAudit
-from gateway.stores.postgres_connection import Pool
-from gateway.stores.postgres_journal import PostgresJournal
-from gateway.stores.postgres_reviewing import PostgresReviewing
+from gateway.stores.postgres import journal, resealing
+from gateway.stores.postgres.asking import Asking, rows_of
+from gateway.stores.postgres.audit import PostgresAudit
+from gateway.stores.postgres.connection import Pool
+from gateway.stores.postgres.journal import PostgresJournal
+from gateway.stores.postgres.reviewing import PostgresReviewing
 from gateway.stores.resealing import SealedBody, SealedFields
 from gateway.stores.schema import OPEN_HOLD_SQL
 
@@ -138,22 +139,22 @@ class PostgresReading(PostgresAudit):
                 return await rows_of(link, sql, (), tuple)
 
             due, parked, held = await ask(_DUE), await ask(_PARKED), await ask(figures.HELD)
-            unfiled = [Waiting(str(v[0]), int(v[1]), float(v[2])) for v in await ask(postgres_journal.WAITING)]
+            unfiled = [Waiting(str(v[0]), int(v[1]), float(v[2])) for v in await ask(journal.WAITING)]
             octets = int((await ask(_SIZE))[0][0])
         return figures.put_together(due, parked, held, octets, tuple(unfiled))
 
     async def sealed_bodies(self, after: int | str, limit: int) -> list[SealedBody]:
         """The next bodies that a vault key opens, in the order of their places: here their ids."""
-        return await postgres_resealing.bodies(self._asking, after, limit)
+        return await resealing.bodies(self._asking, after, limit)
 
     async def sealed_fields(self, after: int | str, limit: int, table: str = "messages") -> list[SealedFields]:
         """The sealed fields of the next rows of *table*, in the order of their places: here what names them."""
-        return await postgres_resealing.fields(self._asking, after, limit, table)
+        return await resealing.fields(self._asking, after, limit, table)
 
     async def needing_key(self, key_id: str, prefix: bytes) -> tuple[int, int]:
         """How many bodies, and how many rows with sealed fields, need a vault key; reads all rows."""
-        return await postgres_resealing.needing(self._asking, key_id, prefix)
+        return await resealing.needing(self._asking, key_id, prefix)
 
     async def bodies_by_key(self) -> dict[str, int]:
         """How many bodies each vault key has; reads all rows."""
-        return await postgres_resealing.by_key(self._asking)
+        return await resealing.by_key(self._asking)

@@ -1,7 +1,7 @@
 """Making and upgrading the tables in PostgreSQL, once, whichever node comes first, while older nodes run.
 
 What it is: ``fit``, which makes the tables, takes them to the format of this code, or says why this code must not use them.
-Who calls it: ``postgres`` when it opens.
+Who calls it: ``store`` when it opens.
 Must never: run on two nodes at once; leave a store between two formats; let a node write whose code is older than the store takes.
 Sources: https://alembic.sqlalchemy.org/en/latest/api/script.html; hostile-inputs catalogue O21.
 """
@@ -15,13 +15,14 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from gateway import __version__, logs
-from gateway.stores import postgres_migrations, postgres_schema, schema
+from gateway.stores import schema
 from gateway.stores.base import StoreError
-from gateway.stores.postgres_connection import Connection, Target, translate
+from gateway.stores.postgres import migrations, tables
+from gateway.stores.postgres.connection import Connection, Target, translate
 
 _log = logs.get("store")
-_STEPS = FilePath(postgres_migrations.__file__).parent
-_LOCK = f"SELECT pg_advisory_xact_lock({postgres_schema.LOCK_FORMAT}, 0)"
+_STEPS = FilePath(migrations.__file__).parent
+_LOCK = f"SELECT pg_advisory_xact_lock({tables.LOCK_FORMAT}, 0)"
 _OURS = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname IN ('messages', 'bodies', 'audit')"
 
 
@@ -36,7 +37,7 @@ async def fit(link: Connection, target: Target, *, code: int = schema.VERSION, s
                 others = await (await link.execute(_OURS)).fetchone()
                 if others and others[0]:
                     raise StoreError(f"{target.name}: this database holds tables that are not the gateway's; name an empty one")
-                for statement in postgres_schema.create():
+                for statement in tables.create():
                     await link.execute(statement)
                 found = await _format(link)
         _log.info("the tables of the store were made", **{"gateway.store": target.name})

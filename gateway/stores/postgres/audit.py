@@ -1,7 +1,7 @@
 """The decision log read from PostgreSQL.
 
 What it is: ``PostgresAudit``, the reading of audit rows, signed heads and closing heads.
-Who calls it: ``postgres_reading``; ``postgres_reviewing`` counts from the same rows.
+Who calls it: ``reading``; ``reviewing`` counts from the same rows.
 Must never: write; page over a row that an open transaction of another node may still put before it.
 Source: design.md section 6.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from gateway.stores import rows
 from gateway.stores.base import AuditRow, HeadRow
-from gateway.stores.postgres_asking import Asking
-from gateway.stores.postgres_schema import SETTLED
+from gateway.stores.postgres.asking import Asking
+from gateway.stores.postgres.tables import SETTLED
 
 # One look-up a chain through the index of chains and numbers: there are few chains, and many rows.
 _CHAINS = (

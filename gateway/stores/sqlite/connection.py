@@ -1,7 +1,7 @@
-"""Opening an SQLite file so that it can be trusted: lock, pragmas, migration, integrity, probe.
+"""Opening an SQLite file so that it can be trusted: pragmas, migration, integrity, probe.
 
-What it is: the functions that ``writer`` and ``sqlite`` open files with, and the one translation of SQLite's errors.
-Who calls it: ``writer``, ``sqlite``.
+What it is: the functions that ``writer`` and ``store`` open files with, and the one translation of SQLite's errors.
+Who calls it: ``writer``, ``store``.
 Must never: go on with a file that fails its check; trust a write-ahead log after a failed fsync.
 Sources: https://www.sqlite.org/wal.html; hostile-inputs catalogue O01, O02, O10, O16, O21.
 """
@@ -9,7 +9,6 @@ Sources: https://www.sqlite.org/wal.html; hostile-inputs catalogue O01, O02, O10
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -32,20 +31,6 @@ _VACUUM_LEAST = 25
 _ALWAYS = frozenset({"audit", "bodies", "deliveries", "holds", "messages"})
 
 Connect = Callable[..., sqlite3.Connection]
-
-
-def take_lock(path: FilePath) -> int:
-    """The descriptor that holds the lock file *path* for as long as it is open. Raises StoreError when another has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise StoreError(f"the store {path.parent} is in use by another keeper (process {owner or 'unknown'}); stop it first") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 def connect_writer(path: FilePath, connect: Connect) -> sqlite3.Connection:
@@ -103,7 +88,7 @@ def _migrate(db: sqlite3.Connection, path: FilePath) -> None:
     if found == 0:
         _one_transaction(db, schema.create_sqlite())
     elif found < schema.VERSION:
-        from gateway.stores import upgrade  # alembic: half a second that only a change of format pays
+        from gateway.stores.sqlite import upgrade  # alembic: half a second that only a change of format pays
 
         check(db, path)
         upgrade.copied_steps(db, path, found, schema.VERSION)

@@ -1,7 +1,7 @@
 """What the embedded store reads for the review pages.
 
-What it is: ``SqliteReviewing``, the ``Reviewing`` of ``sqlite.SqliteStore``.
-Who calls it: ``sqlite``.
+What it is: ``SqliteReviewing``, the ``Reviewing`` of ``store.SqliteStore``.
+Who calls it: ``store``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
 Source: design.md section 6.
 """
@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from gateway.levels import Level
-from gateway.stores import held_search, review_rows, rows
+from gateway.stores import review_rows, rows
 from gateway.stores.base import HoldRow
 from gateway.stores.reviewed import INDIA, Brief, Counted, CredentialRow, RemarkRow, Sought, TallyRow, TokenRow, ViewRow
+from gateway.stores.sqlite import search
 from gateway.verdict import Disposition
 
 _SENT = (
@@ -51,11 +51,11 @@ class SqliteReviewing:
 
     async def found(self, sought: Sought) -> list[HoldRow]:
         """Newest first."""
-        return await self._read(lambda db: held_search.found(db, sought))
+        return await self._read(lambda db: search.found(db, sought))
 
     async def counted(self, sought: Sought) -> Counted:
         """Over all that fits."""
-        return await self._read(lambda db: held_search.counted(db, sought))
+        return await self._read(lambda db: search.counted(db, sought))
 
     async def briefs(self, message_ids: Sequence[str]) -> dict[str, Brief]:
         """By the id of the message."""
@@ -65,7 +65,7 @@ class SqliteReviewing:
 
     async def due(self, before: float, limit: int, within: frozenset[str] | None = None, untold: str = "") -> list[HoldRow]:
         """The first deadline first."""
-        return await self._read(lambda db: held_search.due(db, before, limit, within, untold))
+        return await self._read(lambda db: search.due(db, before, limit, within, untold))
 
     async def told(self, keys: Sequence[str]) -> set[str]:
         """Those that went out."""
@@ -148,7 +148,7 @@ class SqliteReviewing:
         def work(db: sqlite3.Connection) -> tuple[list[TallyRow], int]:
             upto = int(db.execute(_UPTO, (after, limit)).fetchone()[0] or 0)
             found = db.execute(_UNTALLIED, (after, upto)).fetchall()
-            return [TallyRow(v[0], v[1], v[2], v[3], level_number(v[4]), v[5]) for v in found], upto
+            return [TallyRow(v[0], v[1], v[2], v[3], review_rows.level_number(v[4]), v[5]) for v in found], upto
 
         return await self._read(work)
 
@@ -158,11 +158,3 @@ class SqliteReviewing:
 
     async def _all(self, sql: str, values: Sequence[object], make: Callable[[tuple[Any, ...]], _T]) -> list[_T]:
         return await self._read(lambda db: [make(v) for v in db.execute(sql, values)])
-
-
-def level_number(text: str | None) -> int:
-    """The number of a level as the decision log writes it; -1 for none."""
-    try:
-        return -1 if text is None else int(Level.parse(text))
-    except ValueError:
-        return -1

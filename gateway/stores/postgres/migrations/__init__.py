@@ -2,7 +2,7 @@
 
 What it is: alembic's script folder. A new database is made in the newest format, so there is no step to the first one: the first
 step here has ``down_revision = None`` and leads to the format after the one that this package began with (5).
-Who calls it: ``stores.postgres_upgrade``.
+Who calls it: ``upgrade``.
 Must never: take away or change what nodes of the version before still use, while ``OLDEST_CODE`` says that they may run.
 Source: https://alembic.sqlalchemy.org/en/latest/ops.html
 

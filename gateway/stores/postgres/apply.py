@@ -1,7 +1,7 @@
 """What a group of batches does to PostgreSQL's tables: one statement a table, whatever the number of rows.
 
 What it is: ``Applier``, which turns batches into a list of statements and judges their answers, inside the writer's transaction.
-Who calls it: ``postgres_writer`` alone.
+Who calls it: ``writer`` alone.
 Must never: begin or end a transaction; let a batch stand whose delivery, hold or register is not what it expects; destroy a body that
 an open delivery, hold or journal copy of another node still needs.
 Sources: design.md section 6; https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED;
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gateway.stores import journal_rows, postgres_schema, review_rows, rows
+from gateway.stores import journal_rows, review_rows, rows
 from gateway.stores.base import (
     ENDED,
     ENDED_HOLD,
@@ -32,9 +32,9 @@ from gateway.stores.base import (
 )
 from gateway.stores.jobs import Job
 from gateway.stores.journal import CopyState
-from gateway.stores.postgres_connection import Connection
-from gateway.stores.postgres_schema import POSITION_BITS
-from gateway.stores.postgres_statements import (
+from gateway.stores.postgres import tables
+from gateway.stores.postgres.connection import Connection
+from gateway.stores.postgres.statements import (
     DROP_FINISHED,
     END_DELIVERIES,
     INSERT_AUDIT,
@@ -50,6 +50,7 @@ from gateway.stores.postgres_statements import (
     UPDATE_DELIVERIES,
     UPDATE_HOLD,
 )
+from gateway.stores.postgres.tables import POSITION_BITS
 from gateway.stores.reviewed import ReviewBatch
 
 Judge = Callable[[list[tuple[Any, ...]]], None]
@@ -295,11 +296,11 @@ def _words(batches: Iterable[Batch]) -> set[str]:
     words = set()
     for batch in batches:
         if batch.exceptions or batch.profiles:
-            words.add(postgres_schema.REGISTER)
+            words.add(tables.REGISTER)
         if any(row.state is DeliveryState.SCHEDULED for row in batch.deliveries) or any(
             one.state is DeliveryState.SCHEDULED for one in batch.delivery_updates
         ):
-            words.add(postgres_schema.QUEUE)
+            words.add(tables.QUEUE)
     return words
 
 

@@ -1,15 +1,16 @@
 """The statements that write PostgreSQL's tables: texts alone, each for any number of rows.
 
 What it is: INSERT, UPDATE and DELETE made once from the tables, with ``%b`` where a value or a column's list of values goes.
-Who calls it: ``postgres_apply``.
+Who calls it: ``apply``.
 Must never: hold a value; change a delivery that is leased to another keeper where its holder is named.
 Source: https://www.postgresql.org/docs/current/functions-array.html (unnest of several arrays).
 """
 
 from __future__ import annotations
 
-from gateway.stores import journal_rows, postgres_schema, review_rows, rows, schema
-from gateway.stores.postgres_schema import FIRST_POSITION, LOCK_REGISTER, insert, replace, values
+from gateway.stores import journal_rows, review_rows, rows, schema
+from gateway.stores.postgres import tables
+from gateway.stores.postgres.tables import FIRST_POSITION, LOCK_REGISTER, insert, replace, values
 
 
 def _named(statement: str) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ TALLIED = (
 _AUDIT = _named(rows.INSERT_AUDIT)
 INSERT_AUDIT = (
     f"INSERT INTO audit (position, {', '.join(_AUDIT)}) SELECT {FIRST_POSITION} + v.n, {', '.join(f'v.{name}' for name in _AUDIT)} FROM "  # noqa: S608
-    + values([("n", "bigint"), *((name, postgres_schema.kind(schema.AUDIT.columns[name])) for name in _AUDIT)])
+    + values([("n", "bigint"), *((name, tables.kind(schema.AUDIT.columns[name])) for name in _AUDIT)])
 )
 MOVE_CHAIN = "UPDATE chains SET seq = %b, hash = %b WHERE chain = %b AND seq = %b AND (seq = 0 OR hash = %b) RETURNING seq"
 
@@ -113,4 +114,4 @@ DROP_FINISHED = (
 STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {_NEEDED} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
 REGISTER_LOCK = f"SELECT pg_advisory_xact_lock({LOCK_REGISTER}, 0)"
 REGISTER_SHARED = f"SELECT pg_advisory_xact_lock_shared({LOCK_REGISTER}, 0)"
-NOTIFY = f"SELECT pg_notify('{postgres_schema.CHANNEL}', %b::text)"
+NOTIFY = f"SELECT pg_notify('{tables.CHANNEL}', %b::text)"

@@ -1,7 +1,7 @@
 """Many keepers on one PostgreSQL: who lives, who has leased what, who does a job for all, and who is told of a change.
 
 What it is: ``Presence``, one keeper's part of it: its row in ``keepers``, its view of the others, advisory locks and LISTEN.
-Who calls it: ``postgres.PostgresStore``.
+Who calls it: ``store.PostgresStore``.
 Must never: take a delivery from a keeper that lives; call a keeper dead by anybody's wall clock, or because this one was away.
 Sources: design.md sections 6 and 9; https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE (SKIP LOCKED);
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS; hostile-inputs catalogue O10, O12, O13.
@@ -23,8 +23,8 @@ from collections.abc import AsyncIterator, Callable
 from gateway import logs
 from gateway.stores import rows
 from gateway.stores.base import DeliveryRow, StoreError
-from gateway.stores.postgres_connection import Connection, Pool, is_fit
-from gateway.stores.postgres_schema import CHANNEL, LOCK_JOB, QUEUE, REGISTER
+from gateway.stores.postgres.connection import Connection, Pool, is_fit
+from gateway.stores.postgres.tables import CHANNEL, LOCK_JOB, QUEUE, REGISTER
 from gateway.stores.sharing import BEAT_EVERY, DEAD
 
 _LOOKS = 3 * BEAT_EVERY

@@ -2,7 +2,7 @@
 
 What it is: ``Target`` (where, and by which password), ``Pool`` (one writing connection, a few that read, one that listens), and
 ``translate``.
-Who calls it: ``postgres`` and its parts; ``gateway check`` and ``gateway store migrate`` open a ``Pool`` of their own.
+Who calls it: ``store`` and its parts; ``gateway check`` and ``gateway store migrate`` open a ``Pool`` of their own.
 Must never: hand out a connection on which something is unfinished; try a server that is away more often than its back-off says;
 put a password or a row's values into an error.
 Sources: https://www.psycopg.org/psycopg3/docs/advanced/async.html; https://www.postgresql.org/docs/current/errcodes-appendix.html;

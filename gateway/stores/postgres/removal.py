@@ -1,7 +1,7 @@
-"""Removing what is past its retention from PostgreSQL, a bounded step at a time; as ``removal`` does for the embedded store.
+"""Removing what is past its retention from PostgreSQL, a bounded step at a time; as ``sqlite.removal`` does for the embedded one.
 
 What it is: functions on the writing connection, each of one short transaction.
-Who calls it: ``postgres``.
+Who calls it: ``store``.
 Must never: remove a message with an open delivery or hold; take rows out of the middle of an audit chain; leave a removed
 beginning without its signed closing head.
 Sources: design.md section 6; features row 41 (cleaning a big table in one go stops the service).
@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.stores import rows
 from gateway.stores.base import Conflict, HeadRow
-from gateway.stores.postgres_connection import Connection
+from gateway.stores.postgres.connection import Connection
 from gateway.stores.reviewed import INDIA
 from gateway.stores.schema import NEEDED_COPY_SQL, OPEN_HOLD_SQL, UNFILED_COPY_SQL
 

@@ -1,8 +1,8 @@
 """Held mail found and counted for the review pages, in PostgreSQL.
 
-What it is: ``found``, ``counted`` and ``due`` on a reading connection, with the answers of ``held_search``. What a word of the search
+What it is: ``found``, ``counted`` and ``due`` on a reading connection, with the answers of ``sqlite.search``. What a word of the search
 rarely has is read from the index of terms; else each state's index entries are walked from their newest end.
-Who calls it: ``postgres_reviewing``.
+Who calls it: ``reviewing``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
 Sources: design.md section 6; https://www.postgresql.org/docs/15/indexes-index-only-scans.html.
 """
@@ -17,8 +17,8 @@ import msgspec
 from gateway.stores import rows
 from gateway.stores.base import HoldRow
 from gateway.stores.held_conditions import COMMON, COUNTED, FEW, Condition, condition_of, states_of, summed
-from gateway.stores.postgres_asking import rows_of
-from gateway.stores.postgres_connection import Connection
+from gateway.stores.postgres.asking import rows_of
+from gateway.stores.postgres.connection import Connection
 from gateway.stores.reviewed import Counted, Sought, Word
 from gateway.stores.schema import OPEN_HOLD_SQL
 

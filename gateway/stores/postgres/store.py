@@ -1,7 +1,7 @@
 """The store of many nodes: one PostgreSQL, a keeper a node, all of them equal.
 
-What it is: the ``Store`` protocol over psycopg 3. Writing is in ``postgres_writer``, what keepers are to each other in
-``postgres_leases``, reading in ``postgres_reading``.
+What it is: the ``Store`` protocol over psycopg 3. Writing is in ``writer``, what keepers are to each other in
+``leases``, reading in ``reading``.
 Who calls it: the keeper; ``gateway audit verify`` and the like open it for reading only.
 Must never: block the event loop; answer before COMMIT has; keep a clear body; end because the database is away.
 Sources: design.md sections 6, 8 and 9; hostile-inputs catalogue O10.
@@ -18,13 +18,14 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from gateway.counting import Histogram
-from gateway.stores import connection, postgres_partitions, postgres_removal, postgres_resealing, postgres_upgrade
+from gateway.stores import locking
 from gateway.stores.base import Batch, Chain, DeliveryRow, HeadRow, StoreError
 from gateway.stores.jobs import Job
-from gateway.stores.postgres_connection import Connection, Pool, Target
-from gateway.stores.postgres_leases import Presence
-from gateway.stores.postgres_reading import PostgresReading
-from gateway.stores.postgres_writer import PostgresWriter, Work
+from gateway.stores.postgres import partitions, removal, resealing, upgrade
+from gateway.stores.postgres.connection import Connection, Pool, Target
+from gateway.stores.postgres.leases import Presence
+from gateway.stores.postgres.reading import PostgresReading
+from gateway.stores.postgres.writer import PostgresWriter, Work
 from gateway.stores.resealing import Resealed
 from gateway.stores.sharing import BEAT_EVERY
 
@@ -58,10 +59,10 @@ class PostgresStore(PostgresReading):
             raise StoreError("a store that is written needs an audit chain")
         try:
             if self._lock_file is not None:
-                self._lock = connection.take_lock(self._lock_file)
+                self._lock = locking.take_lock(self._lock_file)
             async with self._pool.writer() as link:
-                await postgres_upgrade.fit(link, self._target)
-                await postgres_partitions.ahead(link, time.time())
+                await upgrade.fit(link, self._target)
+                await partitions.ahead(link, time.time())
             writer = PostgresWriter(self._pool, chain)
             await writer.start()
             await writer.count()
@@ -156,8 +157,8 @@ class PostgresStore(PostgresReading):
         link = await self._pool.own("gateway housekeeping")
         try:
             with self._pool.faults(link):
-                await postgres_partitions.ahead(link, time.time())
-                await postgres_partitions.forget(link, time.time())
+                await partitions.ahead(link, time.time())
+                await partitions.forget(link, time.time())
         finally:
             await link.close()
         return 0  # all of it was done: there is no next step
@@ -200,36 +201,36 @@ class PostgresStore(PostgresReading):
 
     async def drop_audit(self, closing: HeadRow, limit: int) -> int:
         """See ``Store.drop_audit``."""
-        return await self._removed(lambda link: postgres_removal.audit(link, closing, limit))
+        return await self._removed(lambda link: removal.audit(link, closing, limit))
 
     async def drop_messages(self, before: float, after: str, limit: int) -> tuple[int, str]:
         """See ``Store.drop_messages``."""
-        count, last = await self._submit(work=lambda link: postgres_removal.messages(link, before, after, limit))
+        count, last = await self._submit(work=lambda link: removal.messages(link, before, after, limit))
         return int(count), str(last)
 
     async def drop_correspondents(self, before: int, limit: int) -> int:
         """See ``Store.drop_correspondents``."""
-        return await self._removed(lambda link: postgres_removal.correspondents(link, before, limit))
+        return await self._removed(lambda link: removal.correspondents(link, before, limit))
 
     async def drop_threads(self, before: int, limit: int) -> int:
         """See ``Store.drop_threads``."""
-        return await self._removed(lambda link: postgres_removal.threads(link, before, limit))
+        return await self._removed(lambda link: removal.threads(link, before, limit))
 
     async def drop_ended(self, before: float, limit: int) -> int:
         """See ``Store.drop_ended``."""
-        return await self._removed(lambda link: postgres_removal.ended(link, before, limit))
+        return await self._removed(lambda link: removal.ended(link, before, limit))
 
     async def drop_reviewed(self, before: float, limit: int) -> int:
         """See ``Store.drop_reviewed``."""
-        return await self._removed(lambda link: postgres_removal.reviewed(link, before, limit))
+        return await self._removed(lambda link: removal.reviewed(link, before, limit))
 
     async def drop_journal(self, now: float, limit: int) -> int:
         """See ``Store.drop_journal``."""
-        return await self._removed(lambda link: postgres_removal.journal(link, now, limit))
+        return await self._removed(lambda link: removal.journal(link, now, limit))
 
     async def reseal(self, resealed: Resealed) -> int:
         """Writes rows under another key. Returns how many were still as they were read."""
-        return await self._removed(lambda link: postgres_resealing.change(link, resealed))
+        return await self._removed(lambda link: resealing.change(link, resealed))
 
     async def _removed(self, work: Work) -> int:
         return int(await self._submit(work=work))

@@ -23,9 +23,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway import logs
-from gateway.stores import connection, copying, migrations
+from gateway.stores import locking
 from gateway.stores.base import StoreError
 from gateway.stores.schema import REVISION_SQL, STAMP_SQL, VERSION, revision
+from gateway.stores.sqlite import connection, copying, migrations
 
 _MARGIN = 64 << 20
 """Octets that stay free beside a safety copy."""
@@ -110,7 +111,7 @@ def change(path: FilePath, wanted: int, *, copy: bool = True) -> tuple[int, File
         raise StoreError(f"{path}: there is no store")
     if not 1 <= wanted <= VERSION:
         raise StoreError(f"{path}: there is no format {wanted}; this version of the gateway knows 1 to {VERSION}")
-    lock = connection.take_lock(path.with_suffix(".lock"))
+    lock = locking.take_lock(path.with_suffix(".lock"))
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:

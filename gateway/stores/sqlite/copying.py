@@ -18,8 +18,8 @@ import time
 from pathlib import Path as FilePath
 from typing import Any
 
-from gateway.stores import connection
 from gateway.stores.base import StoreError
+from gateway.stores.sqlite import connection
 
 _STEPS = 5_000
 """Instructions of SQLite's machine between two looks at the clock: under a millisecond of copying."""

@@ -2,9 +2,9 @@
 
 What it is: ``create`` (all statements of an empty database), ``insert`` and ``replace`` (one statement whatever the number of rows),
 the names of locks and channels, and what is different from SQLite.
-Who calls it: ``postgres`` and its parts.
+Who calls it: ``store`` and its parts.
 Must never: give a text column another order than SQLite's (COLLATE "C": ids and names sort by their octets); change without a step
-in ``postgres_migrations``.
+in ``migrations``.
 Sources: design.md section 6; https://www.postgresql.org/docs/current/ddl-partitioning.html.
 
 What is different from SQLite:

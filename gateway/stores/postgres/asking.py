@@ -1,7 +1,7 @@
 """One question to PostgreSQL and its rows: what all reading parts of that store share.
 
 What it is: ``Asking``, over the pool's readers, and ``rows_of``.
-Who calls it: ``postgres_reading``, ``postgres_reviewing``, ``postgres_search`` and ``postgres_journal``.
+Who calls it: ``reading``, ``reviewing``, ``search`` and ``journal``.
 Must never: write; put a value into the text of a statement.
 Source: design.md section 6.
 """
@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
-from gateway.stores.postgres_connection import Connection, Pool
+from gateway.stores.postgres.connection import Connection, Pool
 
 _T = TypeVar("_T")
 Make = Callable[[tuple[Any, ...]], _T]

@@ -3,7 +3,7 @@
 What it is: a queue of batches and the thread that makes them durable, many in one transaction and many rows in one statement. A
 batch that cannot stand is found before it wrote anything, or the group is done again with a savepoint around each batch (a
 savepoint costs a third of a commit).
-Who calls it: ``sqlite.SqliteStore`` alone.
+Who calls it: ``store.SqliteStore`` alone.
 Must never: report a batch before its COMMIT returned; trust the file after an I/O error without having opened and probed it
 again; let one batch's Conflict end another's work.
 Sources: design.md section 6; hostile-inputs catalogue P1, P5, O01, O02, O20.
@@ -23,8 +23,7 @@ from typing import TypeAlias
 
 from gateway.counting import Histogram
 from gateway.metrics import BOUNDS
-from gateway.stores import connection, rows
-from gateway.stores.apply import Again, Applier, read_register
+from gateway.stores import rows
 from gateway.stores.base import (
     Chain,
     Conflict,
@@ -32,6 +31,8 @@ from gateway.stores.base import (
 )
 from gateway.stores.jobs import Job, settle
 from gateway.stores.schema import OPEN_DELIVERY_SQL
+from gateway.stores.sqlite import connection
+from gateway.stores.sqlite.apply import Again, Applier, read_register
 
 _GROUP_BATCHES = 64
 _GROUP_OCTETS = 32 << 20

@@ -1,7 +1,7 @@
 """The one writer of a keeper in PostgreSQL: group commit, many batches in one transaction.
 
 What it is: a queue of batches and the task that makes them durable in two round trips a group: all statements, then COMMIT.
-Who calls it: ``postgres.PostgresStore`` alone.
+Who calls it: ``store.PostgresStore`` alone.
 Must never: report a batch before its COMMIT returned; call one lost whose COMMIT may have been done; let one batch's Conflict end
 another's work; write on a chain whose end it does not know.
 Sources: design.md section 6; hostile-inputs catalogue P1, O10.
@@ -25,9 +25,9 @@ from gateway.metrics import BOUNDS
 from gateway.stores import rows
 from gateway.stores.base import Chain, Conflict, StoreError
 from gateway.stores.jobs import Job, settle
-from gateway.stores.postgres_apply import Apart, Applier, write_register
-from gateway.stores.postgres_connection import Connection, Pool, Repeat, Unfit
-from gateway.stores.postgres_schema import POSITION_BITS
+from gateway.stores.postgres.apply import Apart, Applier, write_register
+from gateway.stores.postgres.connection import Connection, Pool, Repeat, Unfit
+from gateway.stores.postgres.tables import POSITION_BITS
 
 _GROUP_BATCHES = 128
 _GROUP_OCTETS = 32 << 20

@@ -1,7 +1,7 @@
 """What the store in PostgreSQL reads for the review pages.
 
-What it is: ``PostgresReviewing``, the ``Reviewing`` of ``postgres.PostgresStore``.
-Who calls it: ``postgres``.
+What it is: ``PostgresReviewing``, the ``Reviewing`` of ``store.PostgresStore``.
+Who calls it: ``store``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
 Source: design.md section 6.
 """
@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.stores import postgres_search, review_rows, rows
+from gateway.stores import review_rows, rows
 from gateway.stores.base import HoldRow
-from gateway.stores.postgres_asking import Asking, rows_of
-from gateway.stores.postgres_audit import same
-from gateway.stores.postgres_schema import SETTLED
+from gateway.stores.postgres import search
+from gateway.stores.postgres.asking import Asking, rows_of
+from gateway.stores.postgres.audit import same
+from gateway.stores.postgres.tables import SETTLED
 from gateway.stores.reviewed import INDIA, Brief, Counted, CredentialRow, RemarkRow, Sought, TallyRow, TokenRow, ViewRow
-from gateway.stores.reviewing import level_number
 from gateway.verdict import Disposition
 
 _SENT = (
@@ -48,12 +48,12 @@ class PostgresReviewing:
     async def found(self, sought: Sought) -> list[HoldRow]:
         """Newest first."""
         async with self._asking.snapshot() as link:
-            return await postgres_search.found(link, sought)
+            return await search.found(link, sought)
 
     async def counted(self, sought: Sought) -> Counted:
         """Over all that fits."""
         async with self._asking.snapshot() as link:
-            return await postgres_search.counted(link, sought)
+            return await search.counted(link, sought)
 
     async def briefs(self, message_ids: Sequence[str]) -> dict[str, Brief]:
         """By the id of the message."""
@@ -63,7 +63,7 @@ class PostgresReviewing:
     async def due(self, before: float, limit: int, within: frozenset[str] | None = None, untold: str = "") -> list[HoldRow]:
         """The first deadline first."""
         async with self._asking.snapshot() as link:
-            return await postgres_search.due(link, before, limit, within, untold)
+            return await search.due(link, before, limit, within, untold)
 
     async def told(self, keys: Sequence[str]) -> set[str]:
         """Those that went out."""
@@ -133,7 +133,7 @@ class PostgresReviewing:
         async with self._asking.snapshot() as link:
             upto = (await rows_of(link, _UPTO, (after, limit), lambda v: int(v[0] or 0)))[0]
             return await rows_of(
-                link, _UNTALLIED, (after, upto), lambda v: TallyRow(v[0], v[1], v[2], v[3], level_number(v[4]), v[5])
+                link, _UNTALLIED, (after, upto), lambda v: TallyRow(v[0], v[1], v[2], v[3], review_rows.level_number(v[4]), v[5])
             ), upto
 
     async def of_sender(self, sender: str, limit: int) -> list[str]:
