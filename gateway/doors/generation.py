@@ -1,6 +1,6 @@
 """Door workers with the same config and rules, as their parent sees them.
 
-What it is: ``Worker``, one place for a process, and ``Generation``.
+What it is: ``Worker``, one place for a process, and ``Generation``, which knows whose sockets nobody attends to at a moment.
 Who calls it: ``doors.workers``.
 Must never: start or end a process.
 Source: design.md section 2.
@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 
 from gateway.config import Config
 from gateway.policy import Policy
+
+QUICK = 5.0
+"""Seconds of life below which a death counts towards a crash loop."""
+SILENT = 6.0
+"""Seconds without a sign of life after which others attend to its sockets as well; it is no fault yet."""
 
 
 @dataclass(slots=True)
@@ -31,6 +36,17 @@ class Worker:
     """When it may start again."""
     quick_deaths: int = 0
     draining: bool = False
+    former: bool = False
+    """Another process was here before."""
+    told: frozenset[int] = frozenset()
+    """The vacant places that it knows of."""
+
+    def away(self, now: float) -> bool:
+        """Whether its sockets are nobody's, or may soon be again: it is not there (any more), is silent, or has just come back from one
+        of several quick deaths. One that starts for the first time is waited for."""
+        if not self.pid or not self.ready:
+            return self.former
+        return now - self.heard > SILENT or (self.quick_deaths > 0 and now - self.started < QUICK)
 
 
 @dataclass(slots=True)
@@ -41,8 +57,6 @@ class Generation:
     rules: Policy
     addresses: tuple[str, ...]
     """Where it listens."""
-    opened: tuple[str, ...]
-    """Those of them that were bound for it."""
     born: float = field(default_factory=time.monotonic)
     workers: list[Worker] = field(init=False)
 
@@ -52,6 +66,10 @@ class Generation:
     @property
     def living(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.pid]
+
+    def vacant(self, now: float) -> frozenset[int]:
+        """The places whose sockets the other workers attend to."""
+        return frozenset(worker.number for worker in self.workers if worker.away(now))
 
     @property
     def ready(self) -> bool:

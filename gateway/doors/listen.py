@@ -126,23 +126,32 @@ class Listeners:
     def __init__(self) -> None:
         # For each address rounds of sockets. TCP has one round a worker or more, among which the kernel spreads the clients.
         self._open: dict[str, list[list[socket.socket]]] = {}
+        self._former: dict[str, int] = {}
 
-    def add(self, addresses: Iterable[str], workers: int) -> tuple[str, ...]:
-        """Binds what is not there yet, for *workers* workers, and returns those addresses. Raises ConfigError, and then nothing is new."""
-        new: list[str] = []
+    def add(self, addresses: Iterable[str], workers: int) -> None:
+        """Binds what is not there yet, for *workers* workers. Raises ConfigError, and then nothing is new."""
+        self._former = {text: len(rounds) for text, rounds in self._open.items()}
         try:
             for text in dict.fromkeys(addresses):
                 address = parse(text)
                 if text not in self._open:
                     self._open[text] = [sockets(address, listening=False)]
-                    new.append(text)
                 # There are never fewer: to close one would break the connections in its queue.
                 while address.kind == "tcp" and len(self._open[text]) < workers:
                     self._open[text].append(sockets(address, listening=False))
         except ConfigError:
-            self.remove(new)
+            self.undo()
             raise
-        return tuple(new)
+
+    def undo(self) -> None:
+        """Closes what the last ``add`` has bound: those that it was for do not come, and the others never had it. A socket that has been
+        listened on and is kept would collect connections for nobody."""
+        self.remove(self.addresses - set(self._former))
+        for text, count in self._former.items():
+            rounds = self._open.get(text, [])
+            for sock in itertools.chain.from_iterable(rounds[count:]):
+                sock.close()
+            del rounds[count:]
 
     def remove(self, addresses: Iterable[str]) -> None:
         """Closes the sockets of *addresses*."""
@@ -155,22 +164,19 @@ class Listeners:
         """What is bound."""
         return frozenset(self._open)
 
-    def take(self, worker: int, workers: int, addresses: Iterable[str]) -> dict[str, list[socket.socket]]:
-        """In the process of worker number *worker* of *workers*: its sockets by address. All others are closed here.
+    def take(self, worker: int, workers: int, addresses: Iterable[str]) -> dict[int, dict[str, list[socket.socket]]]:
+        """In the process of worker number *worker* of *workers*: the sockets of each of them by address. All that are for other addresses
+        are closed here.
 
-        Each TCP socket is somebody's; from a unix socket and from one of systemd all workers take sessions.
+        Each TCP socket is somebody's; from a unix socket and from one of systemd all workers take sessions, so they are *worker*'s here.
         """
-        taken: dict[str, list[socket.socket]] = {}
+        taken: dict[int, dict[str, list[socket.socket]]] = {number: {} for number in range(workers)}
         for text in dict.fromkeys(addresses):
-            rounds = self._open[text]
-            mine = rounds[worker::workers] if parse(text).kind == "tcp" else rounds
-            taken[text] = list(itertools.chain.from_iterable(mine))
-        own = set(itertools.chain.from_iterable(taken.values()))
-        for rounds in self._open.values():
-            for sock in itertools.chain.from_iterable(rounds):
-                if sock not in own:
-                    sock.close()
-        self._open.clear()
+            rounds = self._open.pop(text)
+            for number in taken if parse(text).kind == "tcp" else ():
+                taken[number][text] = list(itertools.chain.from_iterable(rounds[number::workers]))
+            taken[worker].setdefault(text, list(itertools.chain.from_iterable(rounds)))
+        self.remove(self.addresses)
         return taken
 
 

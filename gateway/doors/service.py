@@ -34,6 +34,7 @@ from gateway.doors.pressure import Pressure
 from gateway.doors.relaying import EnvelopePolicy, Refused
 from gateway.doors.reporting import Reporting
 from gateway.doors.resolver import Resolver
+from gateway.doors.vacancies import Vacancies
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer, new_id, reference_of
 from gateway.pipeline import Pipeline
@@ -65,14 +66,16 @@ def run(
     rules: Policy | None = None,
     sockets: Sockets | None = None,
     sign: Sign | None = None,
+    vacancies: Vacancies | None = None,
 ) -> None:
     """Runs door process *worker* until SIGTERM or SIGINT, or until its last session has ended after RETIRE.
 
     *path*: the config file, read again at SIGHUP; *rules*: the policy to start with, where it is loaded already; *sockets*: what to
-    listen on, else it opens its own; *sign*: gets the signs of life. Raises ConfigError or PolicyError when it cannot start.
+    listen on, else it opens its own; *sign*: gets the signs of life; *vacancies*: what else to listen on while another worker is away.
+    Raises ConfigError or PolicyError when it cannot start.
     """
     sink = logs.configure("doors")
-    uvloop.run(_Service(config, worker, path, rules, sockets, sign, sink).run())
+    uvloop.run(_Service(config, worker, path, rules, sockets, sign, vacancies or Vacancies(), sink).run())
 
 
 def served(config: Config) -> tuple[Listen, ...]:
@@ -113,12 +116,13 @@ class _Service:
 
     def __init__(
         self, config: Config, worker: int, path: FilePath | None, rules: Policy | None, sockets: Sockets | None, sign: Sign | None,
-        sink: logs.Sink,
+        vacancies: Vacancies, sink: logs.Sink,
     ) -> None:  # fmt: skip
         self._config = config
         self._sink = sink
         self._given = sockets
         self._sign = sign
+        self._vacancies = vacancies
         self._first_rules = rules
         self._worker = worker
         self._path = path
@@ -153,13 +157,14 @@ class _Service:
         self._spawn(reporting.run())
         for address, sock in sockets:
             if not (self._retired or stop.is_set()):  # signals come from the moment they are unblocked
-                self._servers.append(await open_listener(self._door, address, sock))
+                self._servers.append(await self._open(address, sock))
         if self._retired:
             self._close()
         gc.collect()
         gc.set_threshold(20_000, 20, 20)  # a message makes some hundred objects, and hardly ever a cycle
         gc.freeze()  # what is here now stays: full collections need not walk it
         _log.info("doors.ready", worker=self._worker, listeners=len(self._servers), rules_version=rules.version)
+        self._vacancies.watch(self._open)
         if self._sign is not None:
             self._sign(READY)
             self._beat()
@@ -169,6 +174,9 @@ class _Service:
         await reporting.send()
         await self._keeper.close()
         _log.info("doors.stopped", worker=self._worker, **self._door.counters)
+
+    def _open(self, address: str, sock: socket.socket) -> Coroutine[Any, Any, Open]:
+        return open_listener(self._door, address, sock)
 
     def _sockets(self, one: Listen) -> list[socket.socket]:
         """The listening sockets of *one*: those that the parent keeps for us, else our own."""
@@ -194,6 +202,7 @@ class _Service:
         self._spawn(self._outlive())
 
     def _close(self) -> None:
+        self._vacancies.close()
         for server in self._servers:
             server.close()
 

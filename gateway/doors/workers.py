@@ -4,7 +4,7 @@ What it is: ``run``. The parent keeps the listening sockets and a *generation* o
 dies at once, one whose event loop has stopped after a while, and one that has grown too large, which ends with its last session. At
 SIGHUP it loads config, rules and certificate anew and forks a new generation from that; when all of that listen, the old workers get
 no new sessions and end with their last one. What is in the queues of the sockets belongs to whoever comes next, so no client is
-refused. Workers share the parent's memory.
+refused; while nobody comes, as in the pauses of a crash loop, the other workers attend to them. Workers share the parent's memory.
 Who calls it: ``gateway run --only doors`` and through it the supervisor; systemd hears from it how the doors are.
 Must never: read mail, accept, or have a thread or an event loop (a fork would take half of it along); let a worker outlive
 it; change anything when a reload fails.
@@ -26,12 +26,11 @@ from typing import NoReturn
 from gateway import children, logs, policy, reloading, systemd
 from gateway import config as config_file
 from gateway.config import Config, ConfigError
-from gateway.doors import listen, service, tls
-from gateway.doors.generation import Generation, Worker
+from gateway.doors import listen, service, tls, vacancies
+from gateway.doors.generation import QUICK, Generation, Worker
+from gateway.doors.vacancies import Vacancies
 from gateway.policy import Policy, PolicyError
 
-QUICK = 5.0
-"""Seconds of life below which a death counts towards a crash loop."""
 HUNG = 20.0
 """Seconds without a sign of life after which a worker that had listened is killed: its event loop does not turn any more."""
 WEIGHED = 10.0
@@ -114,6 +113,7 @@ class _Parent:
                 self._reap()
                 self._weigh()
                 self._turn()
+                self._tell_of_vacancies()
                 self._tell_systemd()
                 if self._kill_at and time.monotonic() >= self._kill_at:
                     self._kill(self._living())
@@ -129,7 +129,8 @@ class _Parent:
         named = {one.address.removeprefix("systemd:") for one in config.listen}
         for name in systemd.unnamed(named):
             _log.error("doors.nobody_answers", socket=name, reason=f"no [[listen]] names systemd:{name}; name it, or stop the socket")
-        return Generation(config, rules, addresses, self._listeners.add(addresses, config.workers))
+        self._listeners.add(addresses, config.workers)
+        return Generation(config, rules, addresses)
 
     def _living(self) -> list[Worker]:
         return [*self._now.living, *(self._next.living if self._next is not None else ()), *self._old]
@@ -156,7 +157,7 @@ class _Parent:
     def _start(self, generation: Generation, worker: Worker) -> None:
         worker.started = time.monotonic()
         try:
-            ours, its = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            ours, its = vacancies.line()
         except OSError as error:
             worker.due = time.monotonic() + _TICK
             _log.error("worker.not_started", worker=worker.number, reason=error.strerror)
@@ -172,7 +173,7 @@ class _Parent:
         if pid == 0:
             self._work(generation, worker.number, its)
         os.close(its)
-        worker.pid, worker.pipe, worker.ready, worker.draining = pid, ours, False, False
+        worker.pid, worker.pipe, worker.ready, worker.draining, worker.told = pid, ours, False, False, frozenset()
         _log.info("worker.started", worker=worker.number, pid=pid)
 
     def _listen(self) -> None:
@@ -201,7 +202,7 @@ class _Parent:
         for place, worker in enumerate(self._now.workers):
             if worker.pid and worker.ready and (octets := children.resident(worker.pid)) > most:
                 _log.error("worker.heavy", worker=worker.number, pid=worker.pid, octets=octets, limit=most)
-                self._now.workers[place] = Worker(worker.number)
+                self._now.workers[place] = Worker(worker.number, former=True)
                 self._old.append(worker)
                 self._tell([worker], service.RETIRE)
 
@@ -213,7 +214,7 @@ class _Parent:
                     self._ended(worker, code)
 
     def _ended(self, worker: Worker, code: int) -> None:
-        pid, worker.pid = worker.pid, 0
+        pid, worker.pid, worker.former = worker.pid, 0, True
         os.close(worker.pipe)
         how = children.how(code)
         about = {"worker": worker.number, "pid": pid, "how": how, "lived_s": round(time.monotonic() - worker.started, 3)}
@@ -246,6 +247,15 @@ class _Parent:
         systemd.stopping()
         self._kill_at = time.monotonic() + self._now.config.limits.drain + _LEISURE
         self._tell(self._living(), signal.SIGTERM)
+
+    def _tell_of_vacancies(self) -> None:
+        """Tells each worker whose sockets nobody attends to, where that is news to it."""
+        vacant = self._now.vacant(time.monotonic())
+        for worker in self._now.living if not self._kill_at else ():
+            if worker.ready and worker.told != vacant:
+                with contextlib.suppress(OSError):  # it is about to be reaped, or does not read for now
+                    os.write(worker.pipe, vacancies.written(vacant))
+                    worker.told = vacant
 
     def _tell(self, workers: list[Worker], number: signal.Signals) -> None:
         for worker in workers:
@@ -281,8 +291,8 @@ class _Parent:
             if self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0 and os.getppid() == self._pid:
                 for other in self._living():
                     os.close(other.pipe)
-                sockets = self._listeners.take(number, config.workers, generation.addresses)
-                service.run(config, number, self._path, generation.rules, sockets, sign)
+                places = self._listeners.take(number, config.workers, generation.addresses)
+                service.run(config, number, self._path, generation.rules, places.pop(number), sign, Vacancies(places, pipe))
                 code = 0
         except (ConfigError, OSError) as error:
             code = _EXIT_CONFIG
@@ -353,7 +363,7 @@ class _Parent:
         assert self._next is not None
         failed, self._next = self._next, None
         self._kill(failed.living)
-        self._listeners.remove(failed.opened)
+        self._listeners.undo()
         _log.error("rules.reload_failed", **{"error.message": reason})
         self._reloaded(reason)
 
