@@ -44,7 +44,6 @@ class Connection(Borrower):
 
     __slots__ = (
         "_barred", "_born", "_codec", "_command_since", "_end_of_input", "_handling", "_linger_until", "_peer", "_text_since", "_timer",
-        "_write_paused",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener = PLAIN) -> None:
@@ -56,7 +55,7 @@ class Connection(Borrower):
         self._timer: asyncio.TimerHandle | None = None
         self._born = self._last
         self._command_since = self._text_since = self._linger_until = 0.0
-        self._handling = self._end_of_input = self._write_paused = False
+        self._handling = self._end_of_input = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -123,16 +122,6 @@ class Connection(Borrower):
         """The client says no more; what is being decided is still answered (not under TLS, which cannot be half closed)."""
         self._end_of_input = True
         return self._codec.phase is Phase.ASKED and not self._codec.tls
-
-    def pause_writing(self) -> None:
-        """The client does not read: nothing more is done for it until it does."""
-        self._write_paused = True
-        self._pause_reading()
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        self._write_paused = False
-        self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives back what the session held. A message that is with the pipeline goes on."""

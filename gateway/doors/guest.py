@@ -32,7 +32,7 @@ class Guest(asyncio.Protocol):
 
     __slots__ = (
         "_door", "_entered", "_ip", "_known", "_last", "_listed", "_listener", "_loop", "_named", "_port", "_read_paused", "_settings",
-        "_through", "_tls_data", "_transport",
+        "_through", "_tls_data", "_transport", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, door: Door, listener: Listener) -> None:
@@ -50,7 +50,7 @@ class Guest(asyncio.Protocol):
         self._tls_data: list[bytes] | None = None
         """What came since a handshake began."""
         self._last = self._loop.time()
-        self._read_paused = False
+        self._read_paused = self._write_paused = False
 
     # --- in and out ---------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,21 @@ class Guest(asyncio.Protocol):
         for data in early:
             self.data_received(data)
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- reading and writing ------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """The other end does not read: nothing more is done for it until it does."""
+        self._write_paused = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._write_paused = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Takes what came as far as it may be taken now, and sends what is to be said."""
+        raise NotImplementedError
 
     def _pause_reading(self) -> None:
         if not self._read_paused and self._transport is not None and not self._transport.is_closing():

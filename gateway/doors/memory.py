@@ -106,7 +106,3 @@ class Borrower(Guest):
     def _no_memory(self) -> None:
         """The memory did not come: nothing of the message is kept, and it is answered for; then the pump runs."""
         raise NotImplementedError
-
-    def _pump(self) -> None:
-        """Takes what came as far as it may be taken now, and sends what is to be said."""
-        raise NotImplementedError

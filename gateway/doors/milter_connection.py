@@ -35,7 +35,6 @@ class MilterConnection(Borrower):
         self._socket: socket.socket | None = None
         """Where TCP_QUICKACK has to be asked for again and again; None for a unix socket."""
         self._begun = self._text_since = 0.0
-        self._write_paused = False
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -81,16 +80,6 @@ class MilterConnection(Borrower):
     def eof_received(self) -> bool:
         """The MTA says no more: what is being decided goes on and has nobody to be told to."""
         return False
-
-    def pause_writing(self) -> None:
-        """The MTA does not read: nothing more is done for it until it does."""
-        self._write_paused = True
-        self._pause_reading()
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        self._write_paused = False
-        self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives back what the session held. A message that is with the pipeline goes on, and holds its memory itself."""
