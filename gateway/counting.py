@@ -2,8 +2,8 @@
 
 What it is: ``Counts`` (counters and timings of one process), ``Histogram``, and ``Report``, which makes ``requests.Counters`` of what
 was added since the keeper took the last one.
-Who calls it: doors, web and keeper as they work; ``doors.reporting`` and ``web.reporting`` send the reports; ``stores.writer`` times
-its transactions.
+Who calls it: doors, web and keeper as they work; ``doors.reporting`` and ``web.reporting`` send the reports; the stores' writers time
+their transactions.
 Must never: wait, allocate a message's worth, or hold an address: labels are few and known; what comes beyond ``SERIES`` different
 label sets of one metric is counted under ``other``.
 Source: Prometheus, "Metric types" and "Writing exporters" (bounded labels, base units).

@@ -1,6 +1,6 @@
 """Format 1: the store as the first release made it.
 
-Who calls it: ``stores.upgrade``. Must never: change; later formats are later steps.
+Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
 Source: design.md section 6.
 """
 
