@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e import leash
 from tests.e2e.parts import free_port, port_open, stop, wait_for
 
 DOVECOT = Path("/usr/sbin/dovecot")
@@ -146,7 +147,7 @@ service stats {{
 """)
         self.process = subprocess.Popen(
             [str(DOVECOT), "-F", "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
+            stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=leash.on(),
         )  # fmt: skip
         wait_for(lambda: port_open(self.tls_port) and port_open(self.port), 30, f"Dovecot listens; see {self.folder}/dovecot.log")
 

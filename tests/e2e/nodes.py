@@ -30,6 +30,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.e2e import leash
 from tests.e2e.parts import Gateway, Hop, port_open, stop, wait_for
 from tests.e2e.postgres import Postgres
 from tests.e2e.prove import roles
@@ -47,41 +48,21 @@ BLOWS = ("node", "keeper", "database", "keeper", "cut", "node", "database killed
 class Node(Gateway):
     """One gateway of many. ``port`` is asked directly; the balancer comes to ``proxied``, where a PROXY header is expected."""
 
-    name: str = "gw"
+    workers: int = 1
     vault: Path = Path()
     store: str = ""
     port: int = field(default_factory=fixed_port)
     proxied: int = field(default_factory=fixed_port)
     web_port: int = field(default_factory=fixed_port)
 
-    def write_config(self) -> None:
-        """Writes gateway.toml: as ``Gateway`` has it, with one door worker, on the shared store."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(f"""
-hostname = "{self.name}.dept.gov.in"
-state_dir = "{self.folder}/state"
-workers = 1
-[contacts]
-postmaster = "postmaster@dept.gov.in"
-security = "secops@dept.gov.in"
-[[listen]]
-door = "smtp"
-address = "127.0.0.1:{self.port}"
+    def more(self) -> str:
+        """The second listener, and what the nodes share."""
+        return f"""
 [[listen]]
 door = "smtp"
 address = "127.0.0.1:{self.proxied}"
 proxy_protocol = true
 proxies = ["127.0.0.1/32"]
-[[listen]]
-door = "web"
-address = "127.0.0.1:{self.web_port}"
-[originators]
-domains = ["dept.gov.in"]
-networks = ["127.0.0.0/8"]
-[[route]]
-domains = ["*"]
-next_hop = "127.0.0.1:{self.next_hop}"
-tls = "none"
 [vault]
 key_file = "{self.vault}"
 [limits]
@@ -89,8 +70,8 @@ retry_first = 2
 retry_max = 4
 free_disk = 0
 {self.store}
-{self.extra}
-""")
+{super().more()}
+"""
 
     def keepers(self) -> list[int]:
         """The process ids of its keeper."""
@@ -138,8 +119,9 @@ backend gateways
         program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
         assert program is not None, "haproxy is not installed (.ci/run installs it)"
         self.process = subprocess.Popen(
-            [program, "-db", "-f", str(self.folder / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+            [program, "-db", "-f", str(self.folder / "haproxy.cfg")],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=leash.on(),
+        )  # fmt: skip
         wait_for(lambda: port_open(self.port), 30, f"haproxy listens; see {self.folder}/haproxy.log")
 
     def stop(self) -> None:

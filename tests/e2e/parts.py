@@ -1,6 +1,6 @@
 """The real parts that end-to-end tests are made of: a gateway, a recording next hop, Postfix. All on loopback, high ports.
 
-Each part has its own folder, is started by the test, and is ended by its own process id.
+Each part has its own folder, is started by the test, and is ended by its own process id; a test that is killed takes it along (``leash``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from tests.e2e import leash
 
 ROOT = Path(__file__).resolve().parents[2]
 POSTFIX_MASTER = Path("/usr/lib/postfix/sbin/master")
@@ -69,6 +71,8 @@ class Gateway:
     """Port for mail to the department's own domain; the same as next_hop when 0."""
     extra: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    name: str = "gw"
+    workers: int = 2
     port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -81,11 +85,13 @@ class Gateway:
     def write_config(self) -> None:
         """Writes gateway.toml: officers of dept.gov.in on 127.0.0.0/8, everything relayed to the next hop."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        more = self.more()
+        options, sections = ("", more) if more.lstrip().startswith("[") else (more, "")
         self.config.write_text(f"""
-hostname = "gw.dept.gov.in"
+hostname = "{self.name}.dept.gov.in"
 state_dir = "{self.folder}/state"
-workers = 2
-{self.extra if not self.extra.lstrip().startswith("[") else ""}
+workers = {self.workers}
+{options}
 [contacts]
 postmaster = "postmaster@dept.gov.in"
 security = "secops@dept.gov.in"
@@ -107,8 +113,12 @@ tls = "none"
 domains = ["*"]
 next_hop = "127.0.0.1:{self.next_hop}"
 tls = "none"
-{self.extra if self.extra.lstrip().startswith("[") else ""}
+{sections}
 """)
+
+    def more(self) -> str:
+        """What stands in gateway.toml besides: sections, or else options at its top."""
+        return self.extra
 
     def start(self, seconds: float = 120) -> None:
         """Starts it and waits until the SMTP door takes connections."""
@@ -118,7 +128,7 @@ tls = "none"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "run", "--config", str(self.config)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd=ROOT,
-            env={**os.environ, **self.environment},
+            env={**os.environ, **self.environment}, preexec_fn=leash.on(),
         )  # fmt: skip
         wait_for(self.ready, seconds, f"the gateway answers on port {self.port}; see {self.folder}/gateway.log")
 
@@ -171,7 +181,7 @@ tls = "none"
         """One ``gateway`` command with this config."""
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *words, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=120, cwd=ROOT, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120, cwd=ROOT, stdin=subprocess.DEVNULL, preexec_fn=leash.on(),
         )  # fmt: skip
         assert not check or done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
         return done
@@ -188,13 +198,15 @@ class Hop:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    program: ClassVar[str] = "tests.e2e.hop"
 
     def start(self) -> None:
         """Starts it; it goes on with the same record after a restart."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "hop.py"), str(self.port), str(self.folder)], stdin=subprocess.DEVNULL
-        )
+            [sys.executable, "-m", self.program, str(self.port), str(self.folder)],
+            stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=leash.on(),
+        )  # fmt: skip
         wait_for(lambda: port_open(self.port), 60, "the next hop listens")
 
     def stop(self) -> None:
@@ -284,6 +296,7 @@ postlog unix-dgram n - n - 1 postlogd
         self.process = subprocess.Popen(
             [str(POSTFIX_MASTER), "-c", str(self.folder), "-d"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=leash.on(),
         )  # fmt: skip
         wait_for(lambda: port_open(self.port), 60, f"Postfix {self.name} listens")
 

@@ -21,6 +21,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from tests.e2e import leash
 from tests.e2e.parts import free_port, wait_for
 
 OWNER = "gateway"
@@ -73,7 +74,8 @@ class Postgres:
         log = (self.folder / "postgres.log").open("ab")
         self.process = subprocess.Popen(
             [str(bin / "postgres"), "-D", str(self.data)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, **_as_postgres(),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, preexec_fn=leash.on(),
+            **as_postgres(),
         )  # fmt: skip
         log.close()
         wait_for(self._answers, seconds, f"PostgreSQL answers on port {self.port}; see {self.folder}/postgres.log")
@@ -138,7 +140,7 @@ class Postgres:
         bin = programs()
         assert bin is not None, "PostgreSQL is not installed"
         self.folder.mkdir(parents=True, exist_ok=True)
-        owner = _as_postgres()
+        owner = as_postgres()
         if owner:  # the server runs as another user, who must be able to walk here
             shutil.chown(self.folder, "postgres", "postgres")
             for parent in self.folder.parents:
@@ -173,7 +175,7 @@ class Postgres:
             return False
 
 
-def _as_postgres() -> dict[str, Any]:
+def as_postgres() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: then it runs as Debian's user postgres."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import leash
 from tests.e2e.parts import POSTFIX_MASTER, Postfix, free_port, port_open, running, stop, wait_for
 from tests.test_logins import Room, config_for
 from tests.test_smtp_client import certificates
@@ -78,7 +79,7 @@ service stats {{
 """)
         self.process = subprocess.Popen(
             ["/usr/sbin/dovecot", "-F", "-c", str(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
+            stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=leash.on(),
         )  # fmt: skip
         wait_for(lambda: port_open(self.port), 30, "Dovecot's auth service listens")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import leash
 from tests.e2e.parts import Gateway, Hop, running, wait_for
 from tests.e2e.test_job import DESK, OFFICER, note
 
@@ -54,7 +55,7 @@ def slow_disk(pids: list[int], seconds: float) -> Iterator[None]:
     which = "fsync,fdatasync"
     words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={which}", "-e", f"inject={which}:delay_enter={int(seconds * 1e6)}"]
     words += [word for pid in pids for word in ("-p", str(pid))]
-    tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=leash.on())
     try:
         time.sleep(0.5)
         if tracer.poll() is not None:

@@ -4,16 +4,21 @@ usage: python -m tests.e2e.prove [--runs 200] [--messages 200] [--each 5] [--fau
        python -m tests.e2e.prove powercut [--cuts 200] [--messages 150] [--seed N]
        python -m tests.e2e.prove control [--only NAME]
        python -m tests.e2e.prove faults
-exit 0: nothing wrong was found (control: everything that is wrong was found); 1: something was; 2: it could not be run.
+exit 0: nothing wrong was found (control: everything that is wrong was found); 1: something was, or it was ended before its end; 2: it
+could not be run. Whatever ends it, nothing that it has started is left: see ``leash``.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from tests.e2e import leash
 from tests.e2e.prove import control, powercut, table
 from tests.e2e.prove.faults_hop import FAULTS
 from tests.e2e.prove.run import Order, Result, run
@@ -43,7 +48,8 @@ def prove(options: argparse.Namespace) -> int:
     wanted = orders(options)
     print(f"seed {options.seed}: {len(wanted)} runs of {options.messages} messages, {options.jobs} at a time", flush=True)
     results: list[Result] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
+    leash.on()  # before there are workers, so that there is one for all
+    with ProcessPoolExecutor(options.jobs, initializer=_work, initargs=(os.getpid(),)) as pool:
         for done in as_completed([pool.submit(run, order) for order in wanted]):
             results.append(done.result())
             print(table.line_of(results[-1], len(results), len(wanted)), flush=True)
@@ -52,6 +58,25 @@ def prove(options: argparse.Namespace) -> int:
     good = all(result.count.good for result in results) and bool(results)
     print("nothing accepted was lost" if good else "the proof has failed, see above; --faults and --seed repeat a run", flush=True)
     return 0 if good else 1
+
+
+def _work(parent: int) -> None:
+    """In a worker: it ends with the proof, and with the proof alone."""
+    leash.die_with(parent)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for all of a terminal; to ignore it would be passed on to programs
+
+
+def _end(number: int, _: object) -> None:
+    """SIGTERM, Ctrl-C: ends the runs where they are. They have nothing that anybody needs."""
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, signal.SIG_IGN)
+    os.write(2, f"{signal.Signals(number).name}: the runs are ended; nothing is proved\n".encode())
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join()
+    leash.end()
+    os._exit(1)  # the threads of the controls would go on
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cuts", type=int, default=200, help="powercut: how many")
     parser.add_argument("--only", default="", help="control: one of them")
     options = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     options.runs = options.runs or (6 if options.short else 200)
     options.each = options.each or (3 if options.short else 5)
     if options.what == "faults":

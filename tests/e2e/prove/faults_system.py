@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.e2e import leash
 from tests.e2e.prove import roles
 from tests.e2e.prove.faults import Fault
 from tests.e2e.prove.site import Site
@@ -51,7 +52,7 @@ class Injected(Fault):
         words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"]
         if calls != "openat" and self.calls == _WRITES:
             words += [word for name in _FILES for word in ("-P", str((site.database.parent / name).resolve()))]
-        self.tracer = subprocess.Popen([*words, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.tracer = subprocess.Popen([*words, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=leash.on())
         time.sleep(0.2)
         return f"{error} for {calls} ({when}) in {role}"
 

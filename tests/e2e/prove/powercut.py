@@ -24,6 +24,7 @@ from gateway.audit import audit
 from gateway.stores.base import StoreError
 from gateway.stores.sqlite.store import SqliteStore
 from gateway.vault import vault
+from tests.e2e import leash
 from tests.e2e.parts import wait_for
 from tests.e2e.prove import replay, roles, trace
 from tests.e2e.prove.load import HELD, REFUSED, SENDER, Accepted
@@ -185,6 +186,7 @@ def main(seed: int, cuts: int, messages: int) -> int:
     results = []
     for control in ("none", "no_sync"):
         folder = Path(tempfile.mkdtemp(prefix="proof-powercut-"))
+        leash.folder(folder)
         try:
             found = cut(folder, seed, cuts, messages, control)
         finally:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e import leash
 from tests.e2e.nodes import Nodes, prove
 from tests.e2e.parts import wait_for
 from tests.e2e.prove.count import Count, Strike, count
@@ -55,6 +56,7 @@ class Result:
 def run(order: Order) -> Result:
     """Makes one run in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix=f"proof-{order.fault}-"))
+    leash.folder(folder)
     began = time.monotonic()
     try:
         result = make(order, folder)
@@ -65,6 +67,7 @@ def run(order: Order) -> Result:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         result.folder = str(folder)
+        leash.folder(folder, keep=True)
     return result
 
 

@@ -8,13 +8,13 @@ import random
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-from tests.e2e.parts import Gateway, Hop, port_open, wait_for
+from tests.e2e.parts import Gateway, Hop
 from tests.e2e.prove.count import Strike
 from tests.e2e.prove.load import PASSWORD, SENDER, Load
 
@@ -51,14 +51,13 @@ class Sink(Hop):
     """A next hop that records like ``Hop`` and can be told to misbehave; see ``sink_server``."""
 
     port: int = field(default_factory=fixed_port)
+    program: ClassVar[str] = "tests.e2e.prove.sink_server"
 
     def start(self) -> None:
         """Starts it; it goes on with the same record after a restart."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.misbehave("ok")
-        program = str(Path(__file__).parent / "sink_server.py")
-        self.process = subprocess.Popen([sys.executable, program, str(self.port), str(self.folder)], stdin=subprocess.DEVNULL)
-        wait_for(lambda: port_open(self.port), 60, "the next hop listens")
+        super().start()
 
     def misbehave(self, mode: str) -> None:
         """From now on, until it is told otherwise (``ok``)."""

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e import leash
+
 CALLS = "openat,write,pwrite64,pwritev,pwritev2,fsync,fdatasync,ftruncate,fallocate,rename,renameat,renameat2,unlink,unlinkat"
 _LINE = re.compile(r"^(\d+) +(\d+\.\d+) (.*)$")
 _RESUMED = re.compile(r"^<\.\.\. (\w+) resumed>(.*)$")
@@ -46,7 +48,7 @@ class UnreadableTrace(Exception):
 def attach(pid: int, out: Path) -> subprocess.Popen[bytes]:
     """strace on all threads of *pid*, writing to *out*; returns when it is attached."""
     words = ["strace", "-f", "-qq", "-ttt", "-xx", "-y", "-s", "400000", "-o", str(out), "-e", f"trace={CALLS}", "-p", str(pid)]
-    tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tracer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=leash.on())
     deadline = time.monotonic() + 20
     while not _traced(pid, tracer.pid):
         if tracer.poll() is not None or time.monotonic() > deadline:
