@@ -151,6 +151,21 @@ async def test_verify_keeps_answers_asks_once_and_keeps_the_connection(world: Wo
     assert world.hop.open == 0
 
 
+async def test_verify_does_not_wait_for_ever_for_a_hop_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callout, "PATIENCE", 0.2)
+    async with Hop() as hop:
+        world = World(hop, limits={"relay_command": "5m"})
+        hop.replies["RCPT"] = SILENT
+        mine = callout_for(world)
+        async with asyncio.timeout(5):
+            # More than there are connections: the last of them wait for one as long as the first for their answer.
+            assert set(await asyncio.gather(*[mine.verify(f"x{n}@dept.gov.in") for n in range(9)])) == {callout.AWAY}
+        asked = len(hop.lines)
+        assert await mine.verify("y@dept.gov.in") == callout.AWAY
+        assert len(hop.lines) == asked, "the breaker answers"
+        await mine.stop()
+
+
 async def test_verify_can_be_switched_off() -> None:
     async with Hop() as hop:
         world = World(hop, relay={"verify_recipients": False})

@@ -58,6 +58,7 @@ _NO_LOGIN = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please tr
 _COMMIT = 30.0  # seconds in which the keeper may begin a commit; a store that is slow needs some
 _SETTLE = 10.0  # seconds more for its answer: what it has begun in time is mostly finished then
 _ANSWER = 30.0  # seconds for questions that wait for nobody else
+_VERIFY = 75.0  # seconds for what the next hop says to a recipient; more than the keeper gives it
 _REPORT = 4.0  # seconds for the answer to a report
 _FULL = 4  # Failed.code of a store without room
 _log = logs.get("gateway.doors")
@@ -113,14 +114,8 @@ class KeeperLink:
                 if self._channel is not None:
                     self.away_since = self.away_since or time.monotonic()
                 try:
-                    channel = await Channel.connect(self._path, KeeperAnswer)
-                    await channel.call(DoorHello(self._rules_version))
-                    answer, _ = await channel.call(GetExceptions())
-                    if isinstance(answer, Exceptions):
-                        self._exceptions = answer
-                        self._channel = channel
-                        tries = 0
-                        self.away_since = 0.0
+                    await self._connect()
+                    tries = 0
                 except ChannelError:
                     tries += 1
                 self._tried.set()
@@ -128,6 +123,21 @@ class KeeperLink:
                 await self._channel.gone.wait()
                 continue
             await asyncio.sleep(_RECONNECT[min(tries, len(_RECONNECT) - 1)])
+
+    async def _connect(self) -> None:
+        """Raises ChannelError, and then there is no connection left."""
+        channel = await Channel.connect(self._path, KeeperAnswer)
+        try:
+            await channel.call(DoorHello(self._rules_version))
+            answer, _ = await channel.call(GetExceptions())
+            if not isinstance(answer, Exceptions):
+                raise ChannelError("no register came back")
+        except BaseException:
+            channel.close()
+            raise
+        self._exceptions = answer
+        self._channel = channel
+        self.away_since = 0.0
 
     async def _ask(self, request: object, body: bytes = b"", within: float | None = None) -> object:
         """The answer. Raises ReplyError (4xx): no keeper, its own word, or *within* seconds are over."""
@@ -177,7 +187,7 @@ class KeeperLink:
     async def verify_recipient(self, address: str) -> Reply:
         """What the next hop says to *address*; 4xx when nobody could be asked."""
         try:
-            answer = await self._ask(VerifyRecipient(address))
+            answer = await self._ask(VerifyRecipient(address), within=_VERIFY)
         except ReplyError as error:
             return error.reply
         return answer.reply if isinstance(answer, Verified) else OUR_FAULT

@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 
 from gateway.config import Config
-from gateway.relay.hop_protocol import Fault, HopError
+from gateway.relay.hop_protocol import TIMED_OUT, Fault, HopError
 from gateway.relay.hop_tls import Contexts
 from gateway.relay.lanes import Breaker
 from gateway.relay.pool import Pool
@@ -22,6 +22,8 @@ from gateway.wire.smtp_client import UnsafeCommand
 
 YES, NO = 3600.0, 300.0
 """Seconds for which a yes and a no are kept; a "perhaps later" is not."""
+PATIENCE = 60.0
+"""Seconds for one answer, the wait for a connection and all: a stranger waits at RCPT, and others wait behind it."""
 _KEPT = 20_000  # answers
 _CONNECTIONS = 4  # to one hop
 
@@ -70,8 +72,12 @@ class Callout:
         if hop is None:
             return NO_ROUTE
         try:
-            reply = await self._probe(hop, address)
+            async with asyncio.timeout(PATIENCE):
+                reply = await self._probe(hop, address)
         except HopError:
+            return AWAY
+        except TimeoutError:
+            self._pools[hop][1].failed(HopError(Fault.LOST, TIMED_OUT))
             return AWAY
         except UnsafeCommand:
             return UNKNOWN
