@@ -1,8 +1,11 @@
 #!/bin/sh
-# Starts Postfix with the gateway as its milter for a side-by-side benchmark: candidate_milter.sh LISTEN_PORT NEXT_HOP_PORT [inet|none]
+# Starts Postfix with the gateway as its milter for a side-by-side benchmark:
+#   candidate_milter.sh LISTEN_PORT NEXT_HOP_PORT [inet|none|rspamd]
 # Postfix is the one of the other candidates (same main.cf, own queue) and asks the gateway on its unix socket ("inet": on TCP at
-# LISTEN_PORT + 40; "none": Postfix alone, the same config without a milter). Full inspection, the durable commit, two door processes;
-# what the gateway doctor reads of this Postfix is told to the gateway first, so that marked mail may go on. Needs root and Postfix.
+# LISTEN_PORT + 40; "none": Postfix alone, the same config without a milter; "rspamd": Debian's rspamd in the gateway's place, on a unix
+# socket, with two rules that read the text and refuse what goes out of government, nothing else). Full inspection, the durable
+# commit, two door processes; what the gateway doctor reads of this Postfix is told to the gateway first, so that marked mail may go on.
+# Needs root and Postfix.
 set -e
 here=$(cd "$(dirname "$0")/../.." && pwd)
 state=${GATEWAY_BENCH_DIR:-/tmp/gateway-bench}-milter-$1
@@ -13,6 +16,8 @@ milter=unix:$state/socket/milter.sock
 [ "$3" = inet ] && milter=127.0.0.1:$(($1 + 40))
 asks=""
 case ${3:-unix} in
+  rspamd) milter=unix:$state/rspamd/milter.sock
+    asks="smtpd_milters = $milter" ;;
   inet) asks="smtpd_milters = inet:$milter
 non_smtpd_milters = inet:$milter" ;;
   unix) asks="smtpd_milters = $milter
@@ -60,6 +65,45 @@ CONFIG
   echo "scache unix - - n - 1 scache"
   echo "postlog unix-dgram n - n - 1 postlogd"
 } > "$pf/master.cf"
+if [ "$3" = rspamd ]; then
+  rs=$state/rspamd
+  mkdir -p "$rs" && chown _rspamd:postfix "$rs" && chmod 2750 "$rs"
+  cat > "$rs/rspamd.conf" <<CONFIG
+options { pidfile = "$rs/pid"; filters = ""; raw_mode = false; dns { nameserver = ["127.0.0.1:9"]; timeout = 1s; }
+  dynamic_conf = "$rs/dyn"; history_file = "$rs/hist"; rrd = "$rs/rrd"; stats_file = "$rs/stats.ucl"; cache_file = "$rs/sym.cache";
+  hs_cache_dir = "$rs/"; control_socket = "$rs/c.sock mode=0600"; tempdir = "$rs"; max_message = 50mb; explicit_modules = [];
+  url_tld = "/usr/share/rspamd/effective_tld_names.dat"; }
+logging { type = "file"; filename = "$rs/log"; level = "info"; }
+actions { reject = 15; add_header = 6; }
+lua = "$rs/rules.lua";
+worker "rspamd_proxy" { bind_socket = "$rs/milter.sock mode=0666"; milter = yes; count = 2; timeout = 60s;
+  upstream "local" { default = yes; self_scan = yes; } }
+CONFIG
+  cat > "$rs/rules.lua" <<'CONFIG'
+local re = require "rspamd_regexp"
+local gov = re.create('/(^|\\.)(gov|nic)\\.in$/i')
+local mark = re.create('/\\b(SECRET|CONFIDENTIAL)\\b/')
+rspamd_config:register_symbol{ name = 'GOV_OUT', type = 'prefilter', callback = function(task)
+  local f = task:get_from('smtp')
+  if f and f[1] and gov:match(f[1].domain) then
+    for _, r in ipairs(task:get_recipients('smtp') or {}) do
+      if not gov:match(r.domain) then task:set_pre_result('reject', 'official mail to a non-government domain', 'gov'); return end
+    end
+  end
+end }
+rspamd_config:register_symbol{ name = 'MARKING', type = 'normal', score = 0, callback = function(task)
+  local hit = mark:match(task:get_subject() or '')
+  for _, p in ipairs(task:get_text_parts() or {}) do
+    if hit then break end
+    hit = mark:match(p:get_content())
+  end
+  if hit then
+    task:set_milter_reply{ add_headers = { ['X-Classification'] = 'CONFIDENTIAL' } }
+    return true
+  end
+end }
+CONFIG
+fi
 cat > "$state/gateway.toml" <<CONFIG
 hostname = "gw.dept.gov.in"
 state_dir = "$state/state"
@@ -92,7 +136,15 @@ trap stop TERM INT
 gateway() { PATH=$PATH:/usr/sbin MAIL_CONFIG=$pf "$here/.venv/bin/python" -m gateway "$@" --config "$state/gateway.toml"; }
 MAIL_CONFIG=$pf postfix check 2>/dev/null || true
 
-if [ "$3" != none ]; then
+if [ "$3" = rspamd ]; then
+  rspamd -f -u _rspamd -g _rspamd -c "$state/rspamd/rspamd.conf" > "$state/rspamd.out" 2>&1 &
+  ours=$!
+  for _ in $(seq 1 120); do
+    kill -0 "$ours" 2>/dev/null || { tail -5 "$state/rspamd.out" >&2; exit 1; }
+    [ -S "${milter#unix:}" ] && break
+    sleep 0.5
+  done
+elif [ "$3" != none ]; then
   cd "$here"
   "$here/.venv/bin/python" -m gateway run --config "$state/gateway.toml" > "$state/gateway.log" 2>&1 &
   ours=$!
@@ -108,7 +160,7 @@ fi
 postfix=$!
 ours="$ours $postfix"
 sleep 1  # a master that has no handler yet would end by the signal below
-if [ "$3" != none ]; then
+if [ "$3" != none ] && [ "$3" != rspamd ]; then
   gateway doctor --offline > "$state/doctor.log" 2>&1 || true
 fi
 echo "127.0.0.1:$1 inet n - n - - smtpd" >> "$pf/master.cf"
