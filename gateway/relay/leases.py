@@ -1,7 +1,8 @@
 """Which deliveries of the store are this keeper's to try.
 
-What it is: signs of life, taking leases, finding those that nobody works on, and bringing near what a step of the clock put far away.
-Who calls it: the relay.
+What it is: signs of life, taking leases, finding those that nobody works on, bringing near what a step of the clock put far away; and
+``open_rows``, every delivery that has not ended.
+Who calls it: the relay; ``queue_actions``.
 Must never: take what another keeper has leased while it lives; let the relay begin with a delivery whose lease another keeper may have
 taken; leave a committed delivery without anybody who tries it.
 Sources: docs/design.md section 6 ("Leases name the keeper's incarnation"); hostile-inputs catalogue O12, O13, O15.
@@ -89,14 +90,7 @@ class Leases:
 
     async def mine(self) -> set[str]:
         """What is leased to this keeper. Raises StoreError."""
-        return {row.id async for row in self._open_rows() if row.state is DeliveryState.LEASED and row.lease == self._incarnation}
-
-    async def _open_rows(self) -> AsyncIterator[DeliveryRow]:
-        after = ""
-        while rows := await self._store.deliveries(limit=_PAGE, after=after):
-            for row in rows:
-                yield row
-            after = rows[-1].id
+        return {row.id async for row in open_rows(self._store) if row.state is DeliveryState.LEASED and row.lease == self._incarnation}
 
     async def forgotten(self, mine: Collection[str]) -> list[DeliveryRow]:
         """Deliveries leased as ours that were not in *mine* (ids the relay works on) at two calls running.
@@ -105,7 +99,7 @@ class Leases:
         """
         found = {
             row.id: row
-            async for row in self._open_rows()
+            async for row in open_rows(self._store)
             if row.state is DeliveryState.LEASED and row.lease == self._incarnation and row.id not in mine
         }
         again = [found[identifier] for identifier in self._seen & found.keys()]
@@ -117,10 +111,19 @@ class Leases:
     async def bring_near(self) -> None:
         """After a step of the clock (or a start, which may follow one): nothing waits longer than the longest wait. Raises StoreError."""
         horizon = self._clock.time() + self._longest + _MARGIN
-        async for row in self._open_rows():
+        async for row in open_rows(self._store):
             if row.state in _OPEN and row.next_attempt > horizon:
                 update = DeliveryUpdate(row.id, (row.state,), row.state, next_attempt=self._clock.time())
                 try:
                     await self._store.write(Batch(delivery_updates=[update]))
                 except Conflict:
                     continue
+
+
+async def open_rows(store: Store) -> AsyncIterator[DeliveryRow]:
+    """Every delivery that has not ended, page by page. Raises StoreError."""
+    after = ""
+    while rows := await store.deliveries(limit=_PAGE, after=after):
+        for row in rows:
+            yield row
+        after = rows[-1].id

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from gateway.relay.jobs import Damaged, header_of
+from gateway.relay.leases import open_rows
 from gateway.relay.relay import Relay
 from gateway.reply import Reply
 from gateway.stores.base import AuditEvent, Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, Store, StoreError
@@ -26,7 +27,6 @@ _FROM: dict[str, tuple[DeliveryState, ...]] = {
     "unhold": (DeliveryState.ON_HOLD,),
     "bounce": (*_WAITING, DeliveryState.ON_HOLD),
 }
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class QueueActions:
             raise ValueError("name deliveries, or all of them")
         done = 0
         problems: list[str] = []
-        async for row in self._all() if all else self._named(ids, problems):
+        async for row in open_rows(self._store) if all else self._named(ids, problems):
             if row.state not in _FROM[action]:
                 if not all:
                     problems.append(f"{row.id} is {row.state}: {action} is for what is {' or '.join(_FROM[action])}")
@@ -66,13 +66,6 @@ class QueueActions:
         if action in ("retry", "unhold"):
             self._relay.retry_now()
         return Acted(done, tuple(problems))
-
-    async def _all(self) -> AsyncIterator[DeliveryRow]:
-        after = ""
-        while rows := await self._store.deliveries(limit=_PAGE, after=after):
-            for row in rows:
-                yield row
-            after = rows[-1].id
 
     async def _named(self, ids: Sequence[str], problems: list[str]) -> AsyncIterator[DeliveryRow]:
         for identifier in ids:
