@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from gateway import policy
 from gateway.config import Config, Contacts, Relay, Web
-from gateway.envelope import new_id, reference_of
+from gateway.envelope import Door, new_id, reference_of
 from gateway.keeper.access import Absent, Who
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.officers import Officers
@@ -275,6 +276,44 @@ async def test_refused_mail_is_shown_with_the_words_of_its_report(desk: Desk) ->
     message = await desk.room.store.message(tx.id)
     assert message is not None
     assert b"Gmail" not in message.details, "the words are sealed"
+
+
+FILED = {
+    "en": ("'…' could not be inspected.", "is not filed", "is held", "reviewer"),
+    "hi": ("'…' की जाँच नहीं हो सकी।", "सहेजा नहीं गया है", "रोका गया", "समीक्षक"),
+    "gu": ("'…' ની તપાસ થઈ શકી નથી.", "સાચવવામાં આવ્યો નથી", "રોકવામાં", "સમીક્ષા"),
+    "mr": ("'…' ची तपासणी होऊ शकली नाही.", "जतन केलेला नाही", "थांबवला", "तपासणी अधिकारी"),
+}
+
+
+async def test_I06_of_what_was_not_filed_nobody_is_told_that_it_is_held(desk: Desk) -> None:
+    """As mail it would wait for a reviewer; a mail program cannot, so it was refused, and nothing of it is here."""
+    languages = tuple(FILED)
+    desk.room.policy = policy.load(None, desk.room.config.model_copy(update={"languages": languages}))
+    tx = transaction("so@dept.gov.in", door=Door.IMAP)
+    one = recipient("so@dept.gov.in", REFUSE, rule="suspect-content", explain="suspect-content", facts=FACTS)
+    await desk.room.commit(tx, verdict(desk.room.version, one))
+    for language, (kept, said, held, waits) in FILED.items():
+        row = await desk.row(desk.token(tx.reference), language)
+        (shown,) = row["recipients"]
+        assert (row["state"], shown["state"], row["may_ask"]) == ("not-filed", "not-filed", True)
+        assert kept in shown["what"]
+        assert said in shown["what"]
+        assert held not in shown["what"]
+        assert not [step for step in shown["next"] if waits in step]
+        assert shown["next"], "what can be done stays"
+        assert desk.room.policy.explanations.phrase("officer-not-filed", language)
+
+
+async def test_I06_what_would_be_sealed_is_not_said_to_be_where_it_was_not_filed(desk: Desk) -> None:
+    desk.room.policy = policy.load(None, desk.room.config)
+    tx = transaction("so@dept.gov.in", door=Door.IMAP)
+    one = recipient("so@dept.gov.in", REFUSE, rule="probable-secret", explain="probable-secret")
+    await desk.room.commit(tx, verdict(desk.room.version, one))
+    for language, word in (("en", "sealed"), ("hi", "मुहरबंद")):
+        (shown,) = (await desk.row(desk.token(tx.reference), language))["recipients"]
+        assert "SECRET" in shown["what"]
+        assert word not in shown["what"]
 
 
 async def test_without_kept_words_the_sentence_is_whole(desk: Desk) -> None:

@@ -12,15 +12,17 @@ import pytest
 
 from gateway import requests, review
 from gateway.config import Config, Contacts, Web
+from gateway.envelope import Door
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.officers import Officers
 from gateway.levels import Level
 from gateway.stores.base import HoldState
 from gateway.vault.officer_links import OfficerLinks
+from gateway.verdict import Disposition
 from gateway.web.application import application
 from tests.faces import BASE, ORIGIN, FakeKeeper, signed_in, web_client
 from tests.held_mail import WHO, held, record, staffed
-from tests.keeper_kit import Room
+from tests.keeper_kit import Room, recipient, transaction, verdict
 
 SENDER = "so@dept.gov.in"
 WHY = "The court asked for it by tonight."
@@ -116,6 +118,16 @@ async def test_a_mail_scanner_that_follows_links_changes_nothing(behind: Behind)
     )
     assert await record(behind.room, reference) == before
     assert await behind.room.store.reviewing.remarks(reference) == []
+
+
+async def test_I06_the_page_of_what_was_not_filed_says_so_and_nothing_of_a_reviewer(behind: Behind) -> None:
+    one = recipient(SENDER, Disposition.REFUSE, rule="suspect-content", explain="suspect-content")
+    await behind.room.commit(tx := transaction(SENDER, door=Door.IMAP), verdict(behind.room.version, one))
+    said = text_of((await behind.web.get(behind.path(tx.reference))).text)
+    for words in ("was not filed in the mailbox", f"{SENDER} not filed", "The message is not filed:", "Tell the security team"):
+        assert words in said, words
+    for words in ("is held", "reviewer", "Ask for release"):
+        assert words not in said, words
 
 
 async def test_release_is_asked_for_and_the_page_follows_it_to_its_end(behind: Behind) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway import address
 from gateway.address import AddressError, Path
+from gateway.envelope import Door as DoorName
 from gateway.keeper import recorded
 from gateway.keeper.access import Absent
 from gateway.keeper.act import POSTMASTER
@@ -50,6 +51,11 @@ class Decided:
         """Whether the originator was proved: only then a sender's address says who wrote."""
         gateway = self.document.get("gateway", {})
         return bool(gateway.get("verified_originator") or self.document.get("user", {}).get("name"))
+
+    @property
+    def filing(self) -> bool:
+        """Whether it was to be filed in a mailbox: then nothing waits for anybody."""
+        return bool(self.document.get("gateway", {}).get("door") == DoorName.IMAP.value)
 
     @property
     def level(self) -> Level | None:
@@ -92,6 +98,13 @@ class Case:
         if self.hold is not None:
             return None if self.hold.level is None else Level(self.hold.level)
         return self.decided[0].level if self.decided else None
+
+    @property
+    def state(self) -> str:
+        """That of the held record; else ``stopped``, or ``not-filed`` in a mailbox."""
+        if self.hold is not None:
+            return self.hold.state.value
+        return _stopped(self.decided[0]) if self.decided else "stopped"
 
     @property
     def secret(self) -> bool:
@@ -190,10 +203,9 @@ class Cases:
     def row(self, case: Case, link: Link, language: str) -> dict[str, Any]:
         """What ``OfficerItem`` answers, in *language*."""
         hold = case.hold
-        state = hold.state.value if hold is not None else "stopped"
         way, decided = self._way(case)
         return {
-            "reference": case.reference, "created": case.created, "sender": case.sender, "subject": self.subject(case), "state": state,
+            "reference": case.reference, "created": case.created, "sender": case.sender, "subject": self.subject(case), "state": case.state,
             "decided": decided, "recipients": self._recipients(case, language), "delivered": case.delivered,
             "released": list(hold.released) if hold is not None else [], "remarks": self._remarks(case), "way": way,
             "may_ask": case.may_ask, "may_answer": case.may_answer, "may_object": case.may_object,
@@ -215,12 +227,16 @@ class Cases:
         for one in case.decided:
             rule = rules.get(one.row.rule)
             key = one.document["event"].get("reason") or (rule.explain if rule is not None else "") or FALLBACK
-            said = explanations.sentence(key, language, self._words(case, one))
+            filled = self._words(case, one)
+            if one.filing:
+                said = explanations.not_filed(key, language, filled, sealed=rule is not None and rule.sealed)
+            else:
+                said = explanations.sentence(key, language, filled)
             out.append({
                 "address": one.row.recipient, "disposition": one.row.disposition, "what": said.what, "why": said.why,
                 "next": list(said.next), "rule": one.row.rule, "title": rule.title if rule is not None else "",
                 "source": str(one.document.get("rule", {}).get("reference", "")),
-                "state": self._state(case, one.row.recipient) if one.row.recipient in held else "stopped",
+                "state": self._state(case, one.row.recipient) if one.row.recipient in held else _stopped(one),
             })  # fmt: skip
         return out
 
@@ -290,6 +306,10 @@ class Cases:
             return steps, 0.0
         steps.append({"step": hold.state.value, "at": hold.updated})
         return steps, hold.updated
+
+
+def _stopped(one: Decided) -> str:
+    return "not-filed" if one.filing else "stopped"
 
 
 def _message_id(decided: list[Decided]) -> str:

@@ -98,7 +98,7 @@ class Officers:
             case = await self._cases.of_reference(reference)
             if case is None or case.sender.casefold() not in own:
                 continue
-            state = case.hold.state.value if case.hold is not None else "stopped"
+            state = case.state
             shown.append({
                 "reference": reference, "created": case.created, "subject": self._cases.subject(case), "state": state,
                 "token": self._links.token(reference, case.sender, now),

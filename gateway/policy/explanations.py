@@ -31,6 +31,7 @@ WORDS = frozenset({
 """Every word that a sentence may name."""
 
 _KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_WAITING = ("wait", "or-wait")
 FALLBACK = "refused-by-rule"
 """The sentences used when a key is not known; shipped in every language."""
 
@@ -54,6 +55,8 @@ class Language:
     name: str
     phrases: Mapping[str, str]
     sentences: Mapping[str, Explanation]
+    waiting: frozenset[str] = frozenset()
+    """The steps that tell of a reviewer who will look at the message."""
     verified: bool = True
     """False where no native reader has reviewed the file: it is shown only where the config names the language."""
 
@@ -86,6 +89,17 @@ class Explanations:
             tuple(step.format_map(safe) for step in found.next),
             to_ascii(short.format_map(ascii_words)),
         )
+
+    def not_filed(self, key: str, lang: str, words: Mapping[str, str], *, sealed: bool = False) -> Explanation:
+        """The same of what was refused where it was to be filed in a mailbox, though as mail it would wait for a reviewer: nothing of it is
+        held, and nobody looks at it. *sealed*: as mail it would be kept for the security officer alone."""
+        said = self.sentence(key, lang, words)
+        what, next_ = said.what, said.next
+        for code in (lang, "en"):  # where a language lacks the sentence it is the English one
+            what = what.replace(self.phrase("sentence-held", code), self.phrase("sentence-not-filed", code))
+            language = self.languages.get(code) or self.languages["en"]
+            next_ = tuple(step for step in next_ if step not in language.waiting)
+        return replace(said, what=self.phrase("sentence-not-filed-sealed", lang) if sealed else what, next=next_)
 
     def phrase(self, key: str, lang: str, words: Mapping[str, str] | None = None) -> str:
         """A fixed phrase of reports (``greeting``, ``rule`` …) in *lang*."""
@@ -184,8 +198,14 @@ def _language(file: source.Source, stem: str) -> Language:
         for text in (table["what"], table["why"], short, *steps):
             _check_words(file, text, line, name, WORDS)
         filled[key] = Explanation(table["what"], table["why"], tuple(steps), short)
+    waiting = frozenset(step for name in _WAITING for step in shared.get(name, ()))
     return Language(
-        stem, str(file.data.get("name", stem)), MappingProxyType(phrases), MappingProxyType(filled), file.data.get("verified", True)
+        stem,
+        str(file.data.get("name", stem)),
+        MappingProxyType(phrases),
+        MappingProxyType(filled),
+        waiting,
+        file.data.get("verified", True),
     )
 
 
