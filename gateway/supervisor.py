@@ -4,7 +4,7 @@ What it is: one asyncio program that owns nothing but its children: no mail, no 
 Who calls it: ``gateway run`` without ``--only``.
 Must never: end while a child lives and nobody asked it to; put a secret in a child's arguments or environment; pass a reload
 on that did not load here first.
-Sources: docs/design.md section 2; the same section (who dies is replaced); sd_notify(3); hostile-inputs
+Sources: docs/design.md section 2 (who dies is replaced); sd_notify(3); hostile-inputs
 catalogue O13, O16, O17, O25.
 """
 

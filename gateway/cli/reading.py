@@ -3,7 +3,7 @@
 What it is: ``named`` and ``configured`` (which store), ``log_of``, which opens its decision log, and ``kept``, all of the config's store.
 Who calls it: ``gateway audit verify``; ``gateway check`` and ``gateway keys`` for what they have to know of the store.
 Must never: write; take the lock of a keeper.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

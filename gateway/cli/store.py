@@ -2,7 +2,7 @@
 
 Who calls it: administrators, around an upgrade or a rollback of the gateway.
 Must never: touch a store that a keeper has open; change a format without a copy unless told so.
-Sources: contract.md, "Commands"; hostile-inputs catalogue O21.
+Sources: docs/design.md section 10; hostile-inputs catalogue O21.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators, once, before the second node is put beside the first.
 Must never: change or delete the embedded store; say that all is there before every row was read back from the new one.
-Sources: contract.md, "Commands"; design.md section 9.
+Sources: docs/design.md sections 9 and 10.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Worker``, one place for a process, and ``Generation``, which knows whose sockets nobody attends to at a moment.
 Who calls it: ``doors.workers``.
 Must never: start or end a process.
-Source: design.md section 2.
+Source: docs/design.md section 2.
 """
 
 from __future__ import annotations

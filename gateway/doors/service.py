@@ -3,7 +3,7 @@
 What it is: ``run``, the composition of what a door process is made of.
 Who calls it: ``doors.workers``, in each worker that it forks.
 Must never: hold a key of the vault or open the store; keep part of an old policy beside part of a new one; print.
-Sources: design.md section 2; contract.md ("A SIGHUP or gateway reload"); hostile-inputs catalogue
+Sources: docs/design.md section 2 (reload); hostile-inputs catalogue
 O13, O17.
 """
 

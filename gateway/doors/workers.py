@@ -8,7 +8,7 @@ refused; while nobody comes, as in the pauses of a crash loop, the other workers
 Who calls it: ``gateway run --only doors`` and through it the supervisor; systemd hears from it how the doors are.
 Must never: read mail, accept, or have a thread or an event loop (a fork would take half of it along); let a worker outlive
 it; change anything when a reload fails.
-Sources: design.md section 2; contract.md ("a process that dies is replaced within 2 s"); prctl(2) PR_SET_PDEATHSIG; fork(2);
+Sources: docs/design.md section 2 (who dies is replaced); prctl(2) PR_SET_PDEATHSIG; fork(2);
 sd_notify(3); hostile-inputs catalogue O13, O17, O25.
 """
 

@@ -3,7 +3,7 @@
 What it is: ``compose``, which opens keys and store and builds every part; ``Parts``, those that the process itself speaks to.
 Who calls it: ``service`` at its start.
 Must never: begin to serve, to deliver or to keep house; leave a store open when it fails.
-Source: design.md section 2 (the trusted room).
+Source: docs/design.md section 2 (the trusted room).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Counters are sums in memory: a process that dies leaves what it had reported, an
 Prometheus knows as a reset. Processes report what is new since their last report was taken, so what they counted while the keeper
 was away is not lost, and what an earlier keeper had added is not added again.
 
-Sources: Prometheus, "Text-based format 0.0.4" and "Writing exporters"; design.md section 2.
+Sources: Prometheus, "Text-based format 0.0.4" and "Writing exporters"; docs/design.md section 2.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from gateway.address import Path
 from gateway.requests import ExceptionRow, Exceptions
 
 DISASTER = "disaster"
-"""India.md R31: for the time of a disaster other ways may be used; rules on classified mail are as ever."""
+"""R31 in rules/README.md: for the time of a disaster other ways may be used; rules on classified mail are as ever."""
 PROFILES = (DISASTER,)
 """The names of all profiles that people turn on."""
 MTA_PATH = "mta-tls"

@@ -4,7 +4,7 @@ What it is: ``Job`` and its grouping, the byte budget of contents, ``fetched``, 
 checks, edits, signs and stuffs.
 Who calls it: the relay.
 Must never: let content leave whose sha256 is not the recorded one (P7), or that has gone round more often than the limit (L01).
-Sources: design.md section 4 ("Bytes"); RFC 5321 section 6.3; hostile-inputs catalogue P7, L01, O20.
+Sources: docs/design.md section 4 ("Bytes"); RFC 5321 section 6.3; hostile-inputs catalogue P7, L01, O20.
 """
 
 from __future__ import annotations

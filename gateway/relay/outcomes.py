@@ -4,7 +4,7 @@ What it is: the step from a next hop's replies to rows: updates, reports, holds 
 Who calls it: the relay after each attempt; ``queue_actions`` when an operator returns mail.
 Must never: lose a recipient (each row gets exactly one update); report to anyone but a verified originator; give up by the wall
 clock alone.
-Sources: design.md section 4; RFC 5321 sections 4.5.4 and 6.1; RFC 3461; hostile-inputs catalogue O04 to O06, L03, L04, P22.
+Sources: docs/design.md section 4; RFC 5321 sections 4.5.4 and 6.1; RFC 3461; hostile-inputs catalogue O04 to O06, L03, L04, P22.
 
 Final states: ``delivered``; ``bounced`` (refused for good, the originator was told); ``expired`` (given up after its time, the
 originator was told; or undeliverable where nobody may be told: then a hold with the reason ``postmaster`` lists it).

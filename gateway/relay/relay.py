@@ -4,7 +4,7 @@ What it is: lanes (one a next hop) with a queue of jobs, workers, a pool of conn
 deliveries from the store; start and bounded stop.
 Who calls it: ``service`` starts and stops it; ``act`` offers what was just committed; whoever schedules a delivery wakes it.
 Must never: send what it has not leased; forget a lease; try ten thousand deliveries one by one against a dead hop.
-Sources: design.md section 4; RFC 5321 section 4.5.4; hostile-inputs catalogue O04 to O09, O12, O13, O15, O19, P22.
+Sources: docs/design.md section 4; RFC 5321 section 4.5.4; hostile-inputs catalogue O04 to O09, O12, O13, O15, O19, P22.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: frozen rows, ``Batch`` (what becomes durable together) and the ``Store`` protocol.
 Who calls it: the keeper's modules; ``sqlite.store`` and ``postgres.store`` implement it, ``tests/test_store_contract.py`` holds them to it.
 Must never: hold a clear body, a clear subject of sealed mail, or a key. Bodies and subjects come here sealed by the vault.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Figures``: open deliveries by state, held mail by state and level,
 are put together.
 Who calls it: ``sqlite.figures`` and ``postgres.reading``, for ``keeper.metrics``.
 Must never: read a row that is not open; write.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

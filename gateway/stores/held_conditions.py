@@ -4,7 +4,7 @@ What it is: ``condition_of``, the conditions in the columns of ``ix_holds_review
 to it; ``states_of``; ``summed``; and the bounds that both stores keep.
 Who calls it: the ``search`` of each store.
 Must never: build SQL from anything but constants of ours and positional parameters (W12).
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: statements with positional parameters, and functions from rows to parameters and back.
 Who calls it: the ``apply`` and the ``journal`` of each store.
 Must never: change a copy that was filed; lose the ``format`` of a row.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Table`` (columns, key and types of one table), ``source_rows``, ``digest`` of the rows of either side.
 Who calls it: ``moving`` and ``moved_check``.
 Must never: write to the embedded store; open a sealed field.
-Sources: https://www.postgresql.org/docs/15/datatype-character.html (text takes no zero octet); design.md section 6.
+Sources: https://www.postgresql.org/docs/15/datatype-character.html (text takes no zero octet); docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Move``: makes the tables in an empty database, copies table by tab
 PostgreSQL keeps. Each step is one transaction with the mark of how far it is, so that a run that was killed goes on.
 Who calls it: ``gateway store migrate``; ``moved_check`` says afterwards whether both sides are the same.
 Must never: write to the embedded store; write into a database that somebody else uses; let a keeper open a store that is half there.
-Sources: https://www.postgresql.org/docs/15/sql-copy.html; design.md section 6.
+Sources: https://www.postgresql.org/docs/15/sql-copy.html; docs/design.md section 6.
 """
 
 from __future__ import annotations

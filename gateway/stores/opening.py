@@ -3,7 +3,7 @@
 What it is: ``made``, which gives the embedded store or the one in PostgreSQL, not yet open.
 Who calls it: the keeper, and commands that write while no keeper runs.
 Must never: load PostgreSQL's driver where the store is embedded.
-Source: design.md section 8.
+Source: docs/design.md section 8.
 """
 
 from __future__ import annotations

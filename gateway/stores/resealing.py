@@ -3,7 +3,7 @@
 What it is: frozen rows with the place where the next page goes on, and the tables that have sealed fields.
 Who calls it: the ``resealing`` of each store; ``keeper.rotation``.
 Must never: hold what is under the seal, or a ciphertext of a body.
-Sources: design.md section 6; hostile-inputs catalogue O22.
+Sources: docs/design.md section 6; hostile-inputs catalogue O22.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: for each row type of ``reviewed`` an SQL text, a function that makes its parameters, and one that makes the row again.
 Who calls it: the ``apply`` and the ``reviewing`` of each store.
 Must never: open a sealed field; lose the ``format`` of a row.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: for each row type an SQL text with positional parameters, a function
 the row again. JSON columns go through msgspec.
 Who calls it: both stores, each in its own folder.
 Must never: open a sealed field; lose the ``format`` of a row.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

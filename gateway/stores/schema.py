@@ -5,7 +5,7 @@ number of the format that they are.
 Who calls it: ``rows`` and both stores; ``postgres.tables`` makes PostgreSQL's tables of it.
 Must never: be used to run SQL through SQLAlchemy's engine in the mail path; drop the ``department`` or ``format`` of a row; change
 without a step in the ``migrations`` of each store.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ data, so that swapping two rows is refused and destroying the wrapped key destro
 details) and the keyed hash of marked words.
 Who calls it: ``act``, ``relay``, ``quarantine``, ``rotation``, ``audit``; ``gateway keys`` for the files. The keys live in the keeper only.
 Must never: give back content whose sha256 is not the recorded one; write a key anywhere but to its file; reuse a data key.
-Sources: NIST SP 800-38D (GCM); design.md section 6; hostile-inputs catalogue P18, O20, O22.
+Sources: NIST SP 800-38D (GCM); docs/design.md section 6; hostile-inputs catalogue P18, O20, O22.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``Node`` (a gateway with its own state_dir, the shared vault key and
 and ``prove``: a load with a ledger through the balancer while nodes, keepers and the database are killed in turn, a drain, a count.
 Who calls it: ``test_nodes.py`` (seconds), the proof (minutes), ``tests/bench/nodes.py``.
 Must never: end a process that it did not start; take a node's word for what arrived (the next hop and the ledger are asked).
-Sources: design.md section 9; https://docs.haproxy.org/2.6/configuration.html (send-proxy-v2, httpchk).
+Sources: docs/design.md section 9; https://docs.haproxy.org/2.6/configuration.html (send-proxy-v2, httpchk).
 
 usage: python -m tests.e2e.nodes [--messages 2000] [--seed N] [--blows 40]
 exit 0: nothing was lost; 1: something was, or the count does not add up.

@@ -4,7 +4,7 @@ What it is: ``Applier``, which turns batches into a list of statements and judge
 Who calls it: ``writer`` alone.
 Must never: begin or end a transaction; let a batch stand whose delivery, hold or register is not what it expects; destroy a body that
 an open delivery, hold or journal copy of another node still needs.
-Sources: design.md section 6; https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED;
+Sources: docs/design.md section 6; https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED;
 https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html.
 
 All statements of a group go to the server together and are judged together. Each sees what was committed before it began (READ

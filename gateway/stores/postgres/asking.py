@@ -3,7 +3,7 @@
 What it is: ``Asking``, over the pool's readers, and ``rows_of``.
 Who calls it: ``reading``, ``reviewing``, ``search`` and ``journal``.
 Must never: write; put a value into the text of a statement.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

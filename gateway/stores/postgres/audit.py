@@ -3,7 +3,7 @@
 What it is: ``PostgresAudit``, the reading of audit rows, signed heads and closing heads.
 Who calls it: ``reading``; ``reviewing`` counts from the same rows.
 Must never: write; page over a row that an open transaction of another node may still put before it.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``PostgresJournal``, the ``JournalReading`` of ``store.PostgresStore``, and ``removed``.
 Who calls it: ``store`` and ``removal``.
 Must never: change a copy that was filed; remove one before its time, or a body that somebody else still needs.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Presence``, one keeper's part of it: its row in ``keepers``, its view of the others, advisory locks and LISTEN.
 Who calls it: ``store.PostgresStore``.
 Must never: take a delivery from a keeper that lives; call a keeper dead by anybody's wall clock, or because this one was away.
-Sources: design.md sections 6 and 9; https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE (SKIP LOCKED);
+Sources: docs/design.md sections 6 and 9; https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE (SKIP LOCKED);
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS; hostile-inputs catalogue O10, O12, O13.
 
 A keeper writes the server's time into its row every ``BEAT_EVERY`` seconds. Another calls it dead when it has itself seen that row

@@ -4,7 +4,7 @@ What it is: ``PostgresReading``, the reading half of ``store.PostgresStore``, wi
 Who calls it: ``store``, which is one.
 Must never: write; read finished deliveries where only open ones are asked for; build SQL from anything but constants of ours and
 positional parameters.
-Sources: design.md section 6; https://www.postgresql.org/docs/15/functions-subquery.html (ANY over an array).
+Sources: docs/design.md section 6; https://www.postgresql.org/docs/15/functions-subquery.html (ANY over an array).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``PostgresReviewing``, the ``Reviewing`` of ``store.PostgresStore``.
 Who calls it: ``store``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``found``, ``counted`` and ``due`` on a reading connection, with the
 rarely has is read from the index of terms; else each state's index entries are walked from their newest end.
 Who calls it: ``reviewing``.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
-Sources: design.md section 6; https://www.postgresql.org/docs/15/indexes-index-only-scans.html.
+Sources: docs/design.md section 6; https://www.postgresql.org/docs/15/indexes-index-only-scans.html.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the names of locks and channels, and what is different from SQLite.
 Who calls it: ``store`` and its parts.
 Must never: give a text column another order than SQLite's (COLLATE "C": ids and names sort by their octets); change without a step
 in ``migrations``.
-Sources: design.md section 6; https://www.postgresql.org/docs/current/ddl-partitioning.html.
+Sources: docs/design.md section 6; https://www.postgresql.org/docs/current/ddl-partitioning.html.
 
 What is different from SQLite:
 

@@ -4,7 +4,7 @@ What it is: a queue of batches and the task that makes them durable in two round
 Who calls it: ``store.PostgresStore`` alone.
 Must never: report a batch before its COMMIT returned; call one lost whose COMMIT may have been done; let one batch's Conflict end
 another's work; write on a chain whose end it does not know.
-Sources: design.md section 6; hostile-inputs catalogue P1, O10.
+Sources: docs/design.md section 6; hostile-inputs catalogue P1, O10.
 
 A connection that breaks during COMMIT leaves open whether it was done. The next one asks: a row of ``chains`` is moved by every
 transaction that writes to the decision log, and it is locked until the lost transaction has ended one way or the other. What wrote no

@@ -3,7 +3,7 @@
 What it is: ``Applier``, which turns batches into statements inside the writer's transaction.
 Who calls it: ``writer`` alone, in its thread.
 Must never: begin or end a transaction; write an audit row before everything else of the group stands.
-Source: design.md section 6; https://www.sqlite.org/lang_update.html (UPDATE FROM), lang_returning.html.
+Source: docs/design.md section 6; https://www.sqlite.org/lang_update.html (UPDATE FROM), lang_returning.html.
 """
 
 from __future__ import annotations

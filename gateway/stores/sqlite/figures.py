@@ -3,7 +3,7 @@
 What it is: ``read``, on the reading connection.
 Who calls it: ``store``, for ``keeper.metrics``.
 Must never: read a row that is not open; write.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: functions on one connection: pages of bodies and of rows with sealed
 rows need a key.
 Who calls it: ``store`` (for ``keeper.rotation``), ``gateway keys retire``.
 Must never: open anything; read a ciphertext; change a row that is no longer what was read.
-Sources: design.md section 6; hostile-inputs catalogue O22.
+Sources: docs/design.md section 6; hostile-inputs catalogue O22.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``prepare``, on a file that nobody has open.
 Who calls it: ``gateway restore``.
 Must never: touch a store that runs; let a delivery go that may have been made since the backup, unless somebody said so.
-Sources: https://www.sqlite.org/pragma.html#pragma_integrity_check; design.md section 6 (leases); hostile-inputs catalogue O21, O23.
+Sources: https://www.sqlite.org/pragma.html#pragma_integrity_check; docs/design.md section 6 (leases); hostile-inputs catalogue O21, O23.
 """
 
 from __future__ import annotations

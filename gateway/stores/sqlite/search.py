@@ -4,7 +4,7 @@ What it is: ``found``, ``counted`` and ``due`` on the reading connection. What a
 of terms; else the covering index of held mail is walked from its newest end.
 Who calls it: ``reviewing``, in the reader's thread.
 Must never: write; build SQL from anything but constants of ours and positional parameters (W12).
-Sources: design.md section 6; https://www.sqlite.org/queryplanner.html (covering indexes), optoverview.html (CROSS JOIN).
+Sources: docs/design.md section 6; https://www.sqlite.org/queryplanner.html (covering indexes), optoverview.html (CROSS JOIN).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the ``Store`` protocol over the standard library's sqlite3. Writing is in ``writer``, opening in ``connection``.
 Who calls it: the keeper; ``gateway audit verify`` opens it for reading only.
 Must never: block the event loop; be opened for writing by two keepers; keep a clear body.
-Sources: design.md sections 6 and 8; hostile-inputs catalogue O10, O16.
+Sources: docs/design.md sections 6 and 8; hostile-inputs catalogue O10, O16.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ savepoint costs a third of a commit).
 Who calls it: ``store.SqliteStore`` alone.
 Must never: report a batch before its COMMIT returned; trust the file after an I/O error without having opened and probed it
 again; let one batch's Conflict end another's work.
-Sources: design.md section 6; hostile-inputs catalogue P1, P5, O01, O02, O20.
+Sources: docs/design.md section 6; hostile-inputs catalogue P1, P5, O01, O02, O20.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Format 1: the store as the first release made it.
 
 Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
-Source: design.md section 6.
+Source: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Format 2: profiles, correspondents, and the beginnings of chains whose oldest rows were removed.
 
 Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
-Source: design.md section 6; CERT-In Directions of 28 April 2022 (how long logs are kept).
+Source: docs/design.md section 6; CERT-In Directions of 28 April 2022 (how long logs are kept).
 Going back loses which profiles were on, who wrote to whom before, and the closing heads: a chain that was shortened looks cut off to
 the first release.
 """

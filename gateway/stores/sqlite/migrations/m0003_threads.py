@@ -1,7 +1,7 @@
 """Format 3: the levels that threads and passages of earlier mail carried.
 
 Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
-Source: J&K Circular 26-JK(GAD) of 22 November 2024 (no downgrading to share); design.md section 6.
+Source: J&K Circular 26-JK(GAD) of 22 November 2024 (no downgrading to share); docs/design.md section 6.
 Going back forgets them: a later answer that is marked lower than its thread is not recognised.
 """
 

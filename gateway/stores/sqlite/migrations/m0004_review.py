@@ -1,7 +1,7 @@
 """Format 4: people with roles, what they said of held mail, how they sign in, and what is counted for the dashboard.
 
 Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
-Source: design.md sections 2 and 4; hostile-inputs catalogue group W.
+Source: docs/design.md sections 2 and 4; hostile-inputs catalogue group W.
 People who were there become reviewer and second approver everywhere, as they were. Going back loses remarks, passwords, saved views,
 tokens and counts; people stay, without roles.
 """

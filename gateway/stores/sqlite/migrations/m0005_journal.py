@@ -1,7 +1,7 @@
 """Format 5: journal copies, those that wait for an archive and those that are kept here.
 
 Who calls it: ``sqlite.upgrade``. Must never: change; later formats are later steps.
-Sources: Gujarat Circular of 2018, clause 2; design.md section 6.
+Sources: Gujarat Circular of 2018, clause 2; docs/design.md section 6.
 Going back forgets the copies: those that wait are never filed, and those that were kept here are destroyed where their message is no
 longer recorded. Take a copy of the store first (``gateway store downgrade`` makes one).
 """
