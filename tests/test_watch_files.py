@@ -27,7 +27,7 @@ WANTED = {
     "keeper away": "keeper-away", "lost records": "lost-records", "rules reload failed": "reload-failed",
     "unprotected mail waiting": "unprotected-waiting", "auth failures spray": "sign-in-failures",
     "backup old": "backup-old", "not ready": "not-ready", "faults of the program": "faults",
-    "archive late": "journal-copies-wait", "vault key missing": "vault-key-missing",
+    "archive late": "journal-copies-wait", "vault key missing": "vault-key-missing", "overload": "overload",
 }  # fmt: skip
 
 
