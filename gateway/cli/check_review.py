@@ -145,19 +145,10 @@ def people(config: Config, users: Iterable[UserRow]) -> Iterator[Finding]:
 
 def _reached(config: Config, deciding: Iterable[UserRow]) -> Iterator[Finding]:
     """Who decides and gets no mail about it."""
-    from gateway import address
-    from gateway.address import AddressError
     from gateway.doctor import Finding
     from gateway.policy import contacts
 
-    unreached = []
-    for user in deciding:
-        try:
-            inside = bool(user.email) and contacts.is_within(address.parse(user.email.encode("utf-8"), smtputf8=True), config)
-        except (AddressError, UnicodeEncodeError):
-            inside = False
-        if not inside:
-            unreached.append(user.name)
+    unreached = [user.name for user in deciding if contacts.within(user.email, config) is None]
     if unreached:
         names = ", ".join(sorted(unreached))
         yield Finding("people", "warning", f"no mail about held mail goes to {names}: no e-mail address inside the organisation is known")

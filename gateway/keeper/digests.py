@@ -15,8 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway import address, logs, roles
-from gateway.address import AddressError
+from gateway import logs, roles
 from gateway.audit import events
 from gateway.config import Config
 from gateway.keeper.act import Deliverer
@@ -85,13 +84,8 @@ class Digests:
         departments = None if None in scopes else frozenset().union(*(one for one in scopes if one is not None))
         if departments is not None and not departments:
             return None
-        try:
-            path = address.parse(user.email.encode("utf-8"), smtputf8=True)
-        except (AddressError, UnicodeEncodeError):
-            return None
-        if not path.domain or not contacts.is_within(path, self._config):
-            return None
-        return Reader(user.name, path.text, user.language, departments)
+        path = contacts.within(user.email, self._config)
+        return None if path is None else Reader(user.name, path.text, user.language, departments)
 
     # --- once a day ---------------------------------------------------------------------------------------------------
 

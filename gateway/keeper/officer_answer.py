@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gateway import address
-from gateway.address import AddressError, Path
-from gateway.config import Config
 from gateway.keeper.act import Deliverer
 from gateway.keeper.held import HeldMail, Item
 from gateway.policy import Policy, contacts, officer_mail
@@ -33,7 +30,7 @@ class OfficerAnswer:
     def released(self, item: Item, recipients: Sequence[str], waiting: int, now: float) -> list[Report]:
         """The mail that *item* was released to *recipients*, while *waiting* others still wait; none where release was not asked for."""
         hold, config = item.hold, self._mail.config
-        to = within(hold.sender, config) if hold.requested and hold.verified_originator else None
+        to = contacts.within(hold.sender, config) if hold.requested and hold.verified_originator else None
         if to is None:
             return []
         url = self._links.url(hold.reference, hold.sender, now)
@@ -45,12 +42,3 @@ class OfficerAnswer:
                 level=None, require_aes256=False, door="notice",
             )
         ]  # fmt: skip
-
-
-def within(mailbox: str, config: Config) -> Path | None:
-    """*mailbox* as an address of this organisation; None where it is none."""
-    try:
-        path = address.parse(mailbox.encode("utf-8"), smtputf8=True)
-    except (AddressError, UnicodeEncodeError):
-        return None
-    return path if path.domain and contacts.is_within(path, config) else None

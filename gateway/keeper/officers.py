@@ -21,10 +21,9 @@ from gateway.keeper.access import Who
 from gateway.keeper.act import Deliverer
 from gateway.keeper.exceptions import Wrong
 from gateway.keeper.held import HeldMail
-from gateway.keeper.officer_answer import within
 from gateway.keeper.officer_case import Case, Cases
 from gateway.keeper.reception import Table
-from gateway.policy import Policy, officer_mail
+from gateway.policy import Policy, contacts, officer_mail
 from gateway.policy.officer_mail import About, Frame
 from gateway.policy.rules import NOTIFIED
 from gateway.relay.notices import Report, make_message
@@ -143,7 +142,7 @@ class Officers:
             to = self._owner(case)
             reports = []
             if to:
-                about, frame = self._about(case), self._frame(to, case)
+                about, frame = self._about(case), self._frame(to)
                 reports.append(self._message(officer_mail.objected(about, "" if case.secret else text, frame), to, case))
             await self._write(case, "officer-objected", remark, reports, touched=True)
         return _said("told whoever answers for the rule", case)
@@ -207,7 +206,7 @@ class Officers:
         deadline = hold.deadline if hold is not None and case.open else 0.0
         return About(case.reference, case.sender, case.rule, title, deadline, f"{url}/held/{hold.id}" if url and hold is not None else "")
 
-    def _frame(self, to: str, case: Case, language: str = "") -> Frame:
+    def _frame(self, to: str, language: str = "") -> Frame:
         config, explanations = self._mail.config, self._policy().explanations
         languages = (language,) if language in explanations.languages else config.languages
         return Frame(to, config.hostname, self._mail.clock(), explanations, languages)
@@ -223,36 +222,36 @@ class Officers:
     async def _to_reviewers(self, case: Case, write: Callable[[About, Frame], bytes], asker: UserRow | None = None) -> list[Report]:
         """One mail to *asker*, else one to each who decides about mail of the department, else one to the contact."""
         people = await self._mail.people(case.department, (Act.DECIDE, Act.APPROVE))
-        if asker is not None and within(asker.email, self._mail.config) is not None:
+        if asker is not None and contacts.within(asker.email, self._mail.config) is not None:
             people = [asker]
         found: dict[str, str] = {}
         for one in people:
-            path = within(one.email, self._mail.config)
+            path = contacts.within(one.email, self._mail.config)
             if path is not None and path.text.casefold() != case.sender.casefold():
                 found.setdefault(path.text, one.language)
         if not found and (contact := self._contact()):
             found[contact] = ""
         about = self._about(case)
-        return [self._message(write(about, self._frame(to, case, spoken)), to, case) for to, spoken in list(found.items())[:_TELL]]
+        return [self._message(write(about, self._frame(to, spoken)), to, case) for to, spoken in list(found.items())[:_TELL]]
 
     def _refused_request(self, case: Case, text: str) -> list[Report]:
         to = self._contact()
         if not to:
             return []
-        content = officer_mail.requested_refused(self._about(case), "" if case.secret else text, self._frame(to, case))
+        content = officer_mail.requested_refused(self._about(case), "" if case.secret else text, self._frame(to))
         return [self._message(content, to, case)]
 
     def _owner(self, case: Case) -> str:
         """The address of whoever answers for the rule; else that of the contacts."""
         owner = next((rule.owner for rule in self._policy().rules.rules if rule.id == case.rule), "")
         written = str(getattr(self._mail.config.contacts, owner, "")) if owner in NOTIFIED else owner
-        path = within(written, self._mail.config)
+        path = contacts.within(written, self._mail.config)
         return path.text if path is not None else self._contact()
 
     def _contact(self) -> str:
-        contacts = self._mail.config.contacts
-        for written in (contacts.security, contacts.postmaster):
-            path = within(written, self._mail.config)
+        named = self._mail.config.contacts
+        for written in (named.security, named.postmaster):
+            path = contacts.within(written, self._mail.config)
             if path is not None:
                 return path.text
         return ""

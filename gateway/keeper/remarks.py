@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway import address
-from gateway.address import AddressError, Path
+from gateway.address import Path
 from gateway.envelope import new_id
 from gateway.keeper.access import Forbidden, Who
 from gateway.keeper.act import Deliverer
@@ -57,7 +56,7 @@ class Remarks:
             item = await self._mail.item(id, who, Act.DECIDE, opened=False)
             item.needs_open()
             hold, now, config = item.hold, self._mail.clock(), self._mail.config
-            to = _within(hold.sender, self._mail) if hold.verified_originator else None
+            to = contacts.within(hold.sender, self._mail.config) if hold.verified_originator else None
             if to is None or hold.sealed:
                 raise Wrong(
                     "nobody can be asked: the message is sealed" if hold.sealed
@@ -76,7 +75,7 @@ class Remarks:
 
     def reaches(self, sender: str) -> bool:
         """Whether *sender* is an address to which we may write."""
-        return _within(sender, self._mail) is not None
+        return contacts.within(sender, self._mail.config) is not None
 
     async def forward(self, id: str, to: str, note: str, who: Who) -> str:
         """Hands the item to the person *to*. Returns what was done. Raises Absent, Forbidden, Wrong, StoreError."""
@@ -91,7 +90,7 @@ class Remarks:
             if found.name == hold.assigned:
                 raise Wrong(f"{found.name} has this message already", 1)
             reports = []
-            mailbox = _within(found.email, self._mail)
+            mailbox = contacts.within(found.email, self._mail.config)
             if mailbox is not None:
                 title = next((rule.title for rule in self._policy().rules.rules if rule.id == hold.rule), "")
                 url = f"{config.web.public_url.rstrip('/')}/held/{hold.id}" if config.web.public_url else ""
@@ -210,12 +209,3 @@ class Remarks:
         )
         for report in reports:
             self._relay.offer([report.delivery], report.content)
-
-
-def _within(mailbox: str, mail: HeldMail) -> Path | None:
-    """*mailbox* as an address of this organisation; None where it is none."""
-    try:
-        path = address.parse(mailbox.encode("utf-8"), smtputf8=True)
-    except (AddressError, UnicodeEncodeError):
-        return None
-    return path if path.domain and contacts.is_within(path, mail.config) else None

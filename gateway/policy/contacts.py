@@ -1,7 +1,7 @@
 """The mailboxes of ``[contacts]`` that rules name: which address each is, and whether it may have what a rule sends there.
 
 What it is: pure functions over the config and the domain lists.
-Who calls it: ``copies`` and ``notify`` of the keeper, the keeper at start, ``gateway check``.
+Who calls it: ``copies``, ``notify`` and whatever else of the keeper writes to people, the keeper at start, ``gateway check``.
 Must never: let a copy of official mail go to an address that is neither ours nor government, or a notice out of the organisation.
 Source: rules/README.md, R8, R22, R32.
 """
@@ -33,6 +33,15 @@ def is_within(path: Path, config: Config) -> bool:
         return True
     found = next((route for route in config.route if any(address.matches(path.domain, pattern) for pattern in route.domains)), None)
     return found is not None and found.local
+
+
+def within(text: str, config: Config) -> Path | None:
+    """*text* as an address in the organisation; None where it is none."""
+    try:
+        path = address.parse(text.encode("utf-8"), smtputf8=True)
+    except (AddressError, UnicodeEncodeError):
+        return None
+    return path if path.domain and is_within(path, config) else None
 
 
 def may_have_copies(path: Path, config: Config, policy: Policy) -> bool:
