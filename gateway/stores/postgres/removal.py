@@ -14,34 +14,39 @@ from typing import Any
 from gateway.stores import rows
 from gateway.stores.base import Conflict, HeadRow
 from gateway.stores.postgres.connection import Connection
+from gateway.stores.postgres.statements import any_of, has, needed
 from gateway.stores.reviewed import INDIA
-from gateway.stores.schema import NEEDED_COPY_SQL, OPEN_HOLD_SQL, UNFILED_COPY_SQL
+from gateway.stores.schema import OPEN_HOLD_SQL, UNFILED_COPY_SQL
 
 # A message is locked by each transaction that adds to it or ends something of it: it is locked first, and looked at then, by a
 # statement that sees what the others have committed. Whoever removes waits for none of them.
 _LOCK_FREE = "SELECT id FROM messages WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE SKIP LOCKED"
-_ENDED = (
-    "SELECT m.id, CASE WHEN EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.state = 'kept') THEN '' ELSE m.body_id END"  # noqa: S608 - constants of ours
-    " FROM messages m WHERE m.id = ANY(%(ids)s::text[])"
-    " AND NOT EXISTS (SELECT 1 FROM deliveries_open d WHERE d.message_id = m.id)"
-    " AND NOT EXISTS (SELECT 1 FROM deliveries_done d WHERE d.message_id = m.id AND d.created >= %(before)s)"
-    f" AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.message_id = m.id AND (h.{OPEN_HOLD_SQL} OR h.updated >= %(before)s))"
-    f" AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.message_id = m.id AND j.{UNFILED_COPY_SQL})"
+_STAYS = any_of(
+    has("deliveries_open", "m.id"),
+    has("deliveries_done", "m.id", of="created >= %(before)s"),
+    has("holds", "m.id", f"o.{OPEN_HOLD_SQL} OR o.updated >= %(before)s"),
+    has("journal", "m.id", f"o.{UNFILED_COPY_SQL}"),
 )
-_OF_HOLDS = "hold_id IN (SELECT id FROM holds WHERE message_id = ANY(%s::text[]))"
-_THEIRS = (
+_KEPT = any_of(has("journal", "m.id", "o.state = 'kept'"))
+ENDED = (
+    f"SELECT m.id, CASE WHEN {_KEPT} THEN '' ELSE m.body_id END FROM messages m"  # noqa: S608 - constants of ours
+    f" WHERE m.id = ANY(%(ids)s::text[]) AND NOT {_STAYS}"
+)
+"""Of messages with these ids those that may go, with their bodies; an empty one where a journal copy is the body."""
+_OF_HOLDS = "hold_id = ANY(ARRAY(SELECT id FROM holds WHERE message_id = ANY(%s::text[])))"
+THEIRS = (
     f"DELETE FROM approvals WHERE {_OF_HOLDS}",  # noqa: S608 - constants of ours
     f"DELETE FROM terms WHERE {_OF_HOLDS}",  # noqa: S608 - constants of ours
-    "DELETE FROM remarks WHERE reference IN (SELECT reference FROM messages WHERE id = ANY(%s::text[]))",
+    "DELETE FROM remarks WHERE reference = ANY(ARRAY(SELECT reference FROM messages WHERE id = ANY(%s::text[])))",
     "DELETE FROM holds WHERE message_id = ANY(%s::text[])",
     "DELETE FROM deliveries_done WHERE message_id = ANY(%s::text[])",
 )
-_UNNEEDED = (
-    "DELETE FROM bodies b USING unnest(%s::text[], %s::text[]) AS v (body_id, message_id) WHERE b.id = v.body_id"  # noqa: S608 - constants of ours
-    " AND NOT EXISTS (SELECT 1 FROM deliveries_open d WHERE d.message_id = v.message_id)"
-    f" AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.message_id = v.message_id AND h.{OPEN_HOLD_SQL})"
-    f" AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.message_id = v.message_id AND j.{NEEDED_COPY_SQL})"
+"""What goes with messages of these ids."""
+UNNEEDED = (
+    "DELETE FROM bodies WHERE id = ANY(ARRAY("  # noqa: S608 - constants of ours
+    f"SELECT v.body_id FROM unnest(%s::text[], %s::text[]) AS v (body_id, message_id) WHERE NOT {needed('v.message_id')}))"
 )
+"""Of these bodies, each with its message's id, those that nothing needs go. The message itself may be gone: a copy outlives it."""
 _CLOSE = (
     "INSERT INTO closings (chain, seq, hash, created, key_id, signature, department, format) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
     " ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, created = excluded.created,"
@@ -74,10 +79,10 @@ async def messages(link: Connection, before: float, after: str, limit: int) -> t
     gone = 0
     async with link.transaction():
         free = [row[0] for row in await _fetched(link, _LOCK_FREE, (old,))]
-        found = await _fetched(link, _ENDED, {"ids": free, "before": before})
+        found = await _fetched(link, ENDED, {"ids": free, "before": before})
         if found:
             ids = [row[0] for row in found]
-            for sql in _THEIRS:
+            for sql in THEIRS:
                 await link.execute(sql, (ids,))
             # Content goes when the last delivery ends; what a fault left behind goes now. A journal copy outlives its message.
             await link.execute("DELETE FROM bodies WHERE id = ANY(%s::text[])", ([row[1] for row in found],))
@@ -121,7 +126,7 @@ async def journal(link: Connection, now: float, limit: int) -> int:
             ids, message_ids, body_ids = (list(column) for column in zip(*listed, strict=True))
             await link.execute("SELECT 1 FROM messages WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE", (message_ids,))
             await link.execute("DELETE FROM journal WHERE id = ANY(%s::text[])", (ids,))
-            await link.execute(_UNNEEDED, (body_ids, message_ids))
+            await link.execute(UNNEEDED, (body_ids, message_ids))
     return len(listed)
 
 

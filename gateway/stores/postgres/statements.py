@@ -1,7 +1,7 @@
 """The statements that write PostgreSQL's tables: texts alone, each for any number of rows.
 
 What it is: INSERT, UPDATE and DELETE made once from the tables, with ``%b`` where a value or a column's list of values goes.
-Who calls it: ``apply``.
+Who calls it: ``apply``; ``removal`` for what keeps a message.
 Must never: hold a value; change a delivery that is leased to another keeper where its holder is named.
 Source: https://www.postgresql.org/docs/current/functions-array.html (unnest of several arrays).
 """
@@ -90,7 +90,8 @@ END_DELIVERIES = (
 UPDATE_HOLD = (
     "UPDATE holds SET state = %b, updated = %b, released = coalesce(%b::text, released), level = coalesce(%b::bigint, level),"
     " assigned = coalesce(%b::text, assigned), requested = coalesce(%b::double precision, requested)"
-    " WHERE id = %b AND position(' ' || state || ' ' in %b::text) > 0 RETURNING message_id"
+    " WHERE id = %b AND position(' ' || state || ' ' in %b::text) > 0 AND updated = coalesce(%b::double precision, updated)"
+    " RETURNING message_id"
 )
 _COPIED = (
     ("id", "text"), ("state", "text"), ("attempts", "bigint"), ("next_attempt", "double precision"), ("last_reply", "text"),
@@ -100,18 +101,37 @@ UPDATE_COPIES = (
     f"UPDATE journal j SET state = v.state, {', '.join(f'{name} = coalesce(v.{name}, j.{name})' for name, _ in _COPIED[2:])}"  # noqa: S608
     f" FROM {values(_COPIED)} WHERE j.id = v.id AND j.id = ANY(%b::text[]) AND j.{schema.UNFILED_COPY_SQL} RETURNING j.message_id, j.state"
 )
-# Scalar sub-queries with a LIMIT, and an array of ids: neither can become a walk through a whole table, whatever the planner thinks
-# it knows of a queue that was empty when it last looked.
-_NEEDED = (
-    "coalesce((SELECT true FROM deliveries_open o WHERE o.message_id = m.id LIMIT 1),"  # noqa: S608 - constants of ours
-    f" (SELECT true FROM holds h WHERE h.message_id = m.id AND h.{schema.OPEN_HOLD_SQL} LIMIT 1),"
-    f" (SELECT true FROM journal j WHERE j.message_id = m.id AND j.{schema.NEEDED_COPY_SQL} LIMIT 1), false)"
-)
+
+
+def any_of(*asked: str) -> str:
+    """That one of *asked*, each made by ``has``, finds a row; they are looked for in their order."""
+    return f"coalesce({', '.join(asked)}, false)"
+
+
+def has(table: str, message: str, condition: str = "true", *, of: str = "") -> str:
+    """That *table* has a row of the message whose id is the column *message*; *condition* is on the row ``o``, *of* on its partition.
+
+    A scalar sub-query with a LIMIT cannot become a walk through a whole table, and behind an OFFSET the condition cannot lead to a
+    partial index: whatever the planner thinks it knows of a queue that was empty when it last looked, each message costs a look-up.
+    """
+    rows = f"SELECT * FROM {table} WHERE message_id = {message}{of and f' AND {of}'} OFFSET 0"  # noqa: S608 - constants of ours
+    return f"(SELECT true FROM ({rows}) o WHERE {condition} LIMIT 1)"  # noqa: S608 - constants of ours
+
+
+def needed(message: str) -> str:
+    """That something still needs the body of the message whose id is the column *message*."""
+    return any_of(
+        has("deliveries_open", message),
+        has("holds", message, f"o.{schema.OPEN_HOLD_SQL}"),
+        has("journal", message, f"o.{schema.NEEDED_COPY_SQL}"),
+    )
+
+
 DROP_FINISHED = (
     "DELETE FROM bodies WHERE id = ANY(ARRAY(SELECT m.body_id FROM messages m"  # noqa: S608 - constants of ours
-    f" WHERE m.id = ANY(%b::text[]) AND NOT {_NEEDED}))"
+    f" WHERE m.id = ANY(%b::text[]) AND NOT {needed('m.id')}))"
 )
-STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {_NEEDED} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
+STILL_NEEDED = f"SELECT m.id FROM messages m WHERE m.id = ANY(%b::text[]) AND {needed('m.id')} ORDER BY m.id FOR NO KEY UPDATE"  # noqa: S608
 REGISTER_LOCK = f"SELECT pg_advisory_xact_lock({LOCK_REGISTER}, 0)"
 REGISTER_SHARED = f"SELECT pg_advisory_xact_lock_shared({LOCK_REGISTER}, 0)"
 NOTIFY = f"SELECT pg_notify('{tables.CHANNEL}', %b::text)"
