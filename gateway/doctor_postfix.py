@@ -1,7 +1,8 @@
 """Looks at a Postfix on this machine: settings that let mail go around the gateway, out in clear, or past a filter that is away.
 
 What it is: ``postconf -n``, ``-P`` and the listed transport tables, read and judged. Where this Postfix is the next server behind the
-gateway, where its mail goes is its own business; where it asks the milter door, ``doctor_milter`` and ``doctor_transport`` look on.
+gateway, where its mail goes is its own business; where it asks the milter door, ``doctor_milter``, ``doctor_senders`` and
+``doctor_transport`` look on.
 Who calls it: ``gateway doctor``.
 Must never: change a setting; start, stop or reload Postfix.
 Sources: postconf(5): relayhost, smtp_fallback_relay, transport_maps, smtp_tls_security_level, mynetworks, milter_default_action;
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from gateway import doctor_milter, doctor_postconf, doctor_transport
+from gateway import doctor_milter, doctor_postconf, doctor_senders, doctor_transport
 from gateway.config import Config, is_loopback
 from gateway.doctor import Finding
 from gateway.doctor_postconf import Postfix, Run, pair, run, settings
@@ -62,7 +63,8 @@ def _runs(run: Run) -> bool:
 
 def reading(config: Config, run: Run = run) -> Postfix | None:
     """The Postfix before the milter door, with all that is asked of it; None without such a door, or without a Postfix that can be read."""
-    return doctor_postconf.read(run, (*doctor_milter.NAMES, *doctor_transport.NAMES)) if doctor_milter.used(config) else None
+    names = (*doctor_milter.NAMES, *doctor_senders.NAMES, *doctor_transport.NAMES)
+    return doctor_postconf.read(run, names) if doctor_milter.used(config) else None
 
 
 def _asking(config: Config, values: dict[str, str], run: Run) -> Iterator[Finding]:
@@ -72,6 +74,7 @@ def _asking(config: Config, values: dict[str, str], run: Run) -> Iterator[Findin
         yield _wrong("the settings of Postfix cannot be read as a whole: postconf -x, -xP or -M fails")
         return
     yield from doctor_milter.examine(config, postfix)
+    yield from doctor_senders.examine(postfix)
     if is_us(config, postfix["relayhost"]):
         text = f"relayhost = {values.get('relayhost')} is this gateway too: mail is looked at twice; have the milter or the relayhost"
         yield Finding("postfix", "warning", text)
