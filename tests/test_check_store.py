@@ -19,9 +19,15 @@ def _config(**store: object) -> Config:
 
 def test_what_is_not_kept_is_bad_and_what_is_missing_is_said() -> None:
     off = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "synchronous_standby_names": ""}
-    assert [one.state for one in check_store._kept(off)] == ["wrong", "wrong", "warning", "warning"]
+    assert [one.state for one in check_store._kept(off)] == ["wrong", "wrong", "wrong", "warning"]
     on = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "remote_apply", "synchronous_standby_names": "b"}
     assert list(check_store._kept(on)) == []
+    for weak in ("local", "remote_write"):
+        (found,) = check_store._kept(on | {"synchronous_commit": weak})
+        assert found.state == "wrong" and "the standby need not have" in found.text
+        assert [one.state for one in check_store._kept(on | {"synchronous_commit": weak, "synchronous_standby_names": ""})] == [
+            "warning"
+        ] * 2
 
 
 def test_a_database_that_is_away_and_one_with_a_password_in_its_address_are_wrong() -> None:

@@ -145,11 +145,12 @@ def load(config: Config) -> tuple[AuditChain, Signer]:
     is lost. Raises vault.VaultError."""
     if chain_keys.key_lost(config):
         chain_keys.begin_anew(config)
+    key = signer(config)  # before the name: where there is a name without a key, somebody has taken the key away
     name = config.state_dir / "keys" / "audit-chain"
     if not name.exists():
         vault.make_key_file(name, new_id().encode() + b"\n")
     chain = vault.read_secret(name).decode("ascii", "replace").strip()
-    return AuditChain(chain, Watch()), signer(config)
+    return AuditChain(chain, Watch()), key
 
 
 def signer(config: Config) -> Signer:

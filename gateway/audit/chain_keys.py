@@ -31,8 +31,10 @@ def key_file(config: Config) -> FilePath:
 
 
 def key_lost(config: Config) -> bool:
-    """Whether the key is missing though there is a store: it is made before the first store, so somebody has taken it away."""
-    return not key_file(config).exists() and (config.state_dir / "gateway.db").exists()
+    """Whether the key is missing though there is a store: it is made before the first store, so somebody has taken it away. Where the
+    store is elsewhere, the name of the chain says that something was signed."""
+    sign = config.state_dir / ("keys/audit-chain" if config.store.shared else "gateway.db")
+    return not key_file(config).exists() and sign.exists()
 
 
 def read_public(path: FilePath) -> Ed25519PublicKey:

@@ -1,5 +1,7 @@
 """``gateway backup``: a sealed, verified copy of store, keys, config and rules, while mail goes on.
 
+A store in PostgreSQL is left to its own tools: the backup is then of what lies on this node alone.
+
 Who calls it: administrators; the timer gateway-backup.timer.
 Must never: leave a copy of the store behind; call a file a backup that was not read again to its end; write over a file.
 Sources: contract.md, "Commands"; hostile-inputs catalogue O23.
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 6 * 3600.0  # seconds for the keeper's copy
 ENDING = ".gwbackup"
+_OF_THE_STORE = ("format", "deliveries", "holds", "chains", "url", "keys_needed")
 KeyFile = Annotated[str, typer.Option("--key", help="PEM private key of the certificate that it was sealed to.", metavar="FILE")]
 PassphraseFile = Annotated[str, typer.Option("--passphrase-file", help="Passphrase of the backup, or of --key.", metavar="FILE")]
 
@@ -76,7 +79,7 @@ def _thin(folder: FilePath, hostname: str, keep: int) -> list[str]:
 def make(config: Config, path: FilePath, target: FilePath, certificate: str, passphrase_file: str) -> dict[str, Any]:
     """Writes the backup *target* and reads it again. Ends the command when it is not good to its end."""
     from gateway.audit import audit
-    from gateway.keeper import backup_set
+    from gateway.keeper import backup, backup_set
     from gateway.stores.base import StoreError
     from gateway.vault import sealed_file, vault
 
@@ -89,7 +92,8 @@ def make(config: Config, path: FilePath, target: FilePath, certificate: str, pas
         entry = _seal(config, certificate, passphrase_file, data_key)
         with _ending_politely(), _copy(config, path) as (copy, store):
             taken = time.time()
-            items, missing = backup_set.collect(config, path, copy, store["chains"])
+            items, missing = backup_set.collect(config, path, copy, store)
+            missing += _keys_missing(config, store)
             described = backup_set.manifest(config, items, missing, store, taken)
             half.unlink(missing_ok=True)
             descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -107,6 +111,8 @@ def make(config: Config, path: FilePath, target: FilePath, certificate: str, pas
             finally:
                 half.unlink(missing_ok=True)
             _sync_folder(target.parent)
+            backup.mark(config.state_dir).touch()
+            custody.give_to_owner(config.state_dir)
     except (sealed_file.SealedFileError, vault.VaultError, StoreError) as error:
         raise Stop(f"{target}: {error}") from error
     except OSError as error:
@@ -139,8 +145,8 @@ def _seal(config: Config, certificate: str, passphrase_file: str, data_key: byte
 
 
 @contextlib.contextmanager
-def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, Any]]]:
-    """The store's copy and what is in it; removed at the end, whatever happens."""
+def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath | None, dict[str, Any]]]:
+    """The store's copy and what is in it; removed at the end, whatever happens. None where the store is a database of many nodes."""
     from gateway import requests
     from gateway.cli.link import rows
     from gateway.envelope import new_id
@@ -149,10 +155,8 @@ def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, 
     from gateway.stores.sqlite import copying
 
     if config.store.shared:
-        raise Stop(
-            "gateway backup does not copy a store in PostgreSQL: take it with pg_dump or pg_basebackup, or keep a standby; and keep a copy"
-            " of the vault key and of state_dir/keys of each node"
-        )
+        yield None, _elsewhere(config, path)
+        return
     store = config.state_dir / "gateway.db"
     if not store.exists():
         raise Stop(f"{store}: there is no store to back up")
@@ -171,6 +175,43 @@ def _copy(config: Config, path: FilePath) -> Iterator[tuple[FilePath, dict[str, 
     finally:
         copy.unlink(missing_ok=True)
         custody.give_to_owner(config.state_dir)
+
+
+def _elsewhere(config: Config, path: FilePath) -> dict[str, Any]:
+    """Which database it is that others back up, and which vault keys it needs; None for these where it cannot be asked: that it is
+    away must not keep anybody from saving the keys."""
+    import asyncio
+
+    from gateway import requests
+    from gateway.cli import reading
+    from gateway.cli.link import rows
+    from gateway.stores.base import StoreError
+
+    async def needed() -> list[str]:
+        async with reading.kept(config) as store:
+            return [] if store is None else sorted(await store.bodies_by_key())
+
+    found: dict[str, Any] = {"url": config.store.url, "keys_needed": None}
+    try:
+        running = custody.running(config)
+        return found | (rows(config, path, requests.MakeBackup(""))[0] if running else {"keys_needed": asyncio.run(needed())})
+    except (StoreError, Stop):
+        return found
+
+
+def _keys_missing(config: Config, store: dict[str, Any]) -> list[str]:
+    """A sentence for each vault key that mail in the database needs and that is not on this node."""
+    from gateway.vault import vault
+
+    if not config.store.shared:
+        return []
+    if store["keys_needed"] is None:
+        return ["whether all vault keys are here that the database needs: it could not be asked"]
+    try:
+        here = vault.load(config)[0].ids
+    except vault.VaultError as error:
+        return [] if config.vault.credential else [str(error)]
+    return [f"vault key {key}, which mail in the database needs: it is on another node" for key in store["keys_needed"] if key not in here]
 
 
 @contextlib.contextmanager
@@ -248,16 +289,18 @@ def check(file: FilePath, key: str, passphrase_file: str) -> dict[str, Any]:
 
 
 def _row(file: FilePath, described: dict[str, Any], signer: str, entry: dict[str, Any]) -> dict[str, Any]:
+    store = described["store"]
     return {
         "file": str(file), "size": file.stat().st_size, "taken": described["taken"], "hostname": described["hostname"],
-        "gateway": described["gateway"], "format": described["store"]["format"], "deliveries": described["store"]["deliveries"],
-        "holds": described["store"]["holds"], "chains": described["store"]["chains"], "files": len(described["files"]),
-        "signed_by": signer, "sealed": _sealed(entry) if entry else "", "missing": described["missing"],
+        "gateway": described["gateway"], **{name: store[name] for name in _OF_THE_STORE if name in store},
+        "files": len(described["files"]), "signed_by": signer, "sealed": _sealed(entry) if entry else "", "missing": described["missing"],
     }  # fmt: skip
 
 
 def _counts(described: dict[str, Any]) -> str:
     store = described["store"]
+    if "url" in store:
+        return f"{len(described['files'])} files: keys, config and rules, without the mail, which is in {store['url']}"
     going = sum(count for state, count in store["deliveries"].items() if state in ("scheduled", "leased", "deferred", "on-hold"))
     held = sum(count for state, count in store["holds"].items() if state in ("held", "requested", "approved"))
     return f"{going} deliveries under way, {held} held, {store['rows']['audit']} rows of the log, {len(described['files'])} files"

@@ -307,6 +307,7 @@ def _check(
     config: ConfigFile = "",
 ) -> None:
     """Check config, rules, examples, keys, certificates, store and next hops; each line ok or what to do."""
+    from gateway.cli import check_backup
     from gateway.config import Config
     from gateway.doctor import Finding
 
@@ -325,6 +326,7 @@ def _check(
         yield from _keys(loaded)
         yield from certificates(loaded)
         yield from _store(loaded)
+        yield from check_backup.findings(loaded)
         yield from check_inspection.findings(loaded)
         yield from logins.findings(loaded, offline=offline)
         yield from check_doors.findings(loaded, offline=offline)

@@ -77,12 +77,20 @@ def _kept(settings: dict[str, str]) -> Iterator[Finding]:
                 f"{name} is {settings.get(name)} in PostgreSQL: accepted mail can be lost when its machine fails; set it on",
             )
     commit = settings.get("synchronous_commit", "")
-    if commit in ("off", "local"):
-        # Ours is set for each connection that writes; whoever relies on the server's own is not us.
+    standbys = settings.get("synchronous_standby_names")
+    if commit == "off":
+        # Ours is set for each session that writes. But who sets this means to lose commits, and a pooler that shares sessions may lose
+        # our setting.
         yield Finding(
-            "store", "warning", f"synchronous_commit is {commit} in PostgreSQL; the gateway sets it on for itself, set it on for all"
-        )
-    if not settings.get("synchronous_standby_names"):
+            "store", "wrong", "synchronous_commit is off in PostgreSQL: what was committed can be lost in a crash; set it on (the gateway"
+            " sets it on for its own sessions)",
+        )  # fmt: skip
+    elif commit in ("local", "remote_write"):
+        yield Finding(
+            "store", "wrong" if standbys else "warning", f"synchronous_commit is {commit} in PostgreSQL: the standby need not have what was"
+            " accepted; set it on (the gateway sets it on for its own sessions)",
+        )  # fmt: skip
+    if not standbys:
         yield Finding(
             "store",
             "warning",

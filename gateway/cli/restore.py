@@ -1,5 +1,7 @@
 """``gateway restore``: a backup becomes the state folder of a gateway again, elsewhere, and proved.
 
+A backup of a node whose store is in PostgreSQL gives keys, config and rules; the database was put back, or lives, by itself.
+
 Who calls it: administrators, after a loss; and now and then to see that the backups are good.
 Must never: write into a folder that is not empty; let a delivery go that may have been made since; leave half a state behind; go on
 with a log that does not verify, unless somebody said so.
@@ -83,11 +85,17 @@ def _away(folder: FilePath, existed: bool) -> None:
 def _into(folder: FilePath, reader: Any, resume: bool, accept_bad_log: bool) -> dict[str, Any]:
     from gateway.keeper import backup_set
     from gateway.stores.sqlite import copying, restoring
-    from gateway.vault import vault
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     described, signer = backup_set.read(reader, lambda manifest: _places(folder, manifest))
+    about = {"to": str(folder), "taken": described["taken"], "hostname": described["hostname"], "signed_by": signer}
+    if described["format"] == backup_set.NODE:
+        if resume:
+            raise Stop("--resume is for a backup with a store; the deliveries are in the database. Nothing was restored.", 2)
+        lacking, before = _keys(folder, described, described["store"]["keys_needed"] or [])
+        _sync(folder)
+        return about | _rest(folder, described, lacking, before) | {"url": described["store"]["url"]}
     half = folder / _HALF
     found = copying.contents(half)
     if any(found[name] != described["store"][name] for name in ("deliveries", "holds", "rows", "chains")):
@@ -99,30 +107,42 @@ def _into(folder: FilePath, reader: Any, resume: bool, accept_bad_log: bool) -> 
         raise Stop(
             f"the decision log in the backup does not verify ({verdict}). Nothing was restored; --accept-bad-log restores it all the same"
         )
+    lacking, before = _keys(folder, described, found["keys_needed"])
+    _sync(folder)
+    half.rename(folder / _STORE)
+    custody.write_event(
+        _config(folder), "store-restored", "from a backup", taken=described["taken_utc"], hostname=described["hostname"],
+        chain_before=before, deliveries=done["deliveries"], resumed=resume, log="does not verify" if verdict else "verifies",
+    )  # fmt: skip
+    return about | done | _rest(folder, described, lacking, before) | {"log": verdict or "ok"}
+
+
+def _keys(folder: FilePath, described: dict[str, Any], needed: list[str]) -> tuple[list[str], str]:
+    """Makes the restored keys ready: the current one is found wherever it lay, the chain's name is put out of use, since the node that
+    was lost may still write on it. Which of the *needed* vault keys are not there, and the name of the chain before."""
+    from gateway.vault import vault
+
     _current_key(folder, described)
-    loaded = _config(folder)
     try:
-        the_vault, made = vault.load(loaded)
-        lacking = sorted(set(found["keys_needed"]) - the_vault.ids)
+        the_vault, made = vault.load(_config(folder))
+        lacking = sorted(set(needed) - the_vault.ids)
     except vault.VaultError:
-        lacking, made = found["keys_needed"], False
+        lacking, made = needed, False
     if made:
         (folder / "keys" / "vault.key").unlink()  # a key that nobody asked for; the right one has to come from paper
-        lacking = found["keys_needed"]
+        lacking = needed
     chain = folder / "keys" / "audit-chain"
     before = chain.read_text("ascii", "replace").strip() if chain.exists() else ""
     if chain.exists():
         chain.rename(chain.with_name(f"audit-chain.{time.time_ns()}"))
-    _sync(folder)
-    half.rename(folder / _STORE)
-    custody.write_event(
-        loaded, "store-restored", "from a backup", taken=described["taken_utc"], hostname=described["hostname"], chain_before=before,
-        deliveries=done["deliveries"], resumed=resume, log="does not verify" if verdict else "verifies",
-    )  # fmt: skip
+    return lacking, before
+
+
+def _rest(folder: FilePath, described: dict[str, Any], lacking: list[str], before: str) -> dict[str, Any]:
+    """What is said of every backup that was restored."""
     places = {entry["name"]: entry["path"] for entry in described["files"] if entry["name"].startswith(("files/", "config/"))}
     return {
-        "to": str(folder), "taken": described["taken"], "hostname": described["hostname"], "signed_by": signer, **done,
-        "keys_lacking": lacking, "missing": described["missing"], "chain_before": before, "log": verdict or "ok",
+        "keys_lacking": lacking, "missing": described["missing"], "chain_before": before,
         "files": [{"now": str(_place(folder, name)), "before": path} for name, path in places.items() if path],
     }  # fmt: skip
 
@@ -200,6 +220,20 @@ def _sync(folder: FilePath) -> None:
 
 def _said(row: dict[str, Any]) -> list[str]:
     lines = [f"{row['to']}: restored from the backup of {output.when(row['taken'])} ({row['hostname']}), signed by {row['signed_by']}."]
+    if "url" in row:
+        lines.append(f"The mail is in {row['url']}: where that was lost, put it back first, with the tools that have backed it up.")
+    else:
+        lines += _said_of_store(row)
+    lines += [f"The vault key {key} is not there; put it back from paper: gateway keys recover" for key in row["keys_lacking"]]
+    lines += [f"not in the backup: {sentence}" for sentence in row["missing"]]
+    for file in row["files"]:
+        lines.append(f"{file['before']} is now {file['now']}; put it in its place.")
+    lines.append(f'Set state_dir = "{row["to"]}" in the config, give the folder to the gateway\'s user, and start.')
+    return lines
+
+
+def _said_of_store(row: dict[str, Any]) -> list[str]:
+    lines = []
     if row["format_before"] != row["format"]:
         lines.append(f"The store went from format {row['format_before']} to {row['format']}.")
     if row["resumed"]:
@@ -216,13 +250,8 @@ def _said(row: dict[str, Any]) -> list[str]:
     )
     if row["copies"]:
         lines.append(f"{row['copies']} journal copies wait; each is looked for in its archive before it is filed there.")
-    lines += [f"The vault key {key} is not there; put it back from paper: gateway keys recover" for key in row["keys_lacking"]]
-    lines += [f"not in the backup: {sentence}" for sentence in row["missing"]]
     if row["log"] != "ok":
         lines.append(f"The decision log does not verify: {row['log']}")
-    for file in row["files"]:
-        lines.append(f"{file['before']} is now {file['now']}; put it in its place.")
-    lines.append(f'Set state_dir = "{row["to"]}" in the config, give the folder to the gateway\'s user, and start.')
     return lines
 
 

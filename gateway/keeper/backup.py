@@ -1,7 +1,8 @@
 """The keeper's part in a backup: a consistent copy of the store beside it, made while mail goes on.
 
 What it is: ``Backups``, which copies the store to a new file in state_dir/backup-work (a folder of mode 0700) and says what is in it.
-The command that asked seals the copy with keys, config and rules, and removes it; what a killed one left is removed here.
+The command that asked seals the copy with keys, config and rules, and removes it; what a killed one left is removed here. A store in
+PostgreSQL is not copied, since that is its own tools' work: said is only which vault keys it needs. ``mark``: that a backup was made.
 Who calls it: ``custody`` on MakeBackup; ``service`` for start and stop.
 Must never: write outside of its folder, or over a file; fill the disk; hold up the writer; run twice at once.
 Sources: design.md section 6; hostile-inputs catalogue O01, O23.
@@ -14,13 +15,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Protocol
 
 from gateway import logs
 from gateway.audit import events
 from gateway.config import Config
 from gateway.keeper.exceptions import Wrong
-from gateway.stores.base import Batch, Store
+from gateway.stores.base import Batch
 from gateway.stores.sqlite import copying
 
 _OLD = 86400.0  # seconds after which a copy is nobody's any more
@@ -30,6 +31,11 @@ _log = logs.get("backup")
 def work_folder(state_dir: FilePath) -> FilePath:
     """Where copies lie until they are sealed."""
     return state_dir / "backup-work"
+
+
+def mark(state_dir: FilePath) -> FilePath:
+    """A file whose time is that of the last backup: it outlives every process."""
+    return state_dir / "last-backup"
 
 
 def forget(state_dir: FilePath, older: float = 0.0) -> int:
@@ -42,10 +48,17 @@ def forget(state_dir: FilePath, older: float = 0.0) -> int:
     return count
 
 
+class Kept(Protocol):
+    """What is needed of the store here."""
+
+    async def write(self, batch: Batch) -> None: ...
+    async def bodies_by_key(self) -> dict[str, int]: ...
+
+
 class Backups:
     """Makes copies of the store of *config*, one at a time."""
 
-    def __init__(self, config: Config, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, store: Kept, clock: Callable[[], float]) -> None:
         self._config = config
         self._store = store
         self._clock = clock
@@ -64,6 +77,10 @@ class Backups:
 
     async def make(self, path: FilePath, user: str) -> dict[str, Any]:
         """Copies the store to *path*; the row says what is in it. Raises Wrong, StoreError."""
+        if self._config.store.shared:
+            needed = sorted(await self._store.bodies_by_key())
+            await self._store.write(Batch(audit=[events.act("backup-made", self._clock(), user, "", part="keys")]))
+            return {"keys_needed": needed}
         self._check(path)
         if self._one.locked():
             raise Wrong("a backup is being made already; wait for it", 1)
@@ -84,26 +101,20 @@ class Backups:
                 raise
             finally:
                 self._pace = None
-            await asyncio.to_thread(self._mark().touch)
+            await asyncio.to_thread(mark(self._config.state_dir).touch)
             row["seconds"] = round(time.monotonic() - began, 2)
             _log.info("the store was copied for a backup", **{"file.size": row["size"], "gateway.seconds": row["seconds"]})
             return row
 
-    def _mark(self) -> FilePath:
-        """A file whose time is that of the last copy: it outlives this process."""
-        return self._config.state_dir / "last-backup"
-
     @property
     def last_success(self) -> float:
-        """When the store was last copied (seconds since the epoch); 0 when it never was."""
+        """When the last backup was made (seconds since the epoch); 0 where there was none."""
         try:
-            return self._mark().stat().st_mtime
+            return mark(self._config.state_dir).stat().st_mtime
         except OSError:
             return 0.0
 
     def _check(self, path: FilePath) -> None:
-        if self._config.store.shared:
-            raise Wrong("gateway backup does not copy a store in PostgreSQL: take it with pg_dump or pg_basebackup, or keep a standby")
         folder = work_folder(self._config.state_dir)
         if path.parent != folder or path.suffix != ".db" or path.name.startswith("."):
             raise Wrong(f"the copy for a backup is made in {folder}, with a name that ends in .db")

@@ -1,7 +1,7 @@
 """What is in a backup, and how it is proved: the files, the signed manifest, the sealed stream.
 
 What it is: ``collect`` (store copy, keys, config, rules, heads, files that the config names), ``write``, and ``read``, which checks
-every octet against the manifest while it gives the files out.
+every octet against the manifest while it gives the files out. A backup of a node whose store is in PostgreSQL has no copy of it.
 Who calls it: ``gateway backup`` and ``gateway restore``.
 Must never: put a file on the disk that is not sealed (the store's copy apart, which the keeper makes and the command removes);
 take a name from a backup that is not in its manifest; follow a link.
@@ -32,7 +32,8 @@ from gateway.stores.sqlite.copying import digest_of
 from gateway.vault import vault
 from gateway.vault.sealed_file import Reader, SealedFileError, Writer
 
-FORMAT = 1
+FORMAT, NODE = 1, 2
+"""The format of a backup with the store, and of one with all but the store, which is elsewhere."""
 _MANIFEST, _SIGNATURE = "manifest.json", "manifest.sig"
 _SIGNED = b"gateway backup manifest 1\n"
 _CAP = 16 << 20
@@ -49,12 +50,13 @@ class Item:
     path: str = ""
 
 
-def collect(config: Config, config_file: FilePath, copy: FilePath, chains: list[dict[str, Any]]) -> tuple[list[Item], list[str]]:
-    """The files of a backup, and a sentence for each that belongs to it and is not here. Raises OSError, vault.VaultError."""
+def collect(config: Config, config_file: FilePath, copy: FilePath | None, store: dict[str, Any]) -> tuple[list[Item], list[str]]:
+    """The files of a backup with the *copy* of the *store*, or without, and a sentence for each that belongs to it and is not here.
+    Raises OSError, vault.VaultError."""
     keys = config.state_dir / "keys"
-    items = [Item("store/gateway.db", copy)]
+    items = [] if copy is None else [Item("store/gateway.db", copy)]
     items += [Item(f"keys/{file.name}", vault.read_secret(file), str(file)) for file in sorted(keys.iterdir()) if _plain(file)]
-    items.append(Item("log/audit-heads.jsonl", _heads(config.state_dir / "log" / "audit-heads.jsonl", chains)))
+    items.append(Item("log/audit-heads.jsonl", _heads(config.state_dir / "log" / "audit-heads.jsonl", store.get("chains"))))
     items.append(Item("config/gateway.toml", config_file.read_bytes(), str(config_file)))
     if config.rules_dir is not None:
         rules = sorted(file for file in config.rules_dir.rglob("*") if _plain(file) and "__pycache__" not in file.parts)
@@ -98,8 +100,11 @@ def _named(config: Config) -> list[FilePath]:
     return list(found)
 
 
-def _heads(file: FilePath, chains: list[dict[str, Any]]) -> bytes:
-    """The signed heads that belong to the copy; one that was signed after it would look like rows that were cut off."""
+def _heads(file: FilePath, chains: list[dict[str, Any]] | None) -> bytes:
+    """The signed heads that belong to the copy; one that was signed after it would look like rows that were cut off. All of them where
+    there is no copy (*chains* None): what they are held against is the database, and rows that are cut off there have to be seen."""
+    if chains is None:
+        return file.read_bytes() if file.exists() else b""
     ends = {one["chain"]: one["seq"] for one in chains}
     kept = [head for head in audit.heads_in(file) if head.seq <= ends.get(head.chain, 0)]
     return b"".join(msgspec.json.encode(head) + b"\n" for head in kept)
@@ -114,7 +119,8 @@ def manifest(config: Config, items: list[Item], missing: list[str], store: dict[
         files.append({"name": item.name, "size": size, "sha256": digest, "path": item.path})
     key_file = config.vault.key_file
     return {
-        "format": FORMAT, "gateway": __version__, "hostname": config.hostname, "state_dir": str(config.state_dir), "taken": round(taken, 3),
+        "format": NODE if config.store.shared else FORMAT, "gateway": __version__, "hostname": config.hostname,
+        "state_dir": str(config.state_dir), "taken": round(taken, 3),
         "taken_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(taken)), "store": store, "files": files, "missing": missing,
         "vault_key_file": "" if key_file is None else str(key_file),
     }  # fmt: skip
@@ -158,8 +164,8 @@ def read(reader: Reader, take: Callable[[dict[str, Any]], Take]) -> tuple[dict[s
             text, signature = _small(tar, members, _MANIFEST), json.loads(_small(tar, members, _SIGNATURE))
             described = json.loads(text)
             _signed(text, signature)
-            if described["format"] != FORMAT:
-                raise SealedFileError(f"the backup has format {described['format']}, and this version knows {FORMAT}")
+            if described["format"] not in (FORMAT, NODE):
+                raise SealedFileError(f"the backup has format {described['format']}, and this version knows {FORMAT} and {NODE}")
             wanted = {entry["name"]: entry for entry in described["files"]}
             if len(wanted) != len(described["files"]) or any(not _NAME.fullmatch(name) or ".." in name for name in wanted):
                 raise SealedFileError("the manifest holds a name that is none of ours")
