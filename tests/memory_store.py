@@ -148,7 +148,7 @@ class MemoryStore(Alone):
                 raise Conflict(f"delivery {update.id} is not {' or '.join(update.expect)}")
         for change in batch.hold_updates:
             held = self.hold_rows.get(change.id)
-            if held is None or held.state not in change.expect:
+            if held is None or held.state not in change.expect or change.seen not in (None, held.updated):
                 raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}")
 
     def _drop(self, message_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gateway.levels import Level
 from gateway.requests import ExportHeld, RefuseHeld, ReleaseHeld, ShowHeld
 from gateway.review import AskOfficer, Colleagues, DecideAgain, ForwardHeld, ReclassifyHeld
 from gateway.roles import Act
-from gateway.stores.base import Batch, HoldState
+from gateway.stores.base import Batch, HoldState, HoldUpdate, MessageRow
 from gateway.verdict import Disposition
 from tests.held_mail import DESK, HEAD, PEOPLE, WHO, held, record, staffed
 from tests.keeper_kit import Room, recipient, transaction, verdict
@@ -118,6 +118,29 @@ async def test_a_person_with_both_roles_gives_one_of_the_two_under_whatever_name
         with pytest.raises(Wrong, match="another person"):
             await room.quarantine.release(reference, "again", (), same)
     assert room.relay.offered == []
+
+
+@pytest.mark.parametrize("act", ["release", "refuse", "expire", "level"])
+async def test_W07_nobody_decides_over_what_another_keeper_has_just_done(room: Room, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = await held(room, DESK, HEAD, level=Level.RESTRICTED)
+    row, find = await record(room, reference), room.store.message
+
+    async def meanwhile(message_id: str) -> MessageRow | None:
+        """Another keeper releases to one of two: the state stays what it was."""
+        await room.store.write(Batch(hold_updates=[HoldUpdate(row.id, (HoldState.HELD,), HoldState.HELD, room.now + 1, released=(DESK,))]))
+        return await find(message_id)
+
+    monkeypatch.setattr(room.store, "message", meanwhile)
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
+        "release": lambda: room.quarantine.release(reference, "x", (), WHO["rev"]),
+        "refuse": lambda: ask(room, RefuseHeld(reference, "x"), WHO["rev"]),
+        "expire": lambda: room.quarantine.expire(row),
+        "level": lambda: ask(room, ReclassifyHeld(reference, "CONFIDENTIAL", "x"), WHO["rev"]),
+    }
+    with pytest.raises(Wrong, match="somebody else has just decided"):
+        await acts[act]()
+    assert room.relay.offered == []
+    assert structs.replace(await record(room, reference), updated=0) == structs.replace(row, released=(DESK,), updated=0)
 
 
 async def test_W13_the_yes_of_somebody_who_lost_his_role_counts_no_more(room: Room) -> None:

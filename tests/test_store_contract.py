@@ -450,6 +450,19 @@ async def test_an_update_of_a_hold_changes_what_it_names(store: SqliteStore) -> 
     assert await store.hold(one.id) == replace(one, state=HoldState.REQUESTED, updated=NOW + 2, requested=NOW + 1, assigned="ravi", level=3)
 
 
+async def test_of_two_who_saw_the_same_hold_one_decides(store: SqliteStore) -> None:
+    row = message()
+    one = hold(row)
+    await store.write(Batch(messages=[row], holds=[one]))
+    first = HoldUpdate(one.id, (HoldState.HELD,), HoldState.HELD, NOW + 1, released=("b@nic.in",), seen=one.updated)
+    await store.write(Batch(hold_updates=[first]))
+    for lost in (first, HoldUpdate(one.id, (HoldState.HELD,), HoldState.REFUSED, NOW + 2, seen=one.updated)):
+        with pytest.raises(Conflict):
+            await store.write(Batch(hold_updates=[lost]))
+    assert await store.hold(one.id) == replace(one, updated=NOW + 1, released=("b@nic.in",))
+    await store.write(Batch(hold_updates=[HoldUpdate(one.id, (HoldState.HELD,), HoldState.REFUSED, NOW + 2, seen=NOW + 1)]))
+
+
 async def _stocked(store: SqliteStore) -> list[HoldRow]:
     """Five held records, oldest first: of two departments, with words ``a`` (all), ``b`` (the second) and ``s`` (in all subjects)."""
     rows = [message(department="one.gov.in" if n < 3 else "two.gov.in") for n in range(5)]

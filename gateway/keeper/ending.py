@@ -70,7 +70,7 @@ class Ending:
             reports.append(self._reports.refused(about, content, now, self._relay.incarnation, level=level, note=note))
         await self._mail.write(
             Batch(
-                hold_updates=[HoldUpdate(hold.id, (hold.state,), state, now)],
+                hold_updates=[HoldUpdate(hold.id, (hold.state,), state, now, seen=hold.updated)],
                 bodies=[report.body for report in reports],
                 messages=[report.message for report in reports],
                 deliveries=[report.delivery for report in reports],

@@ -60,7 +60,8 @@ class Item:
 
 
 class HeldMail:
-    """Held records. *one* lets acts on them go one at a time: the store's states are the second guard, not the only one."""
+    """Held records. *one* lets acts of this keeper on them go one at a time; a decision that another keeper was before with meets the
+    store's ``HoldUpdate.seen``."""
 
     def __init__(self, config: Config, store: Store, vault: Vault, clock: Callable[[], float]) -> None:
         self.config = config

@@ -206,7 +206,7 @@ class Releasing:
     async def _first(self, item: Item, approval: ApprovalRow, who: Who) -> str:
         hold, rules = item.hold, list(approval.waived)
         log = self._mail.events("held-approved", item, approval.recipients, who, approval.reason, rules=rules)
-        change = HoldUpdate(hold.id, (hold.state,), HoldState.APPROVED, approval.created)
+        change = HoldUpdate(hold.id, (hold.state,), HoldState.APPROVED, approval.created, seen=hold.updated)
         await self._mail.write(Batch(approvals=[approval], hold_updates=[change], audit=log))
         return "approved 1 of 2"
 
@@ -221,7 +221,7 @@ class Releasing:
         pairs = self._correspondents.rows(hold.sender, [row.recipient for row in rows], hold.department) if hold.verified_originator else []
         released = (*hold.released, *approval.recipients)
         rest = [one for one in hold.recipients if one not in released]
-        change = HoldUpdate(hold.id, (hold.state,), HoldState.HELD if rest else HoldState.RELEASED, now, released)
+        change = HoldUpdate(hold.id, (hold.state,), HoldState.HELD if rest else HoldState.RELEASED, now, released, seen=hold.updated)
         log = self._mail.events(action, item, approval.recipients, who, approval.reason, rules=list(approval.waived))
         rows += copied.deliveries
         told = self._answer.released(item, approval.recipients, len(rest), now)

@@ -151,14 +151,14 @@ class Remarks:
         who.need(Act.DECIDE, hold.department)
         now = self._mail.clock()
         remark = self._remark(item, who, RemarkKind.LEVEL, reason, now, to=f"{wanted.text}{PENDING}")
-        change = HoldUpdate(hold.id, (hold.state,), hold.state, now)
+        change = HoldUpdate(hold.id, (hold.state,), hold.state, now, seen=hold.updated)
         await self._said(item, who, "held-level-proposed", change, remark, [], level=wanted.text)
         return f"level {wanted.text} 1 of 2"
 
     async def _relevelled(self, item: Item, wanted: Level, reason: str, who: Who) -> str:
         hold, now = item.hold, self._mail.clock()
         remark = self._remark(item, who, RemarkKind.LEVEL, reason, now, to=wanted.text)
-        change = HoldUpdate(hold.id, (hold.state,), hold.state, now, level=int(wanted))
+        change = HoldUpdate(hold.id, (hold.state,), hold.state, now, level=int(wanted), seen=hold.updated)
         raised = hold.level is None or wanted > hold.level
         # An answer to this message is held to the higher of both, whoever is right.
         threads = self._threads.raised(item.details.message_id, wanted, hold.department) if raised and hold.verified_originator else []

@@ -206,7 +206,7 @@ class HoldRow(msgspec.Struct, frozen=True):
 
 
 class HoldUpdate(msgspec.Struct, frozen=True):
-    """A change of one hold, only if its state is one of *expect* (Conflict otherwise)."""
+    """A change of one hold, only if its state is one of *expect* and nobody changed it since *seen* (Conflict otherwise)."""
 
     id: str
     expect: tuple[HoldState, ...]
@@ -217,6 +217,9 @@ class HoldUpdate(msgspec.Struct, frozen=True):
     assigned: str | None = None
     requested: float | None = None
     """None leaves each as it is."""
+    seen: float | None = None
+    """Its ``updated`` when it was read; None: whatever it is. A state can stay the same through a change that matters: of several
+    recipients some were released, or the level is another."""
 
 
 class ApprovalRow(msgspec.Struct, frozen=True):

@@ -145,9 +145,9 @@ class Applier:
                 released = None if change.released is None else rows.dump(change.released)
                 given = (
                     change.state.value, change.updated, released, change.level, change.assigned, change.requested, change.id,
-                    _states(change.expect),
+                    _states(change.expect), change.seen,
                 )  # fmt: skip
-                what = f"held record {change.id} is not {' or '.join(change.expect)}"
+                what = f"held record {change.id} is not {' or '.join(change.expect)}, or was changed meanwhile"
                 statements.append((UPDATE_HOLD, given, _one(what, ended if change.state in ENDED_HOLD else None)))
         return statements
 

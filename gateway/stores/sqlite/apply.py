@@ -47,7 +47,7 @@ _UPDATE_DELIVERIES = (
 _UPDATE_HOLD = (
     "UPDATE holds SET state = ?, updated = ?, released = coalesce(?, released), level = coalesce(?, level),"
     " assigned = coalesce(?, assigned), requested = coalesce(?, requested) WHERE id = ? AND instr(?, ' ' || state || ' ')"
-    " RETURNING message_id"
+    " AND updated = coalesce(?, updated) RETURNING message_id"
 )
 _DROP_FINISHED = (
     "DELETE FROM bodies WHERE id IN (SELECT m.body_id FROM messages m WHERE m.id IN ({marks})"  # noqa: S608 - constants of ours
@@ -182,11 +182,11 @@ class Applier:
         released = None if change.released is None else rows.dump(change.released)
         values = (
             change.state.value, change.updated, released, change.level, change.assigned, change.requested, change.id,
-            _states(change.expect),
+            _states(change.expect), change.seen,
         )  # fmt: skip
         found = db.execute(_UPDATE_HOLD, values).fetchall()
         if not found:
-            raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}")
+            raise Conflict(f"held record {change.id} is not {' or '.join(change.expect)}, or was changed meanwhile")
         return str(found[0][0])
 
     def _insert(self, db: sqlite3.Connection, sql: str, values: Sequence[tuple[object, ...]]) -> None:
