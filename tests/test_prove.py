@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.prove import count, replay, trace
+from tests.e2e.prove import control, count, replay, trace
 from tests.e2e.prove.load import Accepted
+from tests.e2e.prove.run import Order, Result
 from tests.e2e.prove.trace import Call
 
 
@@ -118,11 +119,19 @@ def test_P2_a_duplicate_needs_a_kill_between_or_an_answer_that_was_kept_back() -
     assert not count._explained([{"time": 9.0, "answered": False}, *twice], [])
 
 
+def decision(recipient: str, action: str) -> dict[str, object]:
+    """What the decision log has on a recipient at the milter door."""
+    said = {"door": "milter", "reference": "R1", "smtp": {"rcpt_to": [{"address": recipient}]}}
+    kept = {"kept_by": "mta"} if action == "message-accepted" else {}
+    return {"gateway": said | kept, "email": {"message_id": "<two@dept.gov.in>"}, "event": {"action": action}}
+
+
 class Taken:
     """A next hop and a gateway of which everything is known."""
 
-    def __init__(self, held: tuple[str, ...] = ()) -> None:
+    def __init__(self, held: tuple[str, ...] = (), decided: tuple[tuple[str, str], ...] = ()) -> None:
         self.held = held
+        self.decided = decided
 
     def received(self) -> list[dict[str, object]]:
         return [{"time": 1.0, "recipients": ["a@x"], "file": "1"}, {"time": 1.5, "recipients": ["o@d"], "file": "report"}]
@@ -137,8 +146,10 @@ class Taken:
         ]  # fmt: skip
         return "\r\n".join(lines).encode()
 
-    def records(self, noun: str, _: str) -> list[dict[str, object]]:
-        return [{"reference": "R1", "recipients": list(self.held)}] if noun == "quarantine" else []
+    def records(self, *words: str) -> list[dict[str, object]]:
+        if words[0] == "quarantine":
+            return [{"reference": "R1", "recipients": list(self.held)}]
+        return [decision(*one) for one in self.decided] if words[0] == "audit" else []
 
 
 @pytest.mark.parametrize(
@@ -146,10 +157,10 @@ class Taken:
     [
         ({"a@x": "delivered", "b@x": "refused"}, (), []),
         ({"a@x": "delivered", "c@x": "held"}, ("c@x",), []),
-        ({"a@x": "delivered", "c@x": "delivered"}, (), ["lost: one c@x R1"]),
-        ({"a@x": "held"}, (), ["passed: one a@x R1"]),
-        ({"a@x": "delivered"}, ("a@x",), ["twofold: one a@x R1 ['delivered', 'held']"]),
-        ({"b@x": "delivered"}, (), ["other: bounced, and had to be delivered: one b@x R1"]),
+        ({"a@x": "delivered", "c@x": "delivered"}, (), ["lost: smtp one c@x R1"]),
+        ({"a@x": "held"}, (), ["passed: smtp one a@x R1"]),
+        ({"a@x": "delivered"}, ("a@x",), ["twofold: smtp one a@x R1 ['delivered', 'held']"]),
+        ({"b@x": "delivered"}, (), ["other: bounced, and had to be delivered: smtp one b@x R1"]),
     ],
 )
 def test_P1_every_recipient_is_in_exactly_one_state_and_in_the_right_one(
@@ -158,3 +169,53 @@ def test_P1_every_recipient_is_in_exactly_one_state_and_in_the_right_one(
     taken = Taken(held)
     found = count.count([Accepted("one", "R1", recipients, 1.0)], taken, taken, [])  # type: ignore[arg-type]
     assert found.wrong == wrong
+
+
+ACCEPTED, HELD, BLOCKED = "message-accepted", "message-held", "message-blocked"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept", "held", "decided", "wrong"),
+    [
+        # What is promised at the milter door: left to the MTA, held here, or returned, and the log says so of each.
+        ("delivered", True, False, ACCEPTED, ""),
+        ("held", False, True, HELD, ""),
+        ("refused", False, False, BLOCKED, ""),
+        # No word of it in the log: whatever else there is, the decision was not durable.
+        ("delivered", True, False, "", "lost"),
+        ("held", False, True, "", "lost"),
+        # It goes nowhere: neither does the MTA have it, nor is it held.
+        ("delivered", False, False, ACCEPTED, "lost"),
+        ("held", False, False, HELD, "lost"),
+        # The MTA has what it should not have.
+        ("held", True, True, HELD, "passed"),
+        ("refused", True, False, BLOCKED, "passed"),
+        # The MTA has it, and so have we.
+        ("delivered", True, True, ACCEPTED, "twofold"),
+        ("delivered", False, True, HELD, "other"),
+    ],
+)
+def test_P1_the_promise_of_the_milter_door_is_judged_by_its_own_measure(
+    wanted: str, kept: bool, held: bool, decided: str, wrong: str
+) -> None:
+    who = "b@x" if wanted == "refused" else "c@x"  # b@x has its report
+    taken = Taken((who,) if held else (), ((who, decided),) if decided else ())
+    entry = Accepted("two", "R1", {who: wanted}, 1.0, "milter", (who,) if kept else ())
+    found = count.count([entry], taken, taken, [])  # type: ignore[arg-type]
+    assert [line.partition(":")[0] for line in found.wrong] == ([wrong] if wrong else []), found.wrong
+    assert found.kept == (kept and not wrong)
+
+
+def test_P1_a_reference_that_the_milter_told_is_that_of_the_log_and_a_dropped_message_has_none() -> None:
+    taken = Taken(("c@x",), (("c@x", HELD),))
+    for reference, lost in (("", 0), ("R1", 0), ("R2", 1)):
+        found = count.count([Accepted("two", reference, {"c@x": "held"}, 1.0, "milter")], taken, taken, [])  # type: ignore[arg-type]
+        assert len(found.lost) == lost
+
+
+def test_P2_a_control_is_found_at_each_of_its_doors_or_not_at_all() -> None:
+    early = next(one for one in control.CONTROLS if one.name == "early_reply")
+    order = Order("kill", 1, 1)
+    assert not early.found(Result(order, count.Count()))
+    assert not early.found(Result(order, count.Count(lost=["smtp one a@x R1"])))
+    assert early.found(Result(order, count.Count(lost=["smtp one a@x R1", "milter two a@x R2"])))

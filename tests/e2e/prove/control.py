@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.e2e.prove import table
+from tests.e2e.prove.clients import MILTER, SMTP
 from tests.e2e.prove.run import Order, Result, run
 
 TRIES = 4
@@ -27,14 +28,17 @@ class Control:
     messages: int = 200
     gap: float = 3.0
     """Seconds between two blows: one that is killed too often is given pauses by its supervisor."""
+    doors: tuple[str, ...] = ()
+    """The doors at each of which it must be found; empty: wherever."""
 
     def found(self, result: Result) -> bool:
         """Whether the count of *result* has found it; a run that broke off has not."""
-        return bool(getattr(result.count, self.found_in))
+        lines = getattr(result.count, self.found_in)
+        return bool(lines) and all(any(line.startswith(f"{door} ") for line in lines) for door in self.doors)
 
 
 CONTROLS = (
-    Control("early_reply", "answers before it has committed", "lost"),
+    Control("early_reply", "answers before it has committed", "lost", doors=(SMTP, MILTER)),
     Control("memory_only", "commits to memory, to the disk later", "lost"),
     Control("deliver_twice", "takes deliveries that are leased already", "unexplained", fault="hup", kinds=("web",), messages=60),
     Control("fail_open", "takes for clean what killed the inspector", "passed", kinds=("inspector", "inspector worker"), gap=2.0),
@@ -61,7 +65,8 @@ def _shown(control: Control, seed: int) -> bool:
         found = getattr(result.count, control.found_in)
         print(f"{control.name}: {table.line_of(result, turn + 1, TRIES)}", flush=True)
         if control.found(result):
-            print(f"{control.name} ({control.about}): found, {len(found)} {control.found_in}", flush=True)
+            at = f", at {' and '.join(control.doors)}" if control.doors else ""
+            print(f"{control.name} ({control.about}): found, {len(found)} {control.found_in}{at}", flush=True)
             return True
     print(f"{control.name} ({control.about}): NOT found", flush=True)
     return False

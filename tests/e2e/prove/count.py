@@ -3,6 +3,9 @@
 What arrived is what the next hop wrote down before it answered; what is held and what waits are the gateway's own lists. A recipient
 has to be in exactly one of {scheduled, delivered, bounced, held, expired}; what had to be stopped must not have arrived; a message
 may have arrived twice only where something happened between the two that leaves no choice.
+
+What came by the milter door is judged by what was promised there. The decision on each recipient has to be in the decision log. Who was
+left to the MTA is *kept*: the log has to say so, and nothing of ours may go there too. All others have to be held here, or returned.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tests.e2e.parts import Gateway, Hop
+from tests.e2e.prove.clients import MILTER
 from tests.e2e.prove.load import DELIVERED, HELD, REFUSED, Accepted
 
 CLOCK_SLACK = 2.0
 """Seconds around a fault in which a duplicate is explained by it."""
 _TIMED_OUT = "5.4.7"
-_RIGHT = {DELIVERED: ("delivered", "scheduled"), REFUSED: ("bounced",), HELD: ("held",)}
+_RIGHT = {DELIVERED: ("delivered", "scheduled", "kept"), REFUSED: ("bounced",), HELD: ("held",)}
 """The states that are right for what had to become of mail."""
 
 
@@ -40,6 +44,8 @@ class Count:
     messages: int = 0
     accepted: int = 0
     delivered: int = 0
+    kept: int = 0
+    """Left to the MTA that had asked the milter door."""
     bounced: int = 0
     held: int = 0
     scheduled: int = 0
@@ -97,40 +103,54 @@ class Arrived:
                         if "failed" in str(block.get("Action", "")):  # type: ignore[union-attr]
                             whom = str(block["Final-Recipient"]).partition(";")[2].strip()  # type: ignore[index]
                             reported[str(message["X-Gateway-Reference"]), whom] = str(block["Status"])  # type: ignore[index]
-        return cls(delivered, reported)
+        return cls(dict(delivered), reported)
+
+
+@dataclass
+class Here:
+    """What the gateway itself says: who is held and who waits, by reference; what was decided at the milter door, by (identity,
+    recipient): the reference, and whether the MTA keeps it."""
+
+    held: dict[str, list[str]]
+    queued: dict[str, set[str]]
+    decided: dict[tuple[str, str], tuple[str, bool]]
+
+    @classmethod
+    def at(cls, gateway: Gateway, *, milter: bool) -> Here:
+        """Read by the commands of *gateway*."""
+        queued: dict[str, set[str]] = collections.defaultdict(set)
+        for row in gateway.records("queue", "list"):
+            queued[row["reference"]].add(row["recipient"])
+        decided = {}
+        for row in gateway.records("audit", "search", "--limit", "100000") if milter else ():
+            said = row.get("gateway", {})
+            if said.get("door") == MILTER and "message_id" in row.get("email", {}):
+                identity = row["email"]["message_id"].strip("<>").partition("@")[0]
+                goes = row["event"]["action"] == "message-accepted" and said.get("kept_by") == "mta"
+                decided[identity, said["smtp"]["rcpt_to"][0]["address"]] = (said["reference"], goes)
+        return cls({row["reference"]: row["recipients"] for row in gateway.records("quarantine", "list")}, queued, decided)
 
 
 def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: list[Strike], *, returns: bool = False) -> Count:
     """Where everything in the ledger is. *returns*: the next hop refused good mail, which was rightly returned then."""
+    accepted = list(accepted)
     result = Count(strikes=len(strikes))
-    there = Arrived.at(hop)
-    held: dict[str, list[str]] = {row["reference"]: row["recipients"] for row in gateway.records("quarantine", "list")}
-    queued: dict[str, set[str]] = collections.defaultdict(set)
-    for row in gateway.records("queue", "list"):
-        queued[row["reference"]].add(row["recipient"])
+    there, here = Arrived.at(hop), Here.at(gateway, milter=any(entry.door == MILTER for entry in accepted))
     for entry in accepted:
         result.messages += 1
         for recipient, wanted in entry.recipients.items():
             result.accepted += 1
-            status = there.reported.get((entry.reference, recipient))
-            states = {
-                "delivered": bool(there.delivered[entry.identity, recipient]),
-                "bounced": status is not None and status != _TIMED_OUT,
-                "expired": status == _TIMED_OUT,
-                "held": recipient in held.get(entry.reference, ()),
-                "scheduled": recipient in queued[entry.reference],
-            }
-            name = f"{entry.identity} {recipient} {entry.reference}"
-            true = [state for state, yes in states.items() if yes]
+            true = _states(entry, recipient, there, here)
+            name = f"{entry.door} {entry.identity} {recipient} {entry.reference}"
             if not true:
                 result.lost.append(name)
             elif len(true) > 1:
                 result.twofold.append(f"{name} {true}")
             else:
                 setattr(result, true[0], getattr(result, true[0]) + 1)
-            if states["delivered"] and wanted != DELIVERED:
+            if wanted != DELIVERED and ("delivered" in true or recipient in entry.kept):
                 result.passed.append(name)
-            elif len(true) == 1 and true[0] not in (*_RIGHT[wanted], *(("bounced",) if returns else ())):
+            elif len(true) == 1 and true[0] not in (*_RIGHT[wanted], *(("bounced",) if returns and entry.door != MILTER else ())):
                 result.other.append(f"{true[0]}, and had to be {wanted}: {name}")
     for (identity, recipient), entries in there.delivered.items():
         if len(entries) > 1:
@@ -138,6 +158,26 @@ def count(accepted: Iterable[Accepted], hop: Hop, gateway: Gateway, strikes: lis
             if not _explained(entries, strikes):
                 result.unexplained.append(f"{identity} {recipient}: " + ", ".join(f"{entry['time']:.3f}" for entry in entries))
     return result
+
+
+def _states(entry: Accepted, recipient: str, there: Arrived, here: Here) -> list[str]:
+    """The states in which a recipient is; none at all where the log does not have what the milter door had promised."""
+    reference, kept = entry.reference, False
+    if entry.door == MILTER:
+        decided, goes = here.decided.get((entry.identity, recipient), ("", False))
+        if not decided or reference not in ("", decided):
+            return []
+        reference, kept = decided, goes and recipient in entry.kept
+    status = there.reported.get((reference, recipient))
+    states = {
+        "delivered": (entry.identity, recipient) in there.delivered,
+        "kept": kept,
+        "bounced": status is not None and status != _TIMED_OUT,
+        "expired": status == _TIMED_OUT,
+        "held": recipient in here.held.get(reference, ()),
+        "scheduled": recipient in here.queued.get(reference, ()),
+    }
+    return [state for state, yes in states.items() if yes]
 
 
 def _explained(entries: list[dict[str, Any]], strikes: list[Strike]) -> bool:

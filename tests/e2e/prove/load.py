@@ -2,6 +2,7 @@
 
 A line stands in the ledger, synced, only after the 250 was read: it is what the gateway has to answer for, whatever happens to the
 gateway. A message that was not answered 250 is sent again under another identity, since it may have been taken or not.
+At the milter door the final action takes the place of the 250.
 """
 
 from __future__ import annotations
@@ -12,21 +13,20 @@ import json
 import os
 import random
 import smtplib
-import ssl
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-SENDER = "officer@dept.gov.in"
-PASSWORD = "seven small boats"
+from tests.e2e.prove.clients import MILTER, SENDER, SMTP, SUBMISSION, Client, MilterClient, SmtpClient, Taken
+
 INSIDE = "desk@finance.nic.in"
 INSIDE_TOO = "section@home.gov.in"
 OUTSIDE = "someone@gmail.com"
 SENDERS = 4
 PAUSE = 0.06  # seconds between two messages of a sender, on average: a run lasts long enough for several faults
 TIRED = 600.0  # seconds in which a message has to be taken
-PATIENCE = 20.0  # seconds a client waits for an answer
 
 DELIVERED, REFUSED, HELD = "delivered", "refused", "held"
 
@@ -40,17 +40,22 @@ class Accepted:
     recipients: dict[str, str]
     """Each with what has to become of its mail: DELIVERED, REFUSED or HELD."""
     time: float
+    door: str = SMTP
+    kept: tuple[str, ...] = ()
+    """At the milter door: the recipients that were left to the MTA."""
 
 
 @dataclass
 class Load:
-    """Senders that go on until *total* messages were tried. *submission*: a port where one of them signs in, over TLS."""
+    """Senders that go on until *total* messages were tried. *submission*: a port where one of them signs in, over TLS; *milter*: a port
+    where another one is an MTA."""
 
     port: int
     total: int
     rng: random.Random
     ledger: Path
     submission: int = 0
+    milter: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     tried: int = 0
     accepted: list[Accepted] = field(default_factory=list)
@@ -82,14 +87,14 @@ class Load:
 
     def start(self) -> list[threading.Thread]:
         """The senders, under way."""
-        threads = [threading.Thread(target=self.sender, args=(bool(self.submission) and not number,)) for number in range(SENDERS)]
+        threads = [threading.Thread(target=self.sender, args=self.kind(number)) for number in range(SENDERS)]
         for thread in threads:
             thread.start()
         return threads
 
-    def sender(self, signs_in: bool = False) -> None:
+    def sender(self, door: str, connect: Callable[[], Client]) -> None:
         """One client: a connection for as long as it lasts, a new one after any trouble."""
-        client: smtplib.SMTP | None = None
+        client: Client | None = None
         while True:
             with self.lock:
                 if self.tried >= self.total:
@@ -107,8 +112,8 @@ class Load:
                     identity = f"{number}-{attempt}-{self.rng.getrandbits(64):016x}"
                     recipients, content = self.message(number, identity)
                 try:
-                    client = client or self.connect(signs_in)
-                    self.note(identity, self.send(client, list(recipients), content), recipients)
+                    client = client or connect()
+                    self.note(identity, door, client.send(list(recipients), content), recipients)
                     break
                 except (OSError, smtplib.SMTPException) as error:
                     if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code >= 500:
@@ -120,41 +125,19 @@ class Load:
         if client is not None:
             client.close()
 
-    def connect(self, signs_in: bool) -> smtplib.SMTP:
-        """A new connection to the SMTP door, or one that is signed in."""
-        if not signs_in:
-            client = smtplib.SMTP("127.0.0.1", self.port, timeout=PATIENCE)
-            client.ehlo("load.dept.gov.in")
-            return client
-        client = smtplib.SMTP("127.0.0.1", self.submission, timeout=PATIENCE)
-        try:
-            client.ehlo("pc7.dept.gov.in")
-            client.starttls(context=ssl._create_unverified_context())
-            client.ehlo("pc7.dept.gov.in")
-            client.login(SENDER, PASSWORD)
-        except BaseException:
-            client.close()
-            raise
-        return client
+    def kind(self, number: int) -> tuple[str, Callable[[], Client]]:
+        """By which door sender *number* goes, and how it gets a connection there."""
+        if number == 0 and self.submission:
+            return SUBMISSION, lambda: SmtpClient(self.submission, signs_in=True)
+        if number == 1 and self.milter:
+            return MILTER, lambda: MilterClient(self.milter)
+        return SMTP, lambda: SmtpClient(self.port)
 
-    @staticmethod
-    def send(client: smtplib.SMTP, recipients: list[str], content: bytes) -> str:
-        """The reference of the 250; raises for anything else."""
-        code, text = client.mail(SENDER)
-        for recipient in recipients:
-            if code == 250:
-                code, text = client.rcpt(recipient)
-        if code == 250:
-            code, text = client.data(content)
-        if code != 250:
-            raise smtplib.SMTPResponseException(code, text)
-        return text.decode().rsplit(" ", 1)[-1]
-
-    def note(self, identity: str, reference: str, recipients: dict[str, str]) -> None:
+    def note(self, identity: str, door: str, taken: Taken, recipients: dict[str, str]) -> None:
         """The ledger line, on the disk before it counts."""
-        entry = Accepted(identity, reference, recipients, time.time())
+        entry = Accepted(identity, taken.reference, recipients, time.time(), door, taken.kept)
         with self.lock, self.ledger.open("a") as lines:
-            lines.write(json.dumps({"id": identity, "reference": reference, "recipients": recipients, "time": entry.time}) + "\n")
+            lines.write(json.dumps(asdict(entry)) + "\n")
             lines.flush()
             os.fsync(lines.fileno())
             self.accepted.append(entry)

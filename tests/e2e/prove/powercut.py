@@ -27,7 +27,8 @@ from gateway.vault import vault
 from tests.e2e import leash
 from tests.e2e.parts import wait_for
 from tests.e2e.prove import replay, roles, trace
-from tests.e2e.prove.load import HELD, REFUSED, SENDER, Accepted
+from tests.e2e.prove.clients import SENDER
+from tests.e2e.prove.load import HELD, REFUSED, Accepted
 from tests.e2e.prove.site import Site
 
 CONTROLS = Path(__file__).parent / "controls"
@@ -64,7 +65,7 @@ class Finding:
 def traced(folder: Path, seed: int, messages: int, control: str = "none") -> tuple[Path, Path, list[Accepted], Path]:
     """A load on a gateway whose keeper is traced. Returns the copy of its state folder from before, the trace, the ledger, and the state
     folder."""
-    site = Site.make(folder, seed, messages, submission=False)
+    site = Site.make(folder, seed, messages, submission=False, milter=False)
     site.gateway.environment["PYTHONPATH"] = str(CONTROLS / control)
     site.sink.start()
     state, before, out = site.gateway.folder / "state", folder / "before", folder / "trace"

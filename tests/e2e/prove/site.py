@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.e2e.parts import Gateway, Hop
+from tests.e2e.prove.clients import PASSWORD, SENDER
 from tests.e2e.prove.count import Strike
-from tests.e2e.prove.load import PASSWORD, SENDER, Load
+from tests.e2e.prove.load import Load
 
 LIMITS = "[limits]\nretry_first = 2\nretry_max = 4\nfree_disk = 0\n"
 _CLI = """
@@ -28,6 +29,11 @@ certificate = "{folder}/cert.pem"
 key = "{folder}/key.pem"
 [[listen]]
 door = "submission"
+address = "127.0.0.1:{port}"
+"""
+_MILTER = """
+[[listen]]
+door = "milter"
 address = "127.0.0.1:{port}"
 """
 _OPEN = (
@@ -84,17 +90,17 @@ class Site:
     """For each process that was killed: its role, the seconds until it had a successor, and until that one listened."""
 
     @classmethod
-    def make(cls, folder: Path, seed: int, messages: int, *, submission: bool = True) -> Site:
+    def make(cls, folder: Path, seed: int, messages: int, *, submission: bool = True, milter: bool = True) -> Site:
         """All of it, in *folder*, nothing started."""
         sink = Sink(folder / "hop")
-        port = fixed_port() if submission else 0
-        extra = LIMITS
+        port, other = fixed_port() if submission else 0, fixed_port() if milter else 0
+        extra = LIMITS + (_MILTER.format(port=other) if milter else "")
         if submission:
             folder.mkdir(parents=True, exist_ok=True)
             _credentials(folder)
             extra += _CLI.format(folder=folder, port=port)
         gateway = Gateway(folder / "gw", sink.port, extra=extra, port=fixed_port(), web_port=fixed_port())
-        load = Load(gateway.port, messages, random.Random(seed + 1), folder / "ledger.jsonl", port)
+        load = Load(gateway.port, messages, random.Random(seed + 1), folder / "ledger.jsonl", port, other)
         return cls(folder, random.Random(seed), gateway, sink, load)
 
     @property

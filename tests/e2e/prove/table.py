@@ -8,8 +8,8 @@ from tests.e2e.prove.count import Count
 from tests.e2e.prove.run import Result
 
 _COLUMNS = (
-    "fault", "runs", "faults", "messages", "accepted", "delivered", "bounced", "held", "scheduled", "expired", "lost", "in 2 states",
-    "passed", "dup", "unexpl.", "5xx", "other", "seeds",
+    "fault", "runs", "faults", "messages", "accepted", "delivered", "kept", "bounced", "held", "scheduled", "expired", "lost",
+    "in 2 states", "passed", "dup", "unexpl.", "5xx", "other", "seeds",
 )  # fmt: skip
 
 
@@ -17,7 +17,8 @@ def line_of(result: Result, number: int, of: int) -> str:
     """One run, as it is printed when it has ended."""
     found, order = result.count, result.order
     parts = (
-        f"{found.messages} messages", f"{found.accepted} accepted", f"{found.delivered} delivered", f"{found.bounced} bounced",
+        f"{found.messages} messages", f"{found.accepted} accepted", f"{found.delivered} delivered",
+        f"{found.kept} left to the MTA", f"{found.bounced} bounced",
         f"{found.held} held", f"{found.scheduled} scheduled", f"lost {len(found.lost)}", f"in two states {len(found.twofold)}",
         f"let through {len(found.passed)}", f"duplicates {found.duplicates} (unexplained {len(found.unexplained)})",
         f"5xx {len(found.refused)}", f"faults {found.strikes}", f"{result.seconds:.0f} s",
@@ -55,8 +56,8 @@ def _row(name: str, results: list[Result]) -> tuple[str, ...]:
         total.add(result.count)
     seeds = [result.order.seed for result in results]
     values = (
-        len(results), total.strikes, total.messages, total.accepted, total.delivered, total.bounced, total.held, total.scheduled,
-        total.expired, len(total.lost), len(total.twofold), len(total.passed), total.duplicates, len(total.unexplained),
+        len(results), total.strikes, total.messages, total.accepted, total.delivered, total.kept, total.bounced, total.held,
+        total.scheduled, total.expired, len(total.lost), len(total.twofold), len(total.passed), total.duplicates, len(total.unexplained),
         len(total.refused), len(total.other),
     )  # fmt: skip
     return (name, *map(str, values), f"{min(seeds)}-{max(seeds)}" if seeds else "")

@@ -19,7 +19,7 @@ if Relay is not None:
 
     async def greedy(self):
         """Gives every leased delivery out once more."""
-        from gateway.relay.relay import grouped
+        from gateway.relay.jobs import grouped
 
         while True:
             await asyncio.sleep(random.random() / 20)
