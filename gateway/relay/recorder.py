@@ -2,7 +2,8 @@
 
 What it is: a queue of Records and the one task that makes them durable, in order.
 Who calls it: the relay and its queue actions.
-Must never: drop a Record because the store is away (it is written when the store is back); write a later one before an earlier one.
+Must never: drop a Record because the store is away (it is written when the store is back); write a later one before an earlier one;
+take its own result for somebody else's: a write whose end nobody could tell may stand all the same.
 Sources: docs/design.md sections 4 and 6; hostile-inputs catalogue O05, O10, P2.
 """
 
@@ -15,7 +16,7 @@ from typing import Protocol
 from gateway import logs
 from gateway.relay.notices import Report
 from gateway.relay.outcomes import Record
-from gateway.stores.base import Batch, Conflict, StoreError
+from gateway.stores.base import Batch, Conflict, DeliveryRow, DeliveryState, DeliveryUpdate, StoreError
 
 _LINGER = 0.03  # seconds in which results that belong together may gather
 _MOST = 500  # records of one transaction
@@ -28,6 +29,7 @@ class Writes(Protocol):
     """What is needed of the store here."""
 
     async def write(self, batch: Batch) -> None: ...
+    async def delivery(self, delivery_id: str) -> DeliveryRow | None: ...
 
 
 def batch_of(records: list[Record]) -> Batch:
@@ -112,18 +114,29 @@ class Recorder:
                 self._room.set()
 
     async def _write(self, records: list[Record]) -> None:
+        in_doubt = False
         while True:
             try:
-                await self._store.write(batch_of(records))
+                if in_doubt:
+                    # What stands must not be written again: it may be leased anew by now, and on its way.
+                    found = [(record, await self._stood(record)) for record in records]
+                    for _, reports in found:
+                        for report in reports or ():
+                            self._written(report)
+                    records = [record for record, reports in found if reports is None]
+                    in_doubt = False
+                if records:
+                    await self._store.write(batch_of(records))
             except Conflict as conflict:
                 if len(records) > 1:
                     for record in records:
                         await self._write([record])
                 else:
-                    # An operator was quicker (returned or held it while it was on its way): the store's state stands.
+                    # Somebody was quicker (an operator, or a keeper that took this one for dead): the store's state stands.
                     _log.warning("a delivery had changed before its result was written", cause=str(conflict))
                 return
             except StoreError as error:
+                in_doubt = True
                 _log.error("results of deliveries wait for the store", cause=str(error), records=len(records))
                 await asyncio.sleep(_AGAIN)
             else:
@@ -131,3 +144,32 @@ class Recorder:
                     for report in record.reports:
                         self._written(report)
                 return
+
+    async def _stood(self, record: Record) -> list[Report] | None:
+        """Where the store has *record* although it had not said so, those of its reports that still wait here; else None. Raises
+        StoreError."""
+        waiting: list[Report] = []
+        if record.reports:  # with ids that nobody else has
+            for report in record.reports:
+                row = await self._store.delivery(report.delivery.id)
+                if row is None:
+                    return None
+                if row.state is DeliveryState.LEASED and row.lease == report.delivery.lease:
+                    waiting.append(report)
+        else:
+            for update in record.updates:
+                row = await self._store.delivery(update.id)
+                if row is None or not _says(row, update):
+                    return None
+        _log.info("results of deliveries stood although the store had not said so", deliveries=len(record.updates))
+        return waiting
+
+
+_TOLD = ("attempts", "last_reply", "route", "warned", "sent_sha256")
+_MOVES = ("state", "next_attempt", "lease")
+
+
+def _says(row: DeliveryRow, update: DeliveryUpdate) -> bool:
+    """Whether *row* is as *update* left it. What tells of an attempt stays until the next one has ended; the rest may have moved on."""
+    names = _TOLD if update.attempts is not None else _TOLD + _MOVES
+    return all(value is None or getattr(row, name) == value for name in names for value in (getattr(update, name),))
