@@ -189,8 +189,8 @@ def main() -> None:
             progress(f"{name} × {scale} …")
             try:
                 rows.add(measure(CELLS[name](scale), given.seconds))
-            except AssertionError as error:  # the gateway did not start
-                rows.add({"what": name, "scale": scale, "wrong": str(error).splitlines()[0]})
+            except AssertionError as error:  # the gateway did not start: the last it said
+                rows.add({"what": name, "scale": scale, "wrong": str(error).strip().splitlines()[-1]})
     rows.end()
 
 

@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import cast
 
 import uvloop
 from msgspec.structs import replace
@@ -36,6 +35,7 @@ from gateway.policy import decide
 from gateway.requests import Committed, Exceptions, GetExceptions, Health, KeeperAnswer, Rows
 from gateway.rights import place
 from gateway.verdict import Headers, Inspection, Leaf, LeafState, Verdict
+from tests.bench.sink import taking
 
 SENDER, TO = b"officer@dept.gov.in", b"desk@finance.nic.in"
 _PATIENCE = 120.0  # seconds for the start, and for the deliveries that are left
@@ -54,46 +54,6 @@ tls = "none"
 [limits]
 free_disk = 0
 """
-
-
-class Sink(asyncio.Protocol):
-    """A next hop that takes everything and keeps nothing."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's are none of asyncio's classes
-        self.rest, self.content = b"", False
-        self.transport.write(b"220 sink ESMTP\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        data, out = self.rest + data, []
-        while data:
-            if self.content:
-                end = data.find(b"\r\n.\r\n")
-                if end < 0:
-                    data = data[-4:]
-                    break
-                data, self.content = data[end + 5 :], False
-                out.append(b"250 2.0.0 taken\r\n")
-                continue
-            line, found, after = data.partition(b"\r\n")
-            if not found:
-                break
-            data = after
-            if line[:4].upper() == b"EHLO":
-                out.append(b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n")
-            elif line[:4].upper() == b"DATA":
-                out.append(b"354 go on\r\n")
-                data, self.content = b"\r\n" + data, True
-            else:
-                out.append(b"250 2.0.0 ok\r\n")
-        self.rest = data
-        self.transport.write(b"".join(out))
-
-
-async def sink(listening: socket.socket) -> None:
-    """Serves until it is killed."""
-    server = await asyncio.get_running_loop().create_server(Sink, sock=listening)
-    await server.serve_forever()
 
 
 def message(size: int) -> bytes:
@@ -227,7 +187,7 @@ def main() -> None:
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     hop = os.fork()
     if hop == 0:
-        uvloop.run(sink(listening))
+        uvloop.run(taking(listening))
         os._exit(0)
     try:
         with (

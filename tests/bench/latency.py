@@ -36,6 +36,7 @@ import uvloop
 from tests.bench import processes, traffic
 from tests.bench.printing import Rows, progress
 from tests.bench.sink import Sink
+from tests.e2e import leash
 from tests.e2e.parts import ROOT, free_port, port_open, wait_for
 
 GATEWAY = f"gateway={Path(__file__).parent / 'candidate.sh'} {{listen}} {{sink}}"
@@ -73,7 +74,7 @@ class Peer:
         with (folder / f"{self.port}.log").open("wb") as log:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=ROOT,
-                env={**os.environ, "GATEWAY_BENCH_DIR": str(folder / "state")},
+                env={**os.environ, "GATEWAY_BENCH_DIR": str(folder / "state")}, preexec_fn=leash.on(),
             )  # fmt: skip
         wait_for(lambda: self._listens(log.name), _START, f"{self.name} listens; see {log.name}")
 

@@ -1,6 +1,7 @@
 """A next hop that takes everything, keeps nothing and counts, quick enough not to be what is measured.
 
-What it is: ``SinkProtocol`` (one session) and ``Sink``, a process of its own that shares its two counts in a small file.
+What it is: ``SinkProtocol`` (one session), ``taking`` (for a process that the caller forks), and ``Sink``, a process of its own that shares
+its two counts in a small file.
 Who calls it: the measuring programs of this folder.
 Must never: hold a message back, or answer before its last line was seen.
 Source: RFC 5321 section 4.1.1 (the order of commands), RFC 2920 (PIPELINING: many lines may come at once).
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import socket
 import struct
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from typing import cast
 
 import uvloop
 
+from tests.e2e import leash
 from tests.e2e.parts import ROOT, Hop, port_open, wait_for
 
 _COUNTS = struct.Struct("<QQ")
@@ -77,7 +80,7 @@ class Sink(Hop):
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "count").write_bytes(bytes(_COUNTS.size))
         words = [sys.executable, "-m", "tests.bench.sink", str(self.port), str(self.folder / "count")]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=ROOT)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=leash.on())
         wait_for(lambda: port_open(self.port), 30, "the sink listens")
 
     @property
@@ -93,6 +96,12 @@ class Sink(Hop):
     def _counts(self) -> tuple[int, int]:
         messages, recipients = _COUNTS.unpack((self.folder / "count").read_bytes())
         return messages, recipients
+
+
+async def taking(listening: socket.socket) -> None:
+    """Serves on a socket of the caller's, without counting, until its process is ended."""
+    server = await asyncio.get_running_loop().create_server(SinkProtocol, sock=listening)
+    await server.serve_forever()
 
 
 async def serve(port: int, file: Path) -> None:

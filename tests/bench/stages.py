@@ -49,6 +49,7 @@ from gateway.stores.base import DeliveryRow
 from gateway.verdict import Inspection
 from tests.bench.inspection import docx_96k, pdf_2m, text_4k
 from tests.bench.relay import Store
+from tests.bench.sink import taking
 from tests.content_mail import mail
 from tests.keeper_kit import Room
 from tests.smtp_door import Memory, make_config
@@ -149,39 +150,9 @@ def transaction(message: bytes) -> Transaction:
     return Transaction(new_id(), DoorName.SMTP, peer, envelope, time.time(), len(message), sha256, True, "dept.gov.in")
 
 
-class Sink(asyncio.Protocol):
-    """A next hop that takes everything."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._text, self._last = False, b""
-        self._transport.write(b"220 sink ESMTP\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        if self._text:
-            self._last = (self._last + data)[-5:]
-            if self._last == b"\r\n.\r\n":
-                self._text = False
-                self._transport.write(b"250 2.0.0 Ok\r\n")
-            return
-        for line in data.upper().split(b"\r\n")[:-1]:
-            if line.startswith(b"DATA"):
-                self._text, self._last = True, b""
-                self._transport.write(b"354 go\r\n")
-            elif line.startswith(b"EHLO"):
-                self._transport.write(b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
-            else:
-                self._transport.write(b"221 Bye\r\n" if line == b"QUIT" else b"250 2.0.0 Ok\r\n")
-
-
 def sink(sock: socket.socket) -> None:
     """The next hop's process."""
-
-    async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(Sink, sock=sock)
-        await server.serve_forever()
-
-    uvloop.run(serve())
+    uvloop.run(taking(sock))
 
 
 class Bench:
