@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from gateway import config_errors, cores
+from gateway import address, config_errors, cores
 from gateway.option_values import Folder, Seconds, Section, Size, parse_duration, parse_size
 from gateway.options import (
     Application,
@@ -125,6 +125,15 @@ class Config(BaseModel):
         """Whether an archive wants a copy of all official mail, and an MTA holds some of it, whose release nobody here hears of."""
         by_mta = self.relay.milter_hold == "mta" and any(one.door == "milter" for one in self.listen)
         return by_mta and any(one.which == "official" for one in self.archive)
+
+    def route_of(self, domain: str) -> Route | None:
+        """The first route that matches *domain* (A-labels); None where there is none."""
+        return next((one for one in self.route if any(address.matches(domain, pattern) for pattern in one.domains)), None)
+
+    def is_local(self, domain: str) -> bool:
+        """Whether the route of *domain* is a local one."""
+        found = self.route_of(domain)
+        return found is not None and found.local
 
     @field_validator("workers", mode="before")
     @classmethod

@@ -37,15 +37,20 @@ def test_the_first_match_wins() -> None:
         found = routes.find(domain)
         assert found is not None
         assert found.name == hop, domain
-    assert routes.is_local("dept.gov.in")
-    assert not routes.is_local("nic.in")
-    assert not routes.is_local("x.dept.gov.in")
+
+
+@pytest.mark.parametrize("pattern", [".b.in", "*.b.in"])
+def test_relay_and_door_read_a_pattern_alike(pattern: str) -> None:
+    made = config(route(pattern, hop="10.0.0.1:25", local=True), route("*", hop="10.0.0.2:25"))
+    for domain, local in {"x.b.in": True, "X.y.B.in": True, "b.in": False, "xb.in": False, "c.in": False}.items():
+        hop = Routes(made).find(domain)
+        assert hop is not None
+        assert (hop.name == "10.0.0.1:25") == made.is_local(domain) == local, domain
 
 
 def test_no_route_is_none_and_postmaster_goes_home() -> None:
     routes = Routes(config(route("a.in", hop="10.0.0.9:25"), route("dept.gov.in", hop="10.0.0.1:25", local=True)))
     assert routes.find("nic.in") is None
-    assert not routes.is_local("nic.in")
     home = routes.find("")
     assert home is not None
     assert home.name == "10.0.0.1:25"

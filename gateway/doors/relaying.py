@@ -56,11 +56,12 @@ class Relaying:
 
     def __init__(self, config: Config, envelope_policy: EnvelopePolicy) -> None:
         self._policy = envelope_policy
-        self._domains = frozenset(_a_label(domain) for domain in config.originators.domains)
+        self._config = config
+        self._domains = frozenset(config.originators.domains)
         self._require_auth = config.originators.require_auth
         self._hostname = config.hostname.lower()
         self._verify = config.relay.verify_recipients
-        self._routes = tuple((tuple(_pattern(domain) for domain in route.domains), route.local) for route in config.route)
+        self._named = [domain for route in config.route if route.local for domain in route.domains if domain[:1] not in "*."]
         self._postmaster_domain = self._find_postmaster_domain(config)
         self._local: dict[str, bool] = {}
         self._known: OrderedDict[str, tuple[float, Reply]] = OrderedDict()
@@ -68,8 +69,7 @@ class Relaying:
     def _find_postmaster_domain(self, config: Config) -> str:
         if "@" in config.contacts.postmaster:
             return _a_label(config.contacts.postmaster.rpartition("@")[2])
-        named = [domain for domains, local in self._routes if local for domain in domains if domain[:1] not in "*."]
-        return (named or sorted(self._domains) or [self._hostname])[0]
+        return (self._named or sorted(self._domains) or [self._hostname])[0]
 
     def is_ours(self, sender: Path) -> bool:
         """Whether *sender* is an official address of ours."""
@@ -79,23 +79,16 @@ class Relaying:
         """Whether the first route that matches *domain* is a local one."""
         known = self._local.get(domain)
         if known is None:
-            known = False
-            for patterns, local in self._routes:
-                if any(address.matches(domain, pattern) for pattern in patterns):
-                    known = local
-                    break
+            known = self._config.is_local(domain)
             if len(self._local) >= _KNOWN:
                 self._local.clear()
             self._local[domain] = known
         return known
 
-    def _names(self, domain: str) -> bool:
-        return any(domain in patterns for patterns, local in self._routes if local)
-
     def target(self, path: Path) -> Path:
         """Where mail for *path* goes: ``<postmaster>``, and postmaster or abuse at our host's name, are those of our own domain;
         all others are themselves."""
-        at_host = path.domain == self._hostname and path.is_desk and not self._names(path.domain)
+        at_host = path.domain == self._hostname and path.is_desk and path.domain not in self._named
         return Path(path.local, self._postmaster_domain) if at_host or not path.domain else path
 
     def check(self, sender: Path, recipient: Path, peer: Peer) -> Refused | None:
@@ -105,7 +98,7 @@ class Relaying:
             return Refused(FORGED, "own-domain-from-outside")
         if self.always_reachable(recipient):
             return None
-        if recipient.domain == self._hostname and not self._names(recipient.domain):
+        if recipient.domain == self._hostname and recipient.domain not in self._named:
             return Refused(OWN_HOST, "own-host")
         if peer.listed and not peer.user and self._require_auth:
             return Refused(AUTH_NEEDED, "sign-in-required")
@@ -169,10 +162,3 @@ def _a_label(domain: str) -> str:
         return address.domain_of(domain)
     except AddressError:
         return domain.lower()
-
-
-def _pattern(domain: str) -> str:
-    if domain == "*":
-        return domain
-    prefix = "." if domain.startswith(".") else "*." if domain.startswith("*.") else ""
-    return prefix + _a_label(domain[len(prefix) :])

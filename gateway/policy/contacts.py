@@ -29,10 +29,7 @@ def mailbox(name: str, config: Config) -> Path | None:
 
 def is_within(path: Path, config: Config) -> bool:
     """Whether *path* is in the organisation: a domain of ours, or one that a local route names."""
-    if path.domain in config.originators.domains:
-        return True
-    found = next((route for route in config.route if any(address.matches(path.domain, pattern) for pattern in route.domains)), None)
-    return found is not None and found.local
+    return path.domain in config.originators.domains or config.is_local(path.domain)
 
 
 def within(text: str, config: Config) -> Path | None:

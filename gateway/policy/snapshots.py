@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway import address
 from gateway.address import Path
-from gateway.config import Config, Route
+from gateway.config import Config
 from gateway.envelope import Door, Peer, Transaction
 from gateway.levels import Level
 from gateway.policy import identity, register, resemblance, threads
@@ -103,7 +102,7 @@ def recipient_facts(
 ) -> dict[str, object]:  # fmt: skip
     """The snapshot of one recipient; *exception* is the id of the entry that covers it. Holds both addresses, for release."""
     ours = is_ours(path, config)
-    local = ours or _local(path.domain, config.route)
+    local = ours or config.is_local(path.domain)
     direction = direction_of(verified, sender, ours, config)
     return {
         "recipient.address": path.text,
@@ -166,15 +165,6 @@ def is_ours(path: Path, config: Config) -> bool:
 def number(level: Level | None) -> int:
     """*level* as a fact."""
     return UNMARKED if level is None else int(level)
-
-
-def _local(domain: str, routes: Iterable[Route]) -> bool:
-    """Whether the first route that matches *domain* is a local one."""
-    for route in routes:
-        for pattern in route.domains:
-            if address.matches(domain, pattern):
-                return route.local
-    return False
 
 
 def _leaf(leaf: Leaf) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Which next hop takes a domain's mail, and the addresses behind it.
 
 What it is: the route table of the config, the parsed next hop, and name resolution that never leads back to ourselves.
-Who calls it: the relay, the call-out and ``act`` (``Routes.is_local``).
+Who calls it: the relay, the call-out, and sign-ins that the mail service judges.
 Must never: look up MX records (the way out is pinned, rule R22), or connect to one of our own listening addresses, or to
 loopback unless the config names loopback itself.
 Sources: docs/design.md section 4 ("Who may relay"); rules/README.md, R22; hostile-inputs catalogue A32, O09.
@@ -17,8 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-import idna
-
+from gateway.address import matches
 from gateway.config import Config, Route, is_loopback
 
 _ADDRESSES = 8  # of one name; more are not tried
@@ -69,29 +68,17 @@ def parse_next_hop(route: Route) -> NextHop:
     return NextHop(name, host, int(port), "", route.tls, route.tls_ca, route.tls_name or host, is_loopback(name))
 
 
-def _a_labels(domain: str) -> str:
-    """*domain* of the config in lower-case A-labels; a leading dot stays. Raises RouteError."""
-    dot, bare = (".", domain[1:]) if domain.startswith(".") else ("", domain)
-    bare = bare.rstrip(".").lower()
-    if not bare.isascii():
-        try:
-            bare = idna.encode(bare, uts46=True).decode("ascii")
-        except idna.IDNAError as error:
-            raise RouteError(f"route domain {domain!r}: {error}") from error
-    return dot + bare
-
-
 class Routes:
     """The route table; the first match wins."""
 
     def __init__(self, config: Config) -> None:
-        """Raises RouteError for a next hop or a domain that is none."""
+        """Raises RouteError for a next hop that is none."""
         hops: dict[NextHop, NextHop] = {}
         self._table: list[tuple[tuple[str, ...], NextHop, bool]] = []
         for route in config.route:
             hop = parse_next_hop(route)
             hop = hops.setdefault(hop, hop)
-            self._table.append((tuple(_a_labels(domain) for domain in route.domains), hop, route.local))
+            self._table.append((route.domains, hop, route.local))
         self._found: dict[str, tuple[NextHop, bool] | None] = {}
 
     def take(self, other: Routes) -> None:
@@ -105,9 +92,8 @@ class Routes:
 
     def _match(self, domain: str) -> tuple[NextHop, bool] | None:
         for patterns, hop, local in self._table:
-            for pattern in patterns:
-                if pattern == "*" or pattern == domain or (pattern.startswith(".") and domain.endswith(pattern)):
-                    return hop, local
+            if any(matches(domain, pattern) for pattern in patterns):
+                return hop, local
         return None
 
     def _find(self, domain: str) -> tuple[NextHop, bool] | None:
@@ -133,11 +119,6 @@ class Routes:
         """The next hop for *domain* (A-labels), or None where no route matches."""
         found = self._find(domain)
         return found[0] if found else None
-
-    def is_local(self, domain: str) -> bool:
-        """Whether strangers may send to *domain*."""
-        found = self._find(domain)
-        return found is not None and found[1]
 
 
 def domain_of(recipient: str) -> str:
