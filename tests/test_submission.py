@@ -22,10 +22,11 @@ from gateway.config import ConfigError, Limits, Tls
 from gateway.doors import peers, service, tls
 from gateway.doors.door import Settings
 from gateway.doors.peers import KeeperLink
-from gateway.doors.submission import not_yours, owns
+from gateway.doors.submission import not_yours
 from gateway.envelope import Door as DoorName
 from gateway.envelope import Peer
 from gateway.message import prescan, views
+from gateway.policy.identity import owns
 from gateway.reply import Reply
 from gateway.requests import Authenticate, Authenticated, Done, DoorRequest, Exceptions, Failed, GetExceptions
 

@@ -54,7 +54,7 @@ _RECONNECT = (0.05, 0.1, 0.2, 0.5, 1.0)  # seconds; the last one repeats
 _FIRST_TRY = 5.0  # seconds that a start waits for the keeper's first answer
 _RECORDS = 10_000  # refusals under way at once; more are counted, not kept
 _LOGIN = 45.0  # seconds that the keeper, and the next hop behind it, get to judge a login; clients wait for 60 and more
-_NO_LOGIN = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
+NOT_CHECKED = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
 _COMMIT = 30.0  # seconds in which the keeper may begin a commit; a store that is slow needs some
 _SETTLE = 10.0  # seconds more for its answer: what it has begun in time is mostly finished then
 _ANSWER = 30.0  # seconds for questions that wait for nobody else
@@ -215,12 +215,12 @@ class KeeperLink:
             _log.warning(
                 "a login could not be checked", **{"client.ip": client_ip, "error.message": getattr(error, "private", "") or "time-out"}
             )
-            return Authenticated(_NO_LOGIN)
+            return Authenticated(NOT_CHECKED)
         if not isinstance(answer, Authenticated):
-            return Authenticated(_NO_LOGIN)
+            return Authenticated(NOT_CHECKED)
         reply = answer.reply
         yes = reply.code == 235 and bool(answer.login)
-        return answer if yes or (400 <= reply.code < 600) else Authenticated(_NO_LOGIN)
+        return answer if yes or (400 <= reply.code < 600) else Authenticated(NOT_CHECKED)
 
     async def may_log_in(self, login: str, client_ip: str) -> Permitted:
         """Whether *login* may be shown to the IMAP server. Never raises: whatever keeps the keeper from saying so is a 454."""
@@ -228,8 +228,8 @@ class KeeperLink:
             answer = await self._ask(MayLogIn(login, client_ip), within=_ANSWER)
         except ReplyError as error:
             _log.warning("a login could not be asked about", **{"client.ip": client_ip, "error.message": error.private})
-            return Permitted(_NO_LOGIN)
-        return answer if isinstance(answer, Permitted) else Permitted(_NO_LOGIN)
+            return Permitted(NOT_CHECKED)
+        return answer if isinstance(answer, Permitted) else Permitted(NOT_CHECKED)
 
     def logged_in(self, said: LoggedIn) -> None:
         """Tells what the IMAP server said to a login, in the background."""

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from gateway import logs
 from gateway.address import Path
 from gateway.doors.door import PLAIN, Door, Listener
+from gateway.doors.peers import NOT_CHECKED
 from gateway.doors.relaying import Refused
 from gateway.doors.smtp import Session
 from gateway.envelope import Peer
-from gateway.policy import register
+from gateway.policy import identity
 from gateway.reply import Reply
 from gateway.requests import Authenticated
 from gateway.shares import owner_of
@@ -32,7 +33,6 @@ START_TLS = Reply(530, "5.7.0", "Start TLS and sign in before sending.")
 VPN = Reply(530, "5.7.0", "Connect through the government VPN and sign in before sending.")
 UNNAMED = Reply(554, "5.7.1", "The load balancer did not say where you connect from. Ask your IT cell.")
 WRONG = Reply(535, "5.7.8", "The login or the password is wrong.")
-NOT_CHECKED = Reply(454, "4.7.0", "Sign-in cannot be checked at present. Please try again later.")
 TOO_MANY = Reply(421, "4.7.0", "Too many failed logins in this session; closing it. Check login and password before you try again.")
 
 _SHOWN = 100  # characters of an address in a reply
@@ -52,11 +52,6 @@ def not_yours(login: str, sender: Path) -> Reply:
 def _shown(text: str) -> str:
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return cut.encode("ascii", "replace").decode("ascii")
-
-
-def owns(senders: tuple[str, ...], sender: Path) -> bool:
-    """Whether *sender* is one of the patterns *senders*. The null sender is everybody's: read receipts have it (RFC 8098 section 2.1)."""
-    return sender.is_null or any(register.matches(pattern, sender) for pattern in senders)
 
 
 class Submission(Session):
@@ -160,7 +155,7 @@ class Submission(Session):
         codec = self._codec
         if not self._user or self._barred is not None:
             self._later(self._barred or (SIGN_IN if codec.tls else START_TLS), error=True)
-        elif not owns(self._senders, mail.path):
+        elif not identity.owns(self._senders, mail.path):
             reply = not_yours(self._user, mail.path)
             self._door.record(self._identity(), mail.path.text, "", Refused(reply, "sender-not-owned"), self._listener.door)
             self._later(reply, error=True)

@@ -1,7 +1,7 @@
 """Whose mail it is: what From, Sender and Reply-To say, whether it is the login's, and which application sent it.
 
-What it is: ``header_facts``, ``owned``, ``application``, ``inside``: the facts on identity, from typed values only.
-Who calls it: ``snapshots``.
+What it is: ``header_facts``, ``owned``, ``owns``, ``application``, ``inside``: the facts on identity, from typed values only.
+Who calls it: ``snapshots``; ``owns``: ``doors.submission``.
 Must never: let Sender, Reply-To, Resent-* or Return-Path make a message somebody's: the envelope and From alone decide, the other
 fields are only recorded (catalogue A27), but that a login may not write in the name of another in Sender where From is missing, nor
 send on what others wrote in any name but its own. An address that readers may see differently is nobody's.
@@ -70,9 +70,12 @@ def shown_authors(headers: Headers) -> tuple[str, ...]:
 
 def owned(peer: Peer, sender: Path) -> bool:
     """Whether the login of *peer* may use *sender*; true without a login, where nobody asked what it may use, and for the null sender."""
-    if not peer.user or peer.senders is None or sender.is_null:
-        return True
-    return any(register.matches(pattern, sender) for pattern in peer.senders)
+    return not peer.user or peer.senders is None or owns(peer.senders, sender)
+
+
+def owns(senders: Sequence[str], sender: Path) -> bool:
+    """Whether *sender* is one of the patterns *senders*. The null sender is everybody's: read receipts have it (RFC 8098 section 2.1)."""
+    return sender.is_null or any(register.matches(pattern, sender) for pattern in senders)
 
 
 def _all_owned(peer: Peer, mailboxes: Sequence[str], domains: frozenset[str] = frozenset()) -> bool:
