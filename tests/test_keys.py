@@ -293,6 +293,39 @@ async def test_O22_a_lost_or_broken_old_key_keeps_nobody_out_and_is_named(home: 
     await store.close()
 
 
+async def test_O22_a_key_that_another_node_seals_with_is_taken_as_soon_as_its_file_is_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, the_vault, ids = await filled(home, 2)
+    ring = Rotation(config(home), store, the_vault, lambda: 1.8e9)
+    new = vault.new_key_text()
+    other = Vault({vault.key_id(bytes.fromhex(new.decode())): bytes.fromhex(new.decode())}, vault.key_id(bytes.fromhex(new.decode())))
+    sealed, field = other.seal("n", CONTENT, SHA), other.seal_field("n", "tour")
+    for opening in (lambda: the_vault.open(sealed), lambda: the_vault.open_field("n", field)):
+        with pytest.raises(vault.KeyMissing, match=f"needs vault key {other.current}, which is not here"):
+            opening()
+        assert the_vault.missed == {other.current}
+    passes: list[int] = []
+    monkeypatch.setattr(ring, "_run", lambda: passes.append(1))
+    for now in (0.0, 5.0, 10.0):
+        the_vault.missed.add(other.current)
+        await ring.look_again(now)
+    assert ring.lacking == {other.current}
+    assert not passes, "nothing new is there, so the store is not walked"
+    await ring.look_again(11.0 + 1200.0)
+    assert not ring.lacking, "nobody has asked for it since"
+    with pytest.raises(VaultError):
+        the_vault.open(sealed)
+    vault.make_key_file(home / "state" / "keys" / f"vault-{other.current}.key", new)
+    await ring.look_again(2000.0)
+    assert not ring.lacking and passes
+    assert the_vault.open(sealed) == CONTENT and the_vault.open_field("n", field) == b"tour"
+    body = await store.body(ids[0])
+    assert body is not None and the_vault.open(body) == CONTENT
+    assert the_vault.current != other.current, "what seals here is as before"
+    await store.close()
+
+
 async def test_O22_a_rotation_that_would_lose_the_current_key_is_refused(home: Path) -> None:
     store, the_vault, _ = await filled(home, 1)
     (home / "state" / "keys" / "vault.key").write_bytes(vault.new_key_text())

@@ -167,7 +167,8 @@ def listed(config: Config) -> list[dict[str, Any]]:
     else:
         row("vault", vault.current_place(config), "seals mail at rest", vault_id, "current")
     for place in sorted(folder.glob("vault-*.key")):
-        row("vault", place, "opens older mail", vault_id, "older")
+        ahead = place.name.startswith(f"vault-{vault.NEXT}-")
+        row("vault", place, "opens mail of other nodes" if ahead else "opens older mail", vault_id, "next" if ahead else "older")
     if (folder / vault.EVIDENCE).exists():
         row("evidence", folder / vault.EVIDENCE, "hashes marked words and correspondents", lambda _: "")
     row("audit", folder / "audit-signing.pem", "signs the heads of the decision log", lambda place: audit.read_signer(place).key_id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import custody, output
+from gateway.cli import custody, keys_staged, output
 from gateway.cli.options import ConfigFile, Json, Stop, config_path, load_config
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def _tell(config: Config, path: FilePath) -> dict[str, Any] | None:
 def _rotate(
     context: typer.Context,
     lost: Annotated[bool, typer.Option("--lost", help="The current key is lost: go on without what it sealed.")] = False,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Many nodes, first: make a key that opens and does not seal.")] = False,
+    to: Annotated[str, typer.Option("--to", help="Many nodes, then on each: seal with this key.", metavar="ID")] = "",
     json: Json = False,
     config: ConfigFile = "",
 ) -> None:
@@ -55,12 +57,20 @@ def _rotate(
     path = config_path(context, config)
     loaded = load_config(path)
     if loaded.vault.credential:
-        for line in _credential_steps(loaded.vault.credential):
+        for line in _credential_steps(loaded.vault.credential, shared=loaded.store.shared):
             output.write(line)
         return
+    if sum((lost, prepare, bool(to))) > 1:
+        raise Stop("--lost, --prepare and --to: one of them", 2)
+    if loaded.store.shared and not (lost or prepare or to):
+        raise Stop(keys_staged.WHY)
     try:
         place = vault.current_place(loaded)
-        before, new = _put_new(loaded, place, lost)
+        if prepare:
+            new, file = keys_staged.prepare(loaded, place)
+            _prepared(loaded, path, new, file, json)
+            return
+        before, new = (keys_staged.change(loaded, place, to), to) if to else _put_new(loaded, place, lost)
     except (vault.VaultError, OSError) as error:
         raise Stop(str(error)) from error
     if not before:
@@ -75,7 +85,17 @@ def _rotate(
         output.write(f"The old key {before} stays readable as {folder(loaded) / f'vault-{before}.key'}.")
         output.write("Its data keys are wrapped anew in the background; when that is done: gateway keys retire " + before)
     output.write("The running gateway uses it now." if told else "The gateway does not run; it uses the key from its next start on.")
-    output.write("Print it for the safe, once: gateway keys escrow")
+    if not to:
+        output.write("Print it for the safe, once: gateway keys escrow")
+
+
+def _prepared(config: Config, path: FilePath, new: str, file: FilePath, json: bool) -> None:
+    told = _tell(config, path)
+    if json:
+        output.json_lines([{"key": new, "place": str(file), "running": told is not None, "seals": False}])
+        return
+    for line in keys_staged.said_of_prepared(config, new, file):
+        output.write(line)
 
 
 def _put_new(config: Config, place: FilePath, lost: bool) -> tuple[str, str]:
@@ -101,11 +121,18 @@ def _put_new(config: Config, place: FilePath, lost: bool) -> tuple[str, str]:
     return before, new
 
 
-def _credential_steps(name: str) -> list[str]:
+def _credential_steps(name: str, *, shared: bool) -> list[str]:
     """What an administrator runs where the key is a systemd credential: this command can neither read nor write it."""
     store = f"/etc/credstore.encrypted/{name}"
     older = f"{name}-{time.strftime('%Y%m%d')}"
+    first = [
+        f"Many nodes share this store. First give the new key to each as the credential {name}-next, encrypted there, with its line",
+        f"LoadCredentialEncrypted={name}-next, and restart gateway-keeper on each: all can open with it. Then, on each, the steps below",
+        "with that key instead of a generated one.",
+        "",
+    ]
     return [
+        *(first if shared else []),
         "The vault key is a systemd credential: only systemd can open it. Run as root, in this order:",
         "",
         f"  systemd-creds decrypt --name={name} {store} - | systemd-creds encrypt --name={older} - /etc/credstore.encrypted/{older}",

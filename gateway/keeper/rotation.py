@@ -28,6 +28,8 @@ from gateway.vault.vault import Vault, VaultError
 _PAGE = 100
 _PAUSE = 0.05
 """Seconds between two pages: 2,000 rows a second at most, each page a few milliseconds of the writer."""
+_MOST = 5
+"""Passes in a row. Two nodes with different current keys would wrap each other's rows anew for ever."""
 _AGAIN = 2.0  # seconds before a pass is followed by the one that shows that nothing is left
 _LOOK = 5.0
 """Seconds between two looks whether a key was missed: a file that was put there is taken without a command."""
@@ -156,16 +158,17 @@ class Rotation:
             if now >= self._said.get(key, float("-inf")) + _SAID:
                 self._said[key] = now
                 _log.critical(
-                    "mail waits for a vault key that is not here: put the file vault-KEY.key of another node, of a backup or from paper"
-                    " (gateway keys recover) into state_dir/keys; it is taken within seconds",
+                    "mail waits for a vault key that is not here: put it into state_dir/keys as vault-next-KEY.key, from another node,"
+                    " or back from a backup or from paper (gateway keys recover); it is taken within seconds",
                     **{"gateway.key": key},
                 )
 
     # --- the background pass ------------------------------------------------------------------------------------------
 
     async def _passes(self) -> None:
-        total, changed = 0, -1
-        while changed:
+        total, changed, rounds = 0, -1, 0
+        while changed and rounds < _MOST:
+            rounds += changed > 0
             try:
                 changed = await self._pass()
             except StoreError as error:
@@ -174,7 +177,13 @@ class Rotation:
             total += max(changed, 0)
             if changed:
                 await asyncio.sleep(_AGAIN)  # what was sealed just before the change and written just after
-        if total:
+        if changed:
+            _log.error(
+                "what was wrapped anew is wrapped otherwise again: another node on this store seals with another vault key; let all seal"
+                " with the same: gateway keys rotate-vault --to ID",
+                **{"gateway.key": self._vault.current},
+            )
+        elif total:
             _log.info("all that older keys of ours open is under the current one", **{"gateway.key": self._vault.current, "rows": total})
             event = events.act("vault-key-rewrapped", self._clock(), "", "", key=self._vault.current, rows=total)
             try:
@@ -211,8 +220,8 @@ class Rotation:
     def _bodies(self, page: Sequence[SealedBody]) -> list[tuple[SealedBody, SealedBody]]:
         made = []
         for row in page:
-            if row.key_id == self._vault.current:
-                continue
+            if row.key_id == self._vault.current or row.key_id in self._vault.ahead:
+                continue  # what is ahead of this node's key is not wrapped back
             try:
                 key, wrapped = self._vault.rewrap(row.id, row.key_id, row.wrapped_key)
             except VaultError:
@@ -236,6 +245,6 @@ class Rotation:
         return made
 
     def _field(self, owner: str, sealed: bytes) -> bytes:
-        if vault.field_key(sealed) in ("", self._vault.current):
+        if vault.field_key(sealed) in ("", self._vault.current, *self._vault.ahead):
             return sealed
         return self._vault.seal_field(owner, self._vault.open_field(owner, sealed))

@@ -42,6 +42,10 @@ class VaultError(Exception):
     """A sealed thing cannot be opened, or there is no key. The text is one plain sentence."""
 
 
+NEXT = "next"
+"""What stands first in the name of a key that another node seals with, or will: vault-next-ID.key, or the credential NAME-next."""
+
+
 class KeyMissing(VaultError):
     """The key that sealed it is not among those that are here: it may be on another node, in a backup, on paper. Nothing is damaged."""
 
@@ -77,9 +81,13 @@ class _Ring:
 
 class Vault:
     """Seals with the key *current*; opens with any of *keys* (key id to 32 octets). *evidence* keys the hash of marked words; absent:
-    it is derived from the current key. *problems*: one sentence for each older key that lies there and cannot be read."""
+    it is derived from the current key. *problems*: one sentence for each older key that lies there and cannot be read. *ahead*: the ids
+    of those that are newer than the current one."""
 
-    def __init__(self, keys: Mapping[str, bytes], current: str, evidence: bytes = b"", problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, keys: Mapping[str, bytes], current: str, evidence: bytes = b"", problems: tuple[str, ...] = (),
+        ahead: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         for name, key in keys.items():
             if len(key) != _KEY:
                 raise VaultError(f"vault key {name}: {_KEY} octets are needed, there are {len(key)}")
@@ -93,6 +101,7 @@ class Vault:
         )
         self._chance = _Chance()
         self.problems = problems
+        self.ahead = ahead - {current}
         self.missed: set[str] = set()
         """Ids of keys that something needed and that were not here, since somebody last looked (``rotation``)."""
 
@@ -108,7 +117,7 @@ class Vault:
 
     def adopt(self, other: Vault) -> None:
         """Takes the keys of *other*, in one step: what is sealed from now on is sealed with its current key."""
-        self._ring, self.problems = other._ring, other.problems
+        self._ring, self.problems, self.ahead = other._ring, other.problems, other.ahead
 
     def seal(self, body_id: str, content: bytes, sha256: str) -> BodyRow:
         """The row of *content*, whose sha256 the caller already knows."""
@@ -251,7 +260,8 @@ def load(config: Config) -> tuple[Vault, bool]:
     cannot be read must not keep new mail out, and is told in ``problems``.
 
     The current key comes from ``vault.key_file``, else the systemd credential, else state_dir/keys/vault.key. Older keys,
-    for reading only, are state_dir/keys/vault-*.key, and credentials whose names begin with the credential's and a hyphen.
+    for reading only, are state_dir/keys/vault-*.key, and credentials whose names begin with the credential's and a hyphen. So is one
+    that this node will seal with later (``NEXT``).
     """
     place, made = current_place(config), False
     if config.vault.key_file is None and not config.vault.credential and not place.exists():
@@ -267,6 +277,7 @@ def load(config: Config) -> tuple[Vault, bool]:
     current = read_key(place)
     keys: dict[str, bytes] = {}
     problems: list[str] = []
+    ahead: set[str] = set()
     for path in older_places(config):
         try:
             key = read_key(path)
@@ -274,6 +285,8 @@ def load(config: Config) -> tuple[Vault, bool]:
             problems.append(str(error))
         else:
             keys[key_id(key)] = key
+            if path.name.startswith(f"vault-{NEXT}-") or path.name == f"{config.vault.credential}-{NEXT}":
+                ahead.add(key_id(key))
     keys[key_id(current)] = current
     pinned = config.state_dir / "keys" / EVIDENCE
     try:
@@ -281,7 +294,7 @@ def load(config: Config) -> tuple[Vault, bool]:
     except VaultError as error:
         evidence = b""
         problems.append(str(error))
-    return Vault(keys, key_id(current), evidence, tuple(problems)), made
+    return Vault(keys, key_id(current), evidence, tuple(problems), frozenset(ahead)), made
 
 
 def current_place(config: Config) -> FilePath:
@@ -296,8 +309,13 @@ def current_place(config: Config) -> FilePath:
     return config.state_dir / "keys" / "vault.key"
 
 
+def next_place(config: Config, id: str) -> FilePath:
+    """The file of the key *id* which opens here and does not seal yet."""
+    return config.state_dir / "keys" / f"vault-{NEXT}-{id}.key"
+
+
 def older_places(config: Config) -> list[FilePath]:
-    """The files of the older keys."""
+    """The files of the other keys: older ones, and those that are to come."""
     places = sorted((config.state_dir / "keys").glob("vault-*.key"))
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     if config.vault.credential and folder:
