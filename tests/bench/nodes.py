@@ -20,7 +20,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -78,8 +78,7 @@ def measure(name: str, messages: int, sessions: int, rows: int, waiting: int) ->
             together(node.start for node in nodes.nodes)
             wait_for(lambda: nodes.ready() == many, 60, "the nodes are ready")
         mails = traffic.text(_OCTETS)
-        uvloop.run(traffic.closed(nodes.balancer.port, itertools.islice(mails, min(200, messages)), sessions, keep=True))
-        time.sleep(2)
+        wait_for(lambda: warmed(name, nodes, mails, min(200, messages), sessions), 120, "a load without an error")
         before, counts, cpu, start = sink.messages, recorded(nodes, shared), _cpu(nodes), time.perf_counter()
         sent = uvloop.run(traffic.closed(nodes.balancer.port, itertools.islice(mails, messages), sessions, keep=True))
         with contextlib.suppress(AssertionError):
@@ -99,6 +98,15 @@ def measure(name: str, messages: int, sessions: int, rows: int, waiting: int) ->
     finally:
         nodes.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def warmed(name: str, nodes: Nodes, mails: Iterator[traffic.Mail], messages: int, sessions: int) -> bool:
+    """Whether *messages* were taken without an error: what is just starting answers 451."""
+    sent = uvloop.run(traffic.closed(nodes.balancer.port, itertools.islice(mails, messages), sessions, keep=True))
+    if sent.errors:
+        progress(f"{name}: not warm yet: {sent.errors[0]}")
+    time.sleep(2)
+    return not sent.errors
 
 
 def _cpu(nodes: Nodes) -> float:
