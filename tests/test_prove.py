@@ -164,11 +164,34 @@ class Taken:
     ],
 )
 def test_P1_every_recipient_is_in_exactly_one_state_and_in_the_right_one(
-    recipients: dict[str, str], held: tuple[str, ...], wrong: list[str]
+    monkeypatch: pytest.MonkeyPatch, recipients: dict[str, str], held: tuple[str, ...], wrong: list[str]
 ) -> None:
+    monkeypatch.setattr(count.time, "sleep", lambda _: None)
     taken = Taken(held)
     found = count.count([Accepted("one", "R1", recipients, 1.0)], taken, taken, [])  # type: ignore[arg-type]
     assert found.wrong == wrong
+
+
+def test_P1_what_goes_from_one_place_to_another_while_it_is_counted_is_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, asked = Taken(), []
+
+    def come(_: float) -> None:
+        taken.held = ("c@x",)
+
+    monkeypatch.setattr(count.time, "sleep", come)
+    found = count.count([Accepted("one", "R1", {"c@x": "held"}, 1.0)], taken, taken, [])  # type: ignore[arg-type]
+    assert found.good
+    monkeypatch.setattr(count.time, "sleep", asked.append)
+    found = count.count([Accepted("one", "R1", {"d@x": "held"}, 1.0)], taken, taken, [])  # type: ignore[arg-type]
+    assert (found.lost, len(asked)) == (["smtp one d@x R1"], 3)
+
+
+def test_P1_held_mail_expires_only_where_the_clock_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = Taken()
+    monkeypatch.setattr(count.Arrived, "at", lambda _: count.Arrived({}, {("R1", "c@x"): "5.4.7"}))
+    for wanted, expires, wrong in (("held", True, 0), ("held", False, 1), ("delivered", True, 1)):
+        found = count.count([Accepted("one", "R1", {"c@x": wanted}, 1.0)], taken, taken, [], expires=expires)  # type: ignore[arg-type]
+        assert (found.expired, len(found.other)) == (1, wrong)
 
 
 ACCEPTED, HELD, BLOCKED = "message-accepted", "message-held", "message-blocked"
@@ -196,17 +219,19 @@ ACCEPTED, HELD, BLOCKED = "message-accepted", "message-held", "message-blocked"
     ],
 )
 def test_P1_the_promise_of_the_milter_door_is_judged_by_its_own_measure(
-    wanted: str, kept: bool, held: bool, decided: str, wrong: str
+    monkeypatch: pytest.MonkeyPatch, wanted: str, kept: bool, held: bool, decided: str, wrong: str
 ) -> None:
     who = "b@x" if wanted == "refused" else "c@x"  # b@x has its report
     taken = Taken((who,) if held else (), ((who, decided),) if decided else ())
     entry = Accepted("two", "R1", {who: wanted}, 1.0, "milter", (who,) if kept else ())
+    monkeypatch.setattr(count.time, "sleep", lambda _: None)
     found = count.count([entry], taken, taken, [])  # type: ignore[arg-type]
     assert [line.partition(":")[0] for line in found.wrong] == ([wrong] if wrong else []), found.wrong
     assert found.kept == (kept and not wrong)
 
 
-def test_P1_a_reference_that_the_milter_told_is_that_of_the_log_and_a_dropped_message_has_none() -> None:
+def test_P1_a_reference_that_the_milter_told_is_that_of_the_log_and_a_dropped_message_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count.time, "sleep", lambda _: None)
     taken = Taken(("c@x",), (("c@x", HELD),))
     for reference, lost in (("", 0), ("R1", 0), ("R2", 1)):
         found = count.count([Accepted("two", reference, {"c@x": "held"}, 1.0, "milter")], taken, taken, [])  # type: ignore[arg-type]

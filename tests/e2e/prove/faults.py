@@ -14,7 +14,8 @@ from tests.e2e.prove.site import Site
 
 class Fault:
     """Something that is done to a site again and again while mail flows. *gap*: seconds between two blows, at most; *lasts*: how long
-    one lasts, from and to; *explains*: see ``Strike``; *returns*: mail that is good may be returned, rightly."""
+    one lasts, from and to; *explains*: see ``Strike``; *returns*: mail that is good may be returned, rightly; *expires*: the time of mail
+    that is held may be over, rightly."""
 
     name = ""
     about = ""
@@ -24,6 +25,7 @@ class Fault:
     lasts = (0.0, 0.0)
     explains = False
     returns = False
+    expires = False
     lasting = False
     """It lasts its time though the load has ended meanwhile."""
     kinds: tuple[str, ...] = ()

@@ -160,6 +160,7 @@ class Clock(Fault):
     that says what time it is; it asks no wall clock for anything that matters)."""
 
     name, about, lasts = "clock", "the clock jumps by 1 h, 1 y, to 1970 or past 2038, and back", (1.5, 5.0)
+    expires = True  # what was held in 1970 is past its days when the clock is back
     jumps = (3600, -3600, 365 * 86400, -365 * 86400, "1970", "2038")
 
     def library(self) -> Path | None:

@@ -169,7 +169,7 @@ def _counted(site: Site, fault: Fault) -> Count:
         stuck = ""
     except AssertionError:
         stuck = site.gateway.cli("queue", "list", "--json", check=False).stdout
-    found = count(site.load.accepted, site.sink, site.gateway, site.strikes, returns=fault.returns)
+    found = count(site.load.accepted, site.sink, site.gateway, site.strikes, returns=fault.returns, expires=fault.expires)
     if stuck:
         found.other.append(f"the queue is not empty after {DRAIN:.0f} s:\n{stuck}")
     found.refused += site.load.refused
