@@ -50,7 +50,9 @@ _WRITING = (
     # What writes looks rows up by their keys. A plan that was made for an empty queue must not read a full one from end to end.
     " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+)
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -83,8 +85,11 @@ class Target(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """Server and database, for people."""
         known = conninfo_to_dict(self.url)
-        port = f":{known['port']}" if known.get("port") else ""
-        return f"postgresql://{known.get('host') or 'localhost'}{port}/{known.get('dbname') or ''}"
+        hosts = str(known.get("host") or "localhost").split(",")
+        ports = str(known.get("port") or "").split(",")
+        ports = ports * len(hosts) if len(ports) == 1 else ports  # libpq: one port is that of all hosts
+        places = ",".join(f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=False))
+        return f"postgresql://{places}/{known.get('dbname') or ''}"
 
     def problem(self) -> str:
         """Why this is no address of a database; empty when it is one."""
@@ -119,6 +124,9 @@ async def connect(target: Target, *, statement: float = STATEMENT, read_only: bo
     }  # fmt: skip
     known = conninfo_to_dict(target.url)
     given: dict[str, Any] = {key: value for key, value in extra.items() if key not in known}
+    if read_only and known.get("target_session_attrs") == "read-write":
+        # A connection that says of itself that it only reads is none of those. What is meant by it is the server that takes writes.
+        given["target_session_attrs"] = "primary"
     given["options"] = f"{known.get('options') or ''} {options}".strip()
     if password := target.password():
         given["password"] = password

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.counting import Histogram
 from gateway.stores import locking
-from gateway.stores.base import Batch, Chain, DeliveryRow, HeadRow, StoreError
+from gateway.stores.base import Batch, Chain, DeliveryRow, HeadRow, StoreError, StoreFull
 from gateway.stores.jobs import Job
 from gateway.stores.postgres import partitions, removal, resealing, upgrade
 from gateway.stores.postgres.connection import Connection, Pool, Target
@@ -31,6 +31,9 @@ from gateway.stores.sharing import BEAT_EVERY
 
 _LOOK = 1.0
 """Seconds between two looks at a database that is away."""
+_FULL = (10.0, 60.0)
+"""Seconds for which a database whose disk was full is taken to be so still: at first, and at most, doubled each time. Nobody can ask how
+much room it has, so after that mail is let in to find out, and is answered 4xx where there is none."""
 
 
 class PostgresStore(PostgresReading):
@@ -47,6 +50,9 @@ class PostgresStore(PostgresReading):
         self._presence: Presence | None = None
         self._watching: asyncio.Task[None] | None = None
         self._observed: tuple[Histogram, Histogram] | None = None
+        self._full = ""
+        self._full_until = 0.0
+        self._full_for = _FULL[0]
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -114,7 +120,7 @@ class PostgresStore(PostgresReading):
     @property
     def degraded(self) -> str:
         """Why nothing can be written now; empty when all is well."""
-        return self._pool.away
+        return self._pool.away or (self._full if time.monotonic() < self._full_until else "")
 
     @property
     def counters(self) -> dict[str, int]:
@@ -143,7 +149,17 @@ class PostgresStore(PostgresReading):
 
     async def write(self, batch: Batch) -> None:
         """See ``Store.write``. Raises Conflict, StoreFull or StoreError."""
-        await self._submit(batch=batch)
+        try:
+            await self._submit(batch=batch)
+        except StoreFull as error:
+            now = time.monotonic()
+            if now >= self._full_until:  # one more after a pause, not one more of those that were under way together
+                self._full_for = min(2 * self._full_for, _FULL[1]) if self._full else _FULL[0]
+                self._full_until = now + self._full_for
+            self._full = str(error)
+            raise
+        if batch.bodies:  # a row may be changed where it lies; this needed room
+            self._full, self._full_until = "", 0.0
 
     async def _submit(self, *, batch: Batch | None = None, work: Work | None = None) -> Any:
         if self._writer is None:
