@@ -263,7 +263,11 @@ async def test_figures_are_of_what_is_open(store: SqliteStore) -> None:
 
 
 @DURABLE
-async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
+async def test_audit_is_searched_by_every_field(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = PlainChain.append
+    monkeypatch.setattr(
+        PlainChain, "append", lambda chain, event: replace(append(chain, event), line=f'{{"line": "Of {event.reference}"}}')
+    )
     await store.write(
         Batch(
             audit=[
@@ -289,6 +293,10 @@ async def test_audit_is_searched_by_every_field(store: SqliteStore) -> None:
     assert await found(before=places[1]) == ["R1"]
     assert await found(before=2**62, sender="a@X.in") == ["R1"]
     assert await found(text="nowhere") == []
+    assert await found(text="oF r1") == ["R1"], "anywhere in the line, but for case"
+    assert await found(within=frozenset({"nobody.gov.in"})) == []
+    assert await found(within=frozenset()) == []
+    assert await found(within=frozenset({"nobody.gov.in", "dept.gov.in"}), since=NOW + 5) == ["R2"]
     assert await found(rule="one' OR 1=1 --") == []
     head = await store.audit_head("plain")
     assert head is not None

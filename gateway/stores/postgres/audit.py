@@ -9,6 +9,7 @@ Source: docs/design.md section 6.
 from __future__ import annotations
 
 from gateway.stores import rows
+from gateway.stores.audit_conditions import LogSearch, Ways, statement
 from gateway.stores.base import AuditRow, HeadRow
 from gateway.stores.postgres.asking import Asking
 from gateway.stores.postgres.tables import SETTLED
@@ -24,6 +25,12 @@ _CHAINS = (
 def same(column: str) -> str:
     """That *column* is the parameter but for the case of ASCII letters, as SQLite's NOCASE has it (the columns are of the collation C)."""
     return f'lower({column}) = lower(%s::text COLLATE "C")'
+
+
+_WAYS = Ways(
+    "%s", same, lambda column: f'strpos(lower({column}), lower(%s::text COLLATE "C")) > 0',
+    lambda column, wanted: (f"{column} = ANY(%s::text[])", list(wanted)), SETTLED,
+)  # fmt: skip
 
 
 class PostgresAudit:
@@ -74,22 +81,9 @@ class PostgresAudit:
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
         limit: int = 1000, after: int = 0, before: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
-        """See ``base``: addresses and rules are compared but for case, *text* stands anywhere in the line."""
-        # Forwards, so that a page's last position can be gone on from; backwards all that is there is shown.
-        where, values = ["position < %s" if before else f"position > %s AND {SETTLED}"], [before or after]  # type: tuple[list[str], list[object]]
-        for column, value in (("sender", sender), ("recipient", recipient), ("rule", rule)):
-            if value:
-                where.append(same(column))
-                values.append(value)
-        for sign, moment in ((">=", since), ("<", until)):
-            if moment:
-                where.append(f"created {sign} %s")
-                values.append(moment)
-        if text:
-            where.append('strpos(lower(line), lower(%s::text COLLATE "C")) > 0')
-            values.append(text)
-        if within is not None:
-            where.append("department = ANY(%s::text[])")
-            values.append(sorted(within))
-        sql = f"{rows.SELECT_AUDIT} WHERE {' AND '.join(where)} ORDER BY position {'DESC' if before else 'ASC'} LIMIT %s"
-        return await self._asking.all(sql, (*values, limit), rows.audit_row)
+        """See ``Store.search_audit``."""
+        sought = LogSearch(
+            text=text, sender=sender, recipient=recipient, rule=rule, since=since, until=until, limit=limit, after=after, before=before,
+            within=within,
+        )  # fmt: skip
+        return await self._asking.all(*statement(sought, _WAYS), rows.audit_row)

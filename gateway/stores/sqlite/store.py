@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from gateway.counting import Histogram
 from gateway.requests import ExceptionRow, ProfileRow
 from gateway.stores import locking, rows
+from gateway.stores.audit_conditions import LogSearch, Ways, statement
 from gateway.stores.base import (
     ApprovalRow,
     AuditRow,
@@ -49,6 +50,10 @@ _LIST_OPEN = (
     " WHERE d.id IN (SELECT id FROM deliveries WHERE state IN ('scheduled', 'deferred')"
     " UNION ALL SELECT id FROM deliveries WHERE state IN ('leased', 'on-hold')) AND d.id > ? ORDER BY d.id LIMIT ?"
 )
+_WAYS = Ways(
+    "?", "{} = ? COLLATE NOCASE".format, "instr(lower({}), lower(?)) > 0".format,
+    lambda column, wanted: (f"{column} IN (SELECT value FROM json_each(?))", rows.dump(list(wanted))),  # noqa: S608 - constants of ours
+)  # fmt: skip
 
 
 class SqliteStore(Alone):
@@ -247,7 +252,7 @@ class SqliteStore(Alone):
                 self._reader = None
             yield
 
-    async def _all(self, sql: str, values: tuple[object, ...], make: Callable[[tuple[Any, ...]], _T]) -> list[_T]:
+    async def _all(self, sql: str, values: Sequence[object], make: Callable[[tuple[Any, ...]], _T]) -> list[_T]:
         return await self._read(lambda db: [make(v) for v in db.execute(sql, values)])
 
     async def _one(self, sql: str, values: tuple[object, ...], make: Callable[[tuple[Any, ...]], _T]) -> _T | None:
@@ -378,22 +383,9 @@ class SqliteStore(Alone):
         self, *, text: str = "", sender: str = "", recipient: str = "", rule: str = "", since: float = 0, until: float = 0,
         limit: int = 1000, after: int = 0, before: int = 0, within: frozenset[str] | None = None,
     ) -> list[AuditRow]:  # fmt: skip
-        """See ``base``: addresses and rules are compared but for case, *text* stands anywhere in the line."""
-        where, values = [f"position {'<' if before else '>'} ?"], [before or after]  # type: tuple[list[str], list[object]]
-        for column, value in (("sender", sender), ("recipient", recipient), ("rule", rule)):
-            if value:
-                where.append(f"{column} = ? COLLATE NOCASE")
-                values.append(value)
-        for sign, moment in ((">=", since), ("<", until)):
-            if moment:
-                where.append(f"created {sign} ?")
-                values.append(moment)
-        if text:
-            where.append("instr(lower(line), lower(?)) > 0")
-            values.append(text)
-        if within is not None:
-            where.append("department IN (SELECT value FROM json_each(?))")
-            values.append(rows.dump(sorted(within)))
-        values.append(limit)
-        order = f"ORDER BY position {'DESC' if before else 'ASC'} LIMIT ?"
-        return await self._all(f"{rows.SELECT_AUDIT} WHERE {' AND '.join(where)} {order}", tuple(values), rows.audit_row)
+        """See ``Store.search_audit``."""
+        sought = LogSearch(
+            text=text, sender=sender, recipient=recipient, rule=rule, since=since, until=until, limit=limit, after=after, before=before,
+            within=within,
+        )  # fmt: skip
+        return await self._all(*statement(sought, _WAYS), rows.audit_row)
