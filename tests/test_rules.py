@@ -152,6 +152,13 @@ def test_tags_archives_and_notices_add_up_and_the_first_winner_speaks() -> None:
     assert decision.copies == ("registry",)
 
 
+def test_more_rules_than_one_expression_may_hold_are_all_evaluated_in_their_order() -> None:
+    many = tuple(rule(f"r{n}", f'recipient.domain == "{n}.{"x" * 1500}" || {str(n in (0, 150, 299)).lower()}', HOLD) for n in range(300))
+    decision = evaluate(*many)
+    assert [step.rule for step in decision.trace] == [one.id for one in many]
+    assert [step.rule for step in decision.trace if step.hit] == ["r0", "r150", "r299"]
+
+
 def test_monitor_mode_is_recorded_and_never_acts() -> None:
     decision = evaluate(rule("a", "true", REFUSE, mode="monitor", tags=("t",)), rule("b", "true", DELIVER))
     assert (decision.disposition, decision.tags) == (DELIVER, ())

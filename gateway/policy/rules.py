@@ -33,6 +33,7 @@ EXAMPLE_SENDER = "officer@dept.gov.in"
 EXAMPLE_RECIPIENT = "desk@ministry.gov.in"
 _CACHED = 4096  # decisions remembered by their facts, a rule set
 _MAX_TEXT = 4000
+_MAX_LIST = 80_000  # characters of conditions that are compiled together: CEL takes 100,000
 _TYPES = {"int": cel.Type.INT, "level": cel.Type.INT, "string": cel.Type.STRING, "bool": cel.Type.BOOL}
 _LISTS = "|".join(facts.ELEMENTS)
 _STRING = re.compile(r"""r?\"\"\".*?\"\"\"|r?'''.*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|//[^\n]*""", re.S)
@@ -133,7 +134,7 @@ class RuleSet:
         self.version = version
         environment = _environment()
         self._each = [environment.compile(rule.when) for rule in rules]
-        self._all = environment.compile("[" + ",".join(f"(\n{rule.when}\n)" for rule in rules) + "]") if rules else None
+        self._together = [environment.compile(text) for text in _grouped(rules)]
         # A checked expression carries the full name of every variable it reads, so a name that is not in it is not read.
         self._written = [expression.serialize() for expression in self._each]
         written = b"".join(self._written)
@@ -176,14 +177,12 @@ class RuleSet:
 
     def hits(self, found: Mapping[str, Any]) -> tuple[bool | None, ...]:
         """For each rule whether its condition holds; None where that cannot be known."""
-        if self._all is None:
-            return ()
         data = {name: found[name] for name in self.reads if name in found}
         data.update(facts.LEVELS)
         activation = self._environment.Activation(data)
-        together = self._all.eval(activation=activation).plain_value()
-        if isinstance(together, list) and all(value is True or value is False for value in together):
-            return tuple(together)
+        together = [expression.eval(activation=activation).plain_value() for expression in self._together]
+        if all(isinstance(part, list) and all(value is True or value is False for value in part) for part in together):
+            return tuple(value for part in together for value in part)
         values = (expression.eval(activation=activation).plain_value() for expression in self._each)
         return tuple(value if value is True or value is False else None for value in values)
 
@@ -202,6 +201,20 @@ class RuleSet:
             elif hit is None:
                 unknown.append(rule)
         return _add_up(enforced, unknown, tuple(trace), NO_RULE in waived)
+
+
+def _grouped(rules: tuple[Rule, ...]) -> list[str]:
+    """All conditions in their order, in as few list expressions as CEL takes: one evaluation costs less than one a rule."""
+    lists: list[list[str]] = []
+    size = _MAX_LIST
+    for rule in rules:
+        condition = f"(\n{rule.when}\n)"
+        size += len(condition) + 1
+        if size > _MAX_LIST:
+            lists.append([])
+            size = len(condition) + 1
+        lists[-1].append(condition)
+    return ["[" + ",".join(conditions) + "]" for conditions in lists]
 
 
 def _add_up(enforced: list[Rule], unknown: list[Rule], trace: tuple[RuleTrace, ...], no_rule_waived: bool) -> Decision:
