@@ -1,7 +1,7 @@
 """Who may connect to the web door: the ``networks`` of its listeners.
 
-What it is: ``Admission``, which says of a request whether the listener that it came in by is open to its address.
-Who calls it: ``service`` makes it; ``secured.Secured`` asks it before anything else.
+What it is: ``Admission``, which says of a request whether the listener that it came in by is open to its address; ``address_of``.
+Who calls it: ``service`` makes it; ``secured.Secured`` asks it before anything else; ``forwarded`` for the second.
 Must never: let in what it cannot place: no address (a unix socket), or a listener that it does not know, where any listener has networks;
 look at a field of the request (what a proxy says of its client is not proved).
 Sources: docs/options.md (``[[listen]] networks``); rules/README.md, R5.
@@ -47,7 +47,7 @@ class Admission:
         if self._unknown is not None:
             return True  # no listener has networks
         here, there = scope.get("server"), scope.get("client")
-        if not here or not there or (at := _address(here[0])) is None or (ip := _address(there[0])) is None:
+        if not here or not there or (at := address_of(here[0])) is None or (ip := address_of(there[0])) is None:
             return False
         networks = self._exact.get((at, here[1]))
         for version in (at.version, 6):  # an IPv6 socket may take IPv4 too
@@ -55,7 +55,8 @@ class Admission:
         return networks is not None and (not networks or any(ip in network for network in networks))
 
 
-def _address(text: object) -> Address | None:
+def address_of(text: object) -> Address | None:
+    """*text* as an address, of an IPv4 one in IPv6 the IPv4 one; None where it is none."""
     try:
         found = ipaddress.ip_address(str(text).partition("%")[0])
     except ValueError:

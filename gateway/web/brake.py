@@ -14,6 +14,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
+from gateway.web.admission import address_of
+
 _ADDRESSES = 4096
 """Addresses that are remembered; the one that failed longest ago is forgotten first."""
 
@@ -42,12 +44,7 @@ class Brake:
 
 def _network(client: str) -> str:
     """One IPv4 address, or the 64 bits of IPv6 that one customer has."""
-    try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
-        return ""
+    address = address_of(client)
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return "" if address is None else str(address)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
@@ -159,6 +159,11 @@ class Door:
                 raise Elsewhere(visitor.home)
             raise Refused(requests.Failed("your role does not permit this", requests.FORBIDDEN))
         return visitor
+
+    def keep(self, response: Response, session: str) -> Response:
+        """*response* with the cookie of *session*; without a lifetime, so that it ends with the browser."""
+        response.set_cookie(self.cookie, session, path="/", secure=self.https, httponly=True, samesite="strict")
+        return response
 
     def came_from_elsewhere(self, request: Request) -> bool:
         """Whether *request* opens a page by a link of another site, for which no browser sends the cookie; once only."""

@@ -13,6 +13,8 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from gateway.web.admission import address_of
+
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -30,17 +32,9 @@ class Forwarded:
         await self._app(scope, receive, send)
 
     def _brought(self, scope: Any) -> str:
-        peer = _address((scope.get("client") or ("",))[0])
+        peer = address_of((scope.get("client") or ("",))[0])
         if peer is None or not any(peer in one for one in self._proxies):
             return ""
         fields = [value for name, value in scope.get("headers", ()) if name.lower() == b"x-forwarded-for"]
-        found = _address(fields[-1].decode("latin-1").rpartition(",")[2].strip()) if fields else None
+        found = address_of(fields[-1].decode("latin-1").rpartition(",")[2].strip()) if fields else None
         return str(found) if found is not None else ""
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

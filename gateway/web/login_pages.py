@@ -63,12 +63,6 @@ class _Login:
         self.log.info("web.login", user=str(row["user"]), client=visitor.client_ip, how=how)
         return "/account" if new.row.get("fresh") else new.home
 
-    def keep(self, response: Response, session: str) -> Response:
-        """*response* with the cookie of *session*; without a lifetime, so that it ends with the browser."""
-        door = self._site.door
-        response.set_cookie(door.cookie, session, path="/", secure=door.https, httponly=True, samesite="strict")
-        return response
-
     async def failed(self, visitor: Visitor, answer: Any, **words: Any) -> Response:
         """The form again, with what the keeper says; it says the same whatever was wrong."""
         failed = answer if isinstance(answer, requests.Failed) else requests.Failed("", 3)
@@ -96,7 +90,7 @@ def router(site: Site) -> APIRouter:
         if not isinstance(answer, requests.Rows) or not answer.rows:
             return await login.failed(visitor, answer, typed=name[:320])
         row = answer.rows[0]
-        return login.keep(RedirectResponse(await login.begin(visitor, row, "password"), 303), str(row["session"]))
+        return door.keep(RedirectResponse(await login.begin(visitor, row, "password"), 303), str(row["session"]))
 
     @routes.post("/login/one-time")
     async def one_time(visitor: Visitor = entered, token: str = Form("")) -> Response:
@@ -106,7 +100,7 @@ def router(site: Site) -> APIRouter:
         if not isinstance(answer, requests.Rows) or not answer.rows:
             return await login.failed(visitor, answer, once=True)
         row = answer.rows[0]
-        return login.keep(RedirectResponse(await login.begin(visitor, row, "one-time"), 303), str(row["session"]))
+        return door.keep(RedirectResponse(await login.begin(visitor, row, "one-time"), 303), str(row["session"]))
 
     @routes.get("/login/oidc")
     async def to_provider() -> Response:
@@ -133,7 +127,7 @@ def router(site: Site) -> APIRouter:
             row = answer.rows[0]
             to = await login.begin(visitor, row, "oidc")
             # A strict cookie is not sent with a redirect that began at another site, so a page of ours leads on.
-            response = login.keep(site.pages.page("login_done.html", None, to=to, user=str(row["user"])), str(row["session"]))
+            response = door.keep(site.pages.page("login_done.html", None, to=to, user=str(row["user"])), str(row["session"]))
         else:
             response = await login.failed(visitor, answer)
         response.delete_cookie(login.state_cookie, path="/", secure=door.https, httponly=True, samesite="lax")

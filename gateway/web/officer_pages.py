@@ -168,10 +168,7 @@ def router(site: Site) -> APIRouter:
                 await visitor.rows(SignOut())
         row = answer.rows[0]
         officer.log.info("web.login", user=str(row["user"]), client=visitor.client_ip, how="mailbox")
-        response = RedirectResponse(f"/officer?lang={words.language}", 303)
-        door = site.door
-        response.set_cookie(door.cookie, str(row["session"]), path="/", secure=door.https, httponly=True, samesite="strict")
-        return response
+        return site.door.keep(RedirectResponse(f"/officer?lang={words.language}", 303), str(row["session"]))
 
     # --- with the link of a report ------------------------------------------------------------------------------------
 
