@@ -4,7 +4,7 @@ A store in PostgreSQL is left to its own tools: the backup is then of what lies 
 
 Who calls it: administrators; the timer gateway-backup.timer.
 Must never: leave a copy of the store behind; call a file a backup that was not read again to its end; write over a file.
-Sources: contract.md, "Commands"; hostile-inputs catalogue O23.
+Sources: docs/design.md section 10; hostile-inputs catalogue O23.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Who calls it: administrators before the first start and after a change; scripts by the exit code.
 Must never: change anything; print a secret.
-Source: contract.md, "Commands".
+Source: docs/design.md section 10.
 """
 
 from __future__ import annotations

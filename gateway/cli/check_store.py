@@ -4,7 +4,7 @@ What it is: ``findings``: whether the database can be reached and is new enough,
 Who calls it: ``check``.
 Must never: change anything, make a table; print a password.
 Sources: https://www.postgresql.org/docs/current/runtime-config-wal.html (fsync, synchronous_commit, full_page_writes);
-https://www.postgresql.org/docs/current/libpq-ssl.html; design.md section 9.
+https://www.postgresql.org/docs/current/libpq-ssl.html; docs/design.md section 9.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A backup of a node whose store is in PostgreSQL gives keys, config and rules; th
 Who calls it: administrators, after a loss; and now and then to see that the backups are good.
 Must never: write into a folder that is not empty; let a delivery go that may have been made since; leave half a state behind; go on
 with a log that does not verify, unless somebody said so.
-Sources: contract.md, "Commands"; hostile-inputs catalogue O23, O22, L07.
+Sources: docs/design.md section 10; hostile-inputs catalogue O23, O22, L07.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The command that asked seals the copy with keys, config and rules, and removes i
 PostgreSQL is not copied, since that is its own tools' work: said is only which vault keys it needs. ``mark``: that a backup was made.
 Who calls it: ``custody`` on MakeBackup; ``service`` for start and stop.
 Must never: write outside of its folder, or over a file; fill the disk; hold up the writer; run twice at once.
-Sources: design.md section 6; hostile-inputs catalogue O01, O23.
+Sources: docs/design.md section 6; hostile-inputs catalogue O01, O23.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ every octet against the manifest while it gives the files out. A backup of a nod
 Who calls it: ``gateway backup`` and ``gateway restore``.
 Must never: put a file on the disk that is not sealed (the store's copy apart, which the keeper makes and the command removes);
 take a name from a backup that is not in its manifest; follow a link.
-Sources: design.md section 6; POSIX.1-2001 pax (tar); hostile-inputs catalogue O23.
+Sources: docs/design.md section 6; POSIX.1-2001 pax (tar); hostile-inputs catalogue O23.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: functions on the writing connection, each of one short transaction.
 Who calls it: ``store``.
 Must never: remove a message with an open delivery or hold; take rows out of the middle of an audit chain; leave a removed
 beginning without its signed closing head.
-Sources: design.md section 6; features row 41 (cleaning a big table in one go stops the service).
+Sources: docs/design.md section 6.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: the ``Store`` protocol over psycopg 3. Writing is in ``writer``, wha
 ``leases``, reading in ``reading``.
 Who calls it: the keeper; ``gateway audit verify`` and the like open it for reading only.
 Must never: block the event loop; answer before COMMIT has; keep a clear body; end because the database is away.
-Sources: design.md sections 6, 8 and 9; hostile-inputs catalogue O10.
+Sources: docs/design.md sections 6, 8 and 9; hostile-inputs catalogue O10.
 """
 
 from __future__ import annotations
