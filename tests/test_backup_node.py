@@ -13,6 +13,7 @@ import pytest
 from gateway.audit import audit, chain_keys
 from gateway.cli import check_backup, invoke
 from gateway.config import Config
+from gateway.keeper.backup import Backups
 from gateway.options import Store
 from gateway.options import Vault as VaultOptions
 from gateway.stores.base import Batch
@@ -130,6 +131,25 @@ def test_O23_a_lost_node_is_made_again_from_its_backup_and_opens_what_the_databa
     os.utime(later, (time.time() + 10, time.time() + 10))
     (newer,) = check_backup.findings(config)
     assert newer.state == "warning" and str(later) in newer.text
+    databases.drop(target)
+
+
+@pytest.mark.service
+async def test_O23_the_running_keeper_says_which_keys_the_database_needs_and_records_the_backup(
+    databases: Databases, tmp_path: Path
+) -> None:
+    target = databases.make()
+    config = node(tmp_path / "here", target)
+    the_vault = vault.load(config)[0]
+    await written(config, target, the_vault)
+    store = PostgresStore(target)
+    await store.open(audit.load(config)[0])
+    backups = Backups(config, store, lambda: 1.8e9)
+    assert await backups.make(Path(), "root") == {"keys_needed": [the_vault.current]}
+    assert backups.last_success == 0.0, "the command says that there is one, when it has read it again"
+    line = json.loads((await store.audit_rows())[-1].line)
+    assert (line["event"]["action"], line["user"]["name"], line["gateway"]["act"]["part"]) == ("backup-made", "root", "keys")
+    await store.close()
     databases.drop(target)
 
 
