@@ -17,7 +17,7 @@ from gateway.stores.postgres.connection import Target
 from gateway.stores.postgres.store import PostgresStore
 from gateway.stores.resealing import Resealed
 from gateway.stores.reviewed import CredentialRow, RemarkKind, RemarkRow, ReviewBatch, Sought, Word
-from tests.bench.nodes import fills
+from tests.bench import filling
 from tests.e2e.postgres import Postgres
 from tests.keeper_kit import NOW, PlainChain, body, delivery, event, hold, message
 from tests.store_databases import Databases, name_of
@@ -126,8 +126,7 @@ async def test_questions_of_the_pages_and_the_relay_stay_short_over_a_hundred_th
 ) -> None:
     database = name_of(target)
     with postgres.admin(database) as link:
-        for sql in fills(200_000, 20_000, "pg"):
-            link.execute(sql)  # type: ignore[arg-type]
+        filling.shared(link, 100_000, 100_000, 20_000)
         for letter, every in (("a", 1), ("b", 5000), ("c", 3)):
             link.execute(
                 "INSERT INTO terms (term, hold_id, department, format)"
