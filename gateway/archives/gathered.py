@@ -3,7 +3,7 @@
 What it is: ``Gathered``, the account of one archive, its verdict (``found``), and ``state_of``, a leaf's state by its protection.
 Who calls it: the readers of zip, RAR and 7z.
 Must never: call an archive inspected, or its protection strong, that had a problem or broke a limit.
-Sources: contract.md, states of a leaf; hostile-inputs catalogue Z10-Z12, E05-E08.
+Sources: docs/design.md section 4 (leaf states); hostile-inputs catalogue Z10-Z12, E05-E08.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ What it is: ``available``, ``members`` (all regular files of an archive in memor
 Who calls it: the readers of rar, cab and compressed files; ``content.walk`` through the table; ``gateway check`` asks ``available``.
 Must never: be loaded for the first time in a worker (``inspector.warm`` does it); take a warning of the library for a success; let it
 start a program (only built-in filters are named).
-Sources: libarchive's archive_read(3), archive_read_data(3); reference/inspection.md (it sees one of many overlapping entries).
+Sources: libarchive's archive_read(3), archive_read_data(3); docs/inspection.md (it sees one of many overlapping entries).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the extractor of 7z archives, also behind a program that unpacks them.
 Who calls it: ``content.walk`` through the table.
 Must never: take the archive's word for encryption; pass over octets that belong to no stream; use a name as a path.
-Sources: "7zFormat.txt" of the 7-Zip sources; reference/inspection.md (encryption belongs to folders, not to the archive);
+Sources: "7zFormat.txt" of the 7-Zip sources; docs/inspection.md (encryption belongs to folders, not to the archive);
 hostile-inputs catalogue E07, Z06, Z09, Z12.
 """
 

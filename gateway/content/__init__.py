@@ -4,7 +4,7 @@ What it is: ``TABLE`` (a new format is one file and one row) and ``unpack`` (a w
 Who calls it: the inspector's workers; ``gateway explain`` and the rule examples in their own process.
 Must never: run in a door, the keeper or the web process (third-party parsers read hostile octets here); raise for what a
 message contains.
-Sources: design.md sections 3 and 4; reference/inspection.md; hostile-inputs catalogue 4.1.
+Sources: docs/design.md sections 3 and 4; docs/inspection.md; hostile-inputs catalogue 4.1.
 """
 
 from __future__ import annotations

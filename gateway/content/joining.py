@@ -4,7 +4,7 @@ What it is: ``failed`` (a reader's error as a statement), ``join`` (two statemen
 container by its members) and ``clean`` (a name as it may stand in a path of leaves).
 Who calls it: ``content.walk``.
 Must never: make anything cleaner than the worst of what is joined; put text of the message into a reason.
-Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23.
+Sources: docs/design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23.
 """
 
 from __future__ import annotations

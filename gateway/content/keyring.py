@@ -4,7 +4,8 @@ What it is: ``Keyring``: keys as readers hand them out and as texts show them, o
 them, and what they open.
 Who calls it: ``content.walk``, when everything else was read.
 Must never: let the clock decide what is tried (it counts what each try is said to cost); keep, log or return a key.
-Sources: contract.md, ``protection.state`` (what opens without a secret that is elsewhere is not strong); hostile-inputs catalogue E05.
+Sources: docs/design.md section 10 ("protection.state"): what opens without a secret that is elsewhere is not strong;
+hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``vote``, a media type for the record. Bound to the library in the w
 or python-magic: both search for a library of the system first, by starting programs and changing the environment.
 Who calls it: ``content.walk``, for unknown content only.
 Must never: make anything clean.
-Source: reference/inspection.md section 1 (what libmagic gets wrong); libmagic(3).
+Source: docs/inspection.md (what libmagic gets wrong); libmagic(3).
 """
 
 from __future__ import annotations

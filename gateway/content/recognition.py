@@ -5,7 +5,7 @@ time, the top and the bottom of each are read first, for markings stand there; t
 each leaf before what lies between, so that no leaf keeps the time from the others. What may lie on its side or upside down comes last.
 Who calls it: ``content.walk``, when everything else was read.
 Must never: call a picture read that was not read in full; put what a tool could not do down to the content.
-Sources: design.md sections 2 and 4; reference/inspection.md, OCR. The thresholds are measured: see ``tool_words.SURE``.
+Sources: docs/design.md sections 2 and 4; docs/inspection.md, OCR. The thresholds are measured: see ``tool_words.SURE``.
 """
 
 from __future__ import annotations

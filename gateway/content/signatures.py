@@ -3,7 +3,7 @@
 What it is: tables of first octets and what they mean.
 Who calls it: ``content.sniff``.
 Must never: hold code; name a kind that the content table does not have.
-Sources: the formats' own specifications; reference/inspection.md section 1.
+Sources: the formats' own specifications; docs/inspection.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``sniff``. libmagic is one vote, asked only about what our own signatures do not know, and only for the name.
 Who calls it: ``content.walk`` for every piece.
 Must never: call a piece harmless by its name or declared type; stop at the first kind where a second one is appended.
-Sources: reference/inspection.md section 1; hostile-inputs catalogue Z10-Z12, D09, D10, E13.
+Sources: docs/inspection.md; hostile-inputs catalogue Z10-Z12, D09, D10, E13.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Sought``, which the walk shows every leaf that it reads, and ``Reached``, which ends the walk.
 Who calls it: ``inspector.drawing`` makes it, ``content.walk`` shows it the leaves.
 Must never: open anything by itself: the walk unpacks by the same rules, limits and names as when it inspects.
-Sources: design.md section 2; hostile-inputs catalogue W02, W09.
+Sources: docs/design.md section 2; hostile-inputs catalogue W02, W09.
 """
 
 from __future__ import annotations

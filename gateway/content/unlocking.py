@@ -5,7 +5,7 @@ of one message over all its rounds.
 Who calls it: ``content.walk``, when everything else was read; ``content.keyring`` for the account.
 Must never: let the clock decide what is tried (each try counts what its lock says it costs, so that the same message always gets the
 same verdict); keep, log or return a password.
-Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
+Sources: docs/design.md section 10 ("protection.state") (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

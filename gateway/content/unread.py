@@ -3,7 +3,7 @@
 What it is: extractors that read nothing and never say "clean".
 Who calls it: ``content.walk`` through the table.
 Must never: return *inspected*; claim that something is encrypted to a strength that was not proved.
-Sources: design.md section 4, leaf states; contract.md, ``protection.state``.
+Sources: docs/design.md sections 4 (leaf states) and 10 ("protection.state").
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``read_message``; it sniffs, calls the extractor, scans for markings
 Who calls it: ``content.unpack``.
 Must never: let one piece end the inspection of the others; call a piece inspected whose reader failed; put text of the message
 into a reason.
-Sources: design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E24, Z08, Z09.
+Sources: docs/design.md section 4 (leaf states); hostile-inputs catalogue 4.1, E23, E24, Z08, Z09.
 """
 
 from __future__ import annotations

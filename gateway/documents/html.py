@@ -3,7 +3,7 @@
 What it is: the extractor of HTML, and ``strip`` for tagged text of any kind.
 Who calls it: ``content.walk`` through the table; the mail reader.
 Must never: fetch anything; trust lxml with deep nesting (it returns nothing, silently): depth is counted first.
-Sources: HTML Living Standard 13 (parsing); reference/inspection.md, HTML; hostile-inputs catalogue D10.
+Sources: HTML Living Standard 13 (parsing); docs/inspection.md, HTML; hostile-inputs catalogue D10.
 """
 
 from __future__ import annotations

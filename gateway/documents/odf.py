@@ -3,7 +3,7 @@
 What it is: the extractors; each XML part goes through ``odf_text``, everything else becomes a child.
 Who calls it: ``content.walk`` through the table.
 Must never: read only what the manifest lists; prove encryption by the manifest alone; follow a link; use a name as a path.
-Sources: OpenDocument 1.3 parts 2 and 3; reference/inspection.md, ODF; hostile-inputs catalogue D01, D04, E22.
+Sources: OpenDocument 1.3 parts 2 and 3; docs/inspection.md, ODF; hostile-inputs catalogue D01, D04, E22.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``read`` on pyexpat, for the parts of a package and for a flat file.
 Who calls it: the ODF reader.
 Must never: accept an entity; lose what is hidden, deleted, in a note, a text box, a master page or an attribute; follow a link.
-Sources: OpenDocument 1.3 part 3; reference/inspection.md, ODF; hostile-inputs catalogue D01, D02, D11.
+Sources: OpenDocument 1.3 part 3; docs/inspection.md, ODF; hostile-inputs catalogue D01, D02, D11.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the extractor; each XML part goes through ``ooxml_text``, everything else becomes a child.
 Who calls it: ``content.walk`` through the table.
 Must never: follow a relationship; read only the parts that a content type names (a part may have any name).
-Sources: ECMA-376 parts 1 and 2; reference/inspection.md, OOXML; hostile-inputs catalogue D01-D04.
+Sources: ECMA-376 parts 1 and 2; docs/inspection.md, OOXML; hostile-inputs catalogue D01-D04.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``read`` on pyexpat, and ``is_silent``, the cheap proof that a style part holds no text at all.
 Who calls it: the OOXML reader.
 Must never: accept a document type definition or an entity; lose what is hidden, deleted, in a text box or in an attribute.
-Sources: ECMA-376 part 1; XML 1.0; reference/inspection.md, OOXML (event order, hidden runs); hostile-inputs catalogue D01.
+Sources: ECMA-376 part 1; XML 1.0; docs/inspection.md, OOXML (event order, hidden runs); hostile-inputs catalogue D01.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: pdfium for the pages (fastest by ten times), pikepdf for annotations
 Who calls it: ``content.walk`` through the table.
 Must never: stop at the last revision (older ones stay readable in the file); call a file encrypted because a library says so;
 call a page read that shows a picture only.
-Sources: ISO 32000-2; reference/inspection.md sections 2 and "Encryption details"; hostile-inputs catalogue D07-D09, E09, E10.
+Sources: ISO 32000-2; docs/inspection.md; hostile-inputs catalogue D07-D09, E09, E10.
 """
 
 from __future__ import annotations

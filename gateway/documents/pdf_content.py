@@ -6,7 +6,7 @@ page itself: appearances of annotations and fields, patterns, glyphs of Type 3 f
 Who calls it: the PDF reader and its pass over all objects.
 Must never: unpack more than its limits; follow a reference more than once; change the file that was sent.
 Sources: ISO 32000-2 sections 7.4 (filters), 8.7.3 (patterns), 8.10 (forms), 9.6.4 (Type 3), 12.5.5 (appearances), 14.9.4 (ActualText);
-reference/inspection.md (formbomb, flatebomb); hostile-inputs catalogue D07.
+docs/inspection.md (formbomb, flatebomb); hostile-inputs catalogue D07.
 """
 
 from __future__ import annotations

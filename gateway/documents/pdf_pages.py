@@ -3,7 +3,7 @@
 What it is: ``read``, page by page: running text, top and bottom of the page, watermarks, text in legacy fonts.
 Who calls it: the PDF reader, after the content streams were checked (``pdf_content``).
 Must never: call a page read that shows a picture, or whose letters have no meaning; go on beyond its limits.
-Sources: pdfium's fpdf_text.h and fpdf_edit.h; ISO 32000-2 sections 9.10 (text extraction) and 9.4; reference/inspection.md section 2.
+Sources: pdfium's fpdf_text.h and fpdf_edit.h; ISO 32000-2 sections 9.10 (text extraction) and 9.4; docs/inspection.md.
 """
 
 from __future__ import annotations

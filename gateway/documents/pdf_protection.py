@@ -3,7 +3,7 @@
 What it is: ``assess``, from the encryption dictionary and from the octets of the streams.
 Who calls it: the PDF reader, after both of its libraries asked for a password.
 Must never: take /Encrypt for a proof; the streams of a file that only claims encryption inflate.
-Sources: ISO 32000-2 section 7.6 (V 5, R 6, AESV3); reference/inspection.md, PDF encryption; hostile-inputs catalogue E09, E10;
+Sources: ISO 32000-2 section 7.6 (V 5, R 6, AESV3); docs/inspection.md, PDF encryption; hostile-inputs catalogue E09, E10;
 J&K Circular 26-JK(GAD) of 2024 (AES-256).
 """
 

@@ -5,7 +5,7 @@ under or over pictures are all seen, as a reader of the page sees them; or the p
 else is in question: a letterhead then costs a tenth of its page.
 Who calls it: ``documents.pdf``, through the Scans that it hands out; ``documents.pdf_picture`` for people.
 Must never: draw more pixels than ``PIXELS``, go on beyond the budget's time, or draw a page so small that its words cannot be read.
-Sources: pdfium's fpdfview.h and fpdf_progressive.h; reference/inspection.md, OCR (150 to 200 dpi); hostile-inputs catalogue D07.
+Sources: pdfium's fpdfview.h and fpdf_progressive.h; docs/inspection.md, OCR (150 to 200 dpi); hostile-inputs catalogue D07.
 """
 
 from __future__ import annotations

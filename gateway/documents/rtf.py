@@ -3,7 +3,7 @@
 What it is: the extractor of RTF, also of the bodies of Outlook messages that are RTF, and of the HTML inside of them.
 Who calls it: ``content.walk`` through the table.
 Must never: fetch a template or a linked file; call a document read whose groups do not close or that something else follows.
-Sources: Rich Text Format specification 1.9.1; MS-OXRTFEX; reference/inspection.md, RTF; hostile-inputs catalogue D06.
+Sources: Rich Text Format specification 1.9.1; MS-OXRTFEX; docs/inspection.md, RTF; hostile-inputs catalogue D06.
 """
 
 from __future__ import annotations

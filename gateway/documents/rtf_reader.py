@@ -3,7 +3,7 @@
 What it is: ``read``, our own tokenizer with a stack of groups; it gives a ``Reading`` and knows nothing of what that means.
 Who calls it: ``documents.rtf``.
 Must never: recurse; drop text because it does not know the destination; believe a length without looking at what is there.
-Sources: Rich Text Format specification 1.9.1; MS-OXRTFEX (HTML in RTF); reference/inspection.md, RTF; hostile-inputs catalogue D06.
+Sources: Rich Text Format specification 1.9.1; MS-OXRTFEX (HTML in RTF); docs/inspection.md, RTF; hostile-inputs catalogue D06.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``decode`` (all plausible readings of some octets) and the extractor of plain text.
 Who calls it: ``content.walk`` through the table; the HTML and mail readers for their own octets.
 Must never: look up a codec by a name that the message supplied; call octets text that no allowed charset can read.
-Sources: RFC 2046 section 4.1; RFC 2781; hostile-inputs catalogue C01, C02; reference/inspection.md, charsets.
+Sources: RFC 2046 section 4.1; RFC 2781; hostile-inputs catalogue C01, C02; docs/inspection.md, charsets.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Who calls it: ``cms``.
 Must never: take a wrong key for the right one: the wrapped key must unwrap to the length that the cipher has, and the padding or tag of
 the content must fit.
 Sources: RFC 5652 sections 6.2.1 (key transport) and 6.2.2 (key agreement), RFC 8017 section 7 (RSAES), RFC 4055 (OAEP), RFC 5753 (ECDH),
-RFC 3394 (key wrap); contract.md, ``protection.state``; hostile-inputs catalogue E05.
+RFC 3394 (key wrap); docs/design.md section 10 ("protection.state"); hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``assess``, the state by the content-encryption algorithm, the keys 
 Who calls it: ``cms``.
 Must never: believe smime-type or a name; call strong what is short, empty, readable, addressed to nobody, or wrapped in a weak key.
 Sources: RFC 5652 section 6, RFC 5083 (AuthEnvelopedData), RFC 3565 and 5084 (AES), RFC 3370 (3DES, RC2), RFC 5753 (ECDH), RFC 8551
-section 2.7; contract.md, ``protection.state``; hostile-inputs catalogue E15, E16, E22.
+section 2.7; docs/design.md section 10 ("protection.state"); hostile-inputs catalogue E15, E16, E22.
 """
 
 from __future__ import annotations

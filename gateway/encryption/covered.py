@@ -4,7 +4,7 @@ What it is: ``extract`` (text that claims to be encrypted, or is nothing but fig
 ``claims``, which says when the first is asked.
 Who calls it: ``sniff`` and ``content.walk`` through the table.
 Must never: call anything encrypted; say that a cover was the only one.
-Sources: hostile-inputs catalogue E13, E19, E20; reference/inspection.md, main rule (random data is unverifiable).
+Sources: hostile-inputs catalogue E13, E19, E20; docs/inspection.md, main rule (random data is unverifiable).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: the extractor (of the octets and of their base64), ``armoured``, and the lock.
 Who calls it: ``sniff`` and ``content.walk`` through the table.
 Must never: call it encrypted to a strength: neither cipher nor key derivation stand in the file.
-Sources: openssl-enc(1); EVP_BytesToKey(3); reference/inspection.md, main rule; hostile-inputs catalogue E20, E21.
+Sources: openssl-enc(1); EVP_BytesToKey(3); docs/inspection.md, main rule; hostile-inputs catalogue E20, E21.
 """
 
 from __future__ import annotations

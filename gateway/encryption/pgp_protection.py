@@ -5,7 +5,7 @@ Who calls it: ``pgp``.
 Must never: guess at a cipher that only the key would show; call strong what is short, readable, addressed to nobody, or whose key is
 wrapped in a weaker cipher.
 Sources: RFC 9580 sections 5.1 (PKESK), 5.3 (SKESK), 5.7 (SED), 5.13 (SEIPD), 9.3 (ciphers), 9.6 (AEAD), 11.5; RFC 6637 (ECDH);
-draft-koch-librepgp (packet 20, SKESK version 5); contract.md, ``protection.state``; hostile-inputs catalogue E14, E15, E22.
+draft-koch-librepgp (packet 20, SKESK version 5); docs/design.md section 10 ("protection.state"); hostile-inputs catalogue E14, E15, E22.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Who calls it: ``pgp``; ``content.keyring`` through ``extraction.base.StoredKey``
 Must never: keep, log or return a key beyond the message; derive a key at a cost that the packet sets without a limit; take a wrong
 key for the right one (the session key's checksum or wrap and the integrity check of the data must fit).
 Sources: RFC 9580 sections 3.7.2 (protection of secret keys), 5.1 (PKESK), 5.5.3 to 5.5.5 (secret keys), 11.4 and 11.5 (ECDH, X25519, X448);
-RFC 6637; contract.md, ``protection.state``; hostile-inputs catalogue E05.
+RFC 6637; docs/design.md section 10 ("protection.state"); hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

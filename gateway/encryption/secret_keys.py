@@ -4,8 +4,9 @@ What it is: ``in_text`` (the keys that a text shows), ``extract`` (the reader of
 key as it lies there, perhaps closed by a password of its own.
 Who calls it: ``sniff`` and ``content.walk``; OpenPGP keys are read by ``pgp_secret``.
 Must never: keep, log or return a key beyond the message; derive a key at a cost that the file sets without a limit.
-Sources: contract.md, ``protection.state`` (what opens without a secret that is elsewhere is not strong); RFC 5958 and 7468 (PEM of private
-keys), RFC 7292 (PKCS#12), RFC 8018 (their passwords), C2SP age (identities, BIP 173); hostile-inputs catalogue E05.
+Sources: docs/design.md section 10 ("protection.state"): what opens without a secret that is elsewhere is not strong;
+RFC 5958 and 7468 (PEM of private keys), RFC 7292 (PKCS#12), RFC 8018 (their passwords), C2SP age (identities, BIP 173);
+hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

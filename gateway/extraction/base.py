@@ -5,7 +5,7 @@ secret opens), ``StoredKey`` (a private key that lies in the message), ``Scan`` 
 (programs outside of the sandbox), ``Budget`` (the limits of one message) and the errors a reader may raise.
 Who calls it: the readers of ``content`` and ``content.walk``.
 Must never: know a format. A reader that fails raises; it never returns "nothing found" for what it did not read.
-Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; design.md section 4, leaf states.
+Sources: hostile-inputs catalogue 4.1 rules 1 and 6, 4.4 (archive limits), E05; docs/design.md section 4, leaf states.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: chi-square over octets (over half-octets for short samples), magic numbers, readable text and trial inflate.
 Who calls it: the protection files of the formats, as the third proof beside structure and trial opening.
 Must never: be taken as proof of encryption; compressed data looks random too.
-Source: reference/inspection.md, main rule (chi-square below 400 over at least 1 KB; 255 degrees of freedom).
+Source: docs/inspection.md, main rule (chi-square below 400 over at least 1 KB; 255 degrees of freedom).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``sweep``, runs of characters as UTF-16, as UTF-8 of Indian scripts 
 more than words.
 Who calls it: the readers of older Office documents and of pictures, for parts whose text they do not take out by structure.
 Must never: be the only reader of a part that people see; take longer than one pass.
-Source: reference/inspection.md section 2, Legacy.
+Source: docs/inspection.md, Legacy.
 """
 
 from __future__ import annotations

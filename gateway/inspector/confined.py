@@ -4,7 +4,7 @@ What it is: ``Program`` (a program with its arguments and the files that it may 
 Who calls it: ``inspector.runner``, in a process with one thread; ``gateway check`` asks ``find`` and ``layers``.
 Must never: start anything by the search path of the environment, or hand on a variable of the environment; give a program a
 file, a socket or a terminal beside its three pipes and the archive it reads.
-Sources: design.md section 2 (a second pool with exec); reference/inspection.md, external tools; landlock(7), seccomp(2), bwrap(1).
+Sources: docs/design.md section 2 (a second pool with exec); docs/inspection.md, external tools; landlock(7), seccomp(2), bwrap(1).
 """
 
 from __future__ import annotations

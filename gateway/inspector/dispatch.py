@@ -6,7 +6,7 @@ Who calls it: ``inspector.service``, the parent.
 Must never: read a request or an answer; believe a worker anything but that it waits: one that hostile content has taken over would say
 what it likes about the mail of others. It has no socket of its own to take requests from, is given ``TASKS`` of them at most, and
 whoever keeps one beyond its time is killed.
-Sources: unix(7), SCM_RIGHTS; signalfd(2); design.md section 2; hostile-inputs catalogue O11.
+Sources: unix(7), SCM_RIGHTS; signalfd(2); docs/design.md section 2; hostile-inputs catalogue O11.
 """
 
 from __future__ import annotations

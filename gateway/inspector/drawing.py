@@ -3,7 +3,7 @@
 What it is: ``answer``, from a request of ``showing`` to its answer and body.
 Who calls it: ``inspector.worker``, in the sandbox, within the limits of an inspection.
 Must never: write a sentence of its own into an answer; give text without a bound; answer for content whose SHA-256 is another.
-Sources: design.md section 2; hostile-inputs catalogue W02, W09.
+Sources: docs/design.md section 2; hostile-inputs catalogue W02, W09.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Runner``: a queue of ``Job``, lanes, pipes without blocking, one ``Outcome`` for each job.
 Who calls it: ``inspector.tool_pool`` for the readers of the inspector, ``inspector.tools`` for a process without a service.
 Must never: look into what a program reads or writes; let one job wait for another's input; leave a program behind.
-Sources: design.md section 2; reference/inspection.md section 6 (what other pools leave behind).
+Sources: docs/design.md section 2; docs/inspection.md (what other pools leave behind).
 """
 
 from __future__ import annotations

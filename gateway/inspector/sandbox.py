@@ -3,7 +3,7 @@
 What it is: resource limits, no_new_privs, a seccomp filter and landlock, by ctypes; ``describe`` says what this machine has.
 Who calls it: ``inspector.service`` in each worker, ``inspector.confined`` for each program; ``gateway check`` calls ``describe``.
 Must never: fail open silently: what the machine lacks stands in ``describe``. Everything must be imported before ``enter``.
-Sources: prctl(2), seccomp(2), landlock(7), setrlimit(2); design.md section 2; hostile-inputs catalogue 4.6.
+Sources: prctl(2), seccomp(2), landlock(7), setrlimit(2); docs/design.md section 2; hostile-inputs catalogue 4.6.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ What it is: ``run``. The parent imports, warms up, listens on ``<run_dir>/inspec
 (``inspector.tool_pool``); each worker has a socket to it from its birth.
 Who calls it: ``gateway run --only inspector``.
 Must never: let hostile octets meet a process that may open files or sockets; read a request or an answer itself.
-Sources: design.md section 2; reference/inspection.md, worker pool; hostile-inputs catalogue O11, 4.1 rules 5 and 6.
+Sources: docs/design.md section 2; docs/inspection.md, worker pool; hostile-inputs catalogue O11, 4.1 rules 5 and 6.
 """
 
 from __future__ import annotations

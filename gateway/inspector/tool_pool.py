@@ -5,7 +5,7 @@ from them and runs programs; ``PoolLink``, the worker's end. A worker that dies 
 socket closes, the workers say so (``ToolFault``) and their parent starts both anew.
 Who calls it: ``inspector.service``, the parent of both.
 Must never: read what a program gets or prints; run anything that a worker names; open a file, a socket or a channel for a worker.
-Sources: design.md section 2 (a second pool with exec only runs tesseract and unar); unix(7), SCM_RIGHTS.
+Sources: docs/design.md section 2 (a second pool with exec only runs tesseract and unar); unix(7), SCM_RIGHTS.
 """
 
 from __future__ import annotations

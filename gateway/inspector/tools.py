@@ -5,7 +5,7 @@ What it is: what may be asked of a program (``Recognise``, ``ListArchive``, ``Un
 Who calls it: ``inspector.service`` and ``inspector.tool_pool``; ``gateway explain``, rule examples and ``gateway check``.
 Must never: let content choose a program, an argument or a file; hand a program a picture that a message brought (it gets the grey
 pixels that a worker decoded).
-Sources: design.md section 2; tesseract(1), unar(1), lsar(1); netpbm's pgm(5).
+Sources: docs/design.md section 2; tesseract(1), unar(1), lsar(1); netpbm's pgm(5).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``up``, which imports what libraries import late and has every reader read one small sample.
 Who calls it: the parent of the inspection workers, once, before it forks; so the pages are shared.
 Must never: read a file that a message supplied.
-Source: design.md section 2 (the inspector owns nothing).
+Source: docs/design.md section 2 (the inspector owns nothing).
 """
 
 from __future__ import annotations

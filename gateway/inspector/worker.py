@@ -4,7 +4,7 @@ What it is: ``work``, the life of one worker: its parent hands it a connected so
 and says that it waits for the next.
 Who calls it: ``inspector.service`` in a forked child.
 Must never: answer for content whose SHA-256 is another; log text of a message; hold a socket that requests come from.
-Sources: design.md section 2; reference/inspection.md, worker pool; hostile-inputs catalogue O11, 4.1 rules 5 and 6.
+Sources: docs/design.md section 2; docs/inspection.md, worker pool; hostile-inputs catalogue O11, 4.1 rules 5 and 6.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``apply``, the one function that turns what was inspected into what leaves.
 Who calls it: the relay before it signs; ``gateway explain`` and the tests. ``milter_edits`` takes its words from here.
 Must never: touch an octet that no edit names; write a line end, a NUL or an 8-bit octet that came in a value.
-Sources: RFC 5322 sections 2.1.1, 2.2.3 and 3.6; design.md section 4, "Bytes"; hostile-inputs catalogue T08.
+Sources: RFC 5322 sections 2.1.1, 2.2.3 and 3.6; docs/design.md section 4, "Bytes"; hostile-inputs catalogue T08.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Must never: take a field for a trace that people's own mail programs write when 
 nor one that ordinary delivery leaves (Delivered-To, X-Original-To): mail that is sent on by hand still carries those.
 Sources: RFC 5322 section 3.6.6 (Resent-*); RFC 3834 section 5 (Auto-Submitted); RFC 2156 appendix A (Autoforwarded, of X.400 gateways);
 MS-OXCMAIL section 2.2.3 (X-Auto-Response-Suppress);
-Microsoft, "Loop prevention in Exchange Online demystified" (2021); the sources of Pigeonhole and Zimbra; rule R33 of india.md.
+Microsoft, "Loop prevention in Exchange Online demystified" (2021); the sources of Pigeonhole and Zimbra; R33 in rules/README.md.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``label_edits``: SIO-Label with its colours, X-Protective-Marking, t
 Who calls it: the policy (through ``labels``) for mail that has a level.
 Must never: write UNCLASSIFIED on its own account (the caller gives the level), put text of the message in an unquoted place,
 or let a line break through.
-Sources: RFC 7444 sections 3 and 4 (SIO-Label, SIO-Label-History), RFC 2231; contract.md, "Details of the SMTP face".
+Sources: RFC 7444 sections 3 and 4 (SIO-Label, SIO-Label-History), RFC 2231; docs/design.md section 10 ("The SMTP face").
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``inspect``, which gives a whole Inspection or None, and ``root_find
 Who calls it: the pipeline in a door, before it would ask an inspector; ``content.unpack`` calls the same function first, so
 that doors and ``gateway explain`` agree.
 Must never: read a message that any reader could see differently; open a hostile format (HTML, archives, documents).
-Sources: design.md sections 3 and 4; RFC 5322, RFC 2045 section 5.2; hostile-inputs catalogue C01, M24.
+Sources: docs/design.md sections 3 and 4; RFC 5322, RFC 2045 section 5.2; hostile-inputs catalogue C01, M24.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``is_plain``, a few searches at the speed of memory.
 Who calls it: ``plain``, before a door answers by itself; what is not plain goes to the inspector.
 Must never: say yes to what the inspector's sniffer would call anything but text (a test holds its tables against this one); raise.
-Sources: hostile-inputs catalogue C01, C02, E14, M26, Z10; RFC 9580 section 6, RFC 7468 (armour); reference/inspection.md section 1.
+Sources: hostile-inputs catalogue C01, C02, E14, M26, Z10; RFC 9580 section 6, RFC 7468 (armour); docs/inspection.md.
 """
 
 from __future__ import annotations

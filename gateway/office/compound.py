@@ -3,7 +3,7 @@
 What it is: ``Compound``, a view of a compound file or of one storage in it; ``build``, which writes a compound file.
 Who calls it: the readers of older Office documents, Outlook messages, VBA projects and embedded objects.
 Must never: believe a size that the file does not have; leave out a stream because nothing points to it.
-Sources: MS-CFB; hostile-inputs catalogue D05; reference/inspection.md section 2, Legacy.
+Sources: MS-CFB; hostile-inputs catalogue D05; docs/inspection.md, Legacy.
 """
 
 from __future__ import annotations

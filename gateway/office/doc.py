@@ -4,7 +4,7 @@ What it is: ``read`` over the streams of a document.
 Who calls it: ``office.ole``.
 Must never: stop at the main text (headers, notes, comments and text boxes come behind it); call a document read whose text is not all
 there.
-Sources: MS-DOC 2.4.1 (retrieving text), 2.5 (FIB), 2.8.26 (PlcfHdd), 2.9.38 (Clx); reference/inspection.md section 2, Legacy.
+Sources: MS-DOC 2.4.1 (retrieving text), 2.5 (FIB), 2.8.26 (PlcfHdd), 2.9.38 (Clx); docs/inspection.md, Legacy.
 """
 
 from __future__ import annotations

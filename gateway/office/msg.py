@@ -3,7 +3,7 @@
 What it is: ``read`` over the streams of an item: properties, recipients, attachments, items within items.
 Who calls it: ``office.ole``.
 Must never: take 8-bit texts for UTF-8 without a look at the code page that the item states.
-Sources: MS-OXMSG 2.1-2.4; reference/inspection.md section 2 (MSG); hostile-inputs catalogue D13.
+Sources: MS-OXMSG 2.1-2.4; docs/inspection.md (MSG); hostile-inputs catalogue D13.
 """
 
 from __future__ import annotations

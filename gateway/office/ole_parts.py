@@ -3,7 +3,7 @@
 What it is: ``Parts``; a stream that no reader took becomes a member of the file at the end.
 Who calls it: ``office.ole`` and the readers of the formats in compound files.
 Must never: lose a stream that nobody took.
-Source: design.md section 4, leaf states.
+Source: docs/design.md section 4, leaf states.
 """
 
 from __future__ import annotations

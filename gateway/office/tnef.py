@@ -3,7 +3,7 @@
 What it is: the extractor; attributes one by one, MAPI properties within them, messages within messages as members.
 Who calls it: ``content.walk`` through the table.
 Must never: call a file inspected that is cut off, whose attachments are empty or which has something behind its end.
-Sources: MS-OXTNEF 2.1.3; MS-OXPROPS; reference/inspection.md section 2 (TNEF); hostile-inputs catalogue M27.
+Sources: MS-OXTNEF 2.1.3; MS-OXPROPS; docs/inspection.md (TNEF); hostile-inputs catalogue M27.
 """
 
 from __future__ import annotations

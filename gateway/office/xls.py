@@ -3,7 +3,7 @@
 What it is: ``read`` over the streams of a workbook: shared strings, sheets in order, what stands in no cell.
 Who calls it: ``office.ole``.
 Must never: leave out a sheet because it is hidden; call a workbook read whose records are broken.
-Sources: MS-XLS 2.1.4, 2.4.265 (SST), 2.4.28 (BoundSheet8); reference/inspection.md section 2, Legacy; hostile-inputs catalogue D03, D11.
+Sources: MS-XLS 2.1.4, 2.4.265 (SST), 2.4.28 (BoundSheet8); docs/inspection.md, Legacy; hostile-inputs catalogue D03, D11.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``scans`` (which pictures a file holds: pages, frames, appended pict
 Who calls it: ``pictures.image``; ``content.recognition`` through the Scans, within the sandbox.
 Must never: decode what its own header, or the file's, says is larger than ``SIDE`` or ``OCTETS`` allow; try any decoder but the one of
 the type that the structure proved.
-Sources: Pillow's Image.open(formats=), Image.draft; hostile-inputs catalogue D12; reference/inspection.md, OCR.
+Sources: Pillow's Image.open(formats=), Image.draft; hostile-inputs catalogue D12; docs/inspection.md, OCR.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``find``, the names of the caveats in one text and where they stand.
 Who calls it: ``observing``.
 Must never: give a level; take a caveat in running text for a marking; look at more than a fixed number of places of a text.
-Sources: rules/scheme.toml, ``[[caveat]]``; india.md C.1 (a handling caveat, not one of the four grades).
+Sources: rules/scheme.toml, ``[[caveat]]``; rules/README.md (a handling caveat, not one of the four grades).
 """
 
 from __future__ import annotations

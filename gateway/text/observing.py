@@ -4,7 +4,7 @@ What it is: ``Observer``, which looks through the texts of one message and says 
 Who calls it: ``markings.scan`` hands it each text it has folded; ``plain`` and ``content.walk`` make one for each message.
 Must never: keep a value beyond the message; raise; do I/O; cost more than linear time. A text without any hit costs one pass of
 an automaton and some searches in memory.
-Sources: india.md rules R15, R17, R19, R23, R30, R32, R34; contract.md, ``explain --json``.
+Sources: rules/README.md, R15, R17, R19, R23, R30, R32, R34; docs/design.md section 10 ("explain --json").
 """
 
 from __future__ import annotations

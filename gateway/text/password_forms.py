@@ -4,7 +4,7 @@ What it is: ``dates``, ``numbers``, ``file_numbers``, ``addresses``, ``cases``, 
 a text says that the password is, without showing it as such) and ``spoken_alike``.
 Who calls it: ``text.passwords``.
 Must never: do I/O; keep or log what it found; be slower than linear.
-Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
+Sources: docs/design.md section 10 ("protection.state") (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What it is: ``candidates``, the likeliest first: what stands beside a word for "
 figures mixed, quoted words, numbers and dates), then names of files, then all other words.
 Who calls it: ``content.walk``, when something in the message is closed by a secret.
 Must never: do I/O; keep or log what it found; return more than ``MOST``; give another answer for the same message.
-Sources: contract.md, ``protection.state`` (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
+Sources: docs/design.md section 10 ("protection.state") (*weak*: its password stands in the same message); hostile-inputs catalogue E05.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Scheme``: levels, terms, keys and contexts of rules/scheme.toml with the matcher for them.
 Who calls it: the policy loads it; ``markings``, ``labels`` and the writers of labels read it.
 Must never: do I/O; accept an unknown key, an unknown level or a term that has two levels; raise anything but ValueError.
-Sources: rules/scheme.toml names the circulars; design.md section 5 (rules are data, with content-addressed versions).
+Sources: rules/scheme.toml names the circulars; docs/design.md section 5 (rules are data, with content-addressed versions).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What it is: ``Reader`` over one file's text, ``Row`` over one of its ``[[tables]]``.
 Who calls it: ``scheme`` and ``topics``.
 Must never: do I/O, or ignore a key it does not know.
-Source: design.md section 5 (rules are data; a misspelt name is an error at load with its line).
+Source: docs/design.md section 5 (rules are data; a misspelt name is an error at load with its line).
 """
 
 from __future__ import annotations

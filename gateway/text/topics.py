@@ -5,7 +5,7 @@ so that a text is passed once for all of them; ``points``, which weighs what was
 Who calls it: the policy loads it; ``observing`` searches with it.
 Must never: do I/O; accept an unknown key or a term that stands twice; raise anything but ValueError; look further than a fixed
 distance around a hit.
-Sources: rules/topics.toml names the circulars; design.md section 5 (rules are data).
+Sources: rules/topics.toml names the circulars; docs/design.md section 5 (rules are data).
 """
 
 from __future__ import annotations

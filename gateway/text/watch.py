@@ -4,7 +4,7 @@ What it is: ``Watch``, the topics and what the domain lists say of a host; it ri
 one has the other.
 Who calls it: the policy makes it; ``scheme`` holds it; ``observing`` uses it.
 Must never: do I/O.
-Source: design.md section 5 (rules are data).
+Source: docs/design.md section 5 (rules are data).
 """
 
 from __future__ import annotations
