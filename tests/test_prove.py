@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import random
 from pathlib import Path
 
@@ -244,3 +246,22 @@ def test_P2_a_control_is_found_at_each_of_its_doors_or_not_at_all() -> None:
     assert not early.found(Result(order, count.Count()))
     assert not early.found(Result(order, count.Count(lost=["smtp one a@x R1"])))
     assert early.found(Result(order, count.Count(lost=["smtp one a@x R1", "milter two a@x R2"])))
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(control.__file__).parent / "controls").glob("*/sitecustomize.py")), ids=lambda file: file.parent.name
+)
+def test_what_a_control_breaks_is_there(file: Path) -> None:
+    """A control that finds nothing to break leaves the gateway as it is: an honest one, which loses nothing."""
+    taken = [
+        node
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway")
+    ]
+    assert taken
+    for node in taken:
+        module = importlib.import_module(node.module or "")
+        for name in node.names:
+            assert hasattr(module, name.name), f"{node.module} has no {name.name}"
+    if file.parent.name in ("none", "no_sync"):
+        assert {"CHECKPOINT_PAGES", "connect_writer"} <= set(vars(importlib.import_module("gateway.stores.sqlite.connection")))
