@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import subprocess
 import zlib
+from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.encryption import pgp
+from gateway.config import Limits
+from gateway.encryption import cms, der, pgp
+from gateway.extraction.base import Budget, Piece, Unreadable
 from gateway.levels import Level
 from gateway.message.edits import apply
 from gateway.message.prescan import canonical
@@ -334,3 +339,28 @@ def armour(der: bytes) -> bytes:
     digits = base64.b64encode(der)
     lines = b"".join(digits[at : at + 64] + b"\n" for at in range(0, len(digits), 64))
     return b"-----BEGIN CMS-----\n" + lines + b"-----END CMS-----\n"
+
+
+def emptied(node: der.Node) -> Iterator[bytes]:
+    """The object, again and again, each time with another of its structures empty."""
+    if not node.constructed:
+        return
+    yield tlv(node.whole[0])
+    parts = list(node.children())
+    for number, part in enumerate(parts):
+        for other in emptied(part):
+            yield tlv(node.whole[0], *(other if at == number else one.whole for at, one in enumerate(parts)))
+
+
+@pytest.mark.parametrize("file", sorted(CRYPTO.glob("*.p7[ms]")), ids=lambda file: file.stem)
+def test_an_empty_structure_anywhere_is_read_or_refused(file: Path) -> None:
+    """Programs write none; a reader that takes the first of nothing ends with an error of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    data = file.read_bytes()
+    for node in der.read(data) if data[:1] == b"\x30" and file.stem not in ("cms-cut-off", "cms-junk-behind") else ():
+        for other in emptied(node):
+            budget = Budget(Limits())
+            with contextlib.suppress(Unreadable):
+                found = cms.extract(Piece(other), budget)
+                if found.key_lock is not None:
+                    found.key_lock.open_with(key, budget)

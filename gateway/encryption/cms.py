@@ -242,7 +242,7 @@ def _label(signers: Node) -> Level | None:
     levels: list[Level] = []
     for signer in signers.children():
         for attribute in _attributes(signer):
-            name, *values = attribute.children()
+            name, values = attribute.headed()
             if name.oid() != _LABEL:
                 continue
             for value in values:

@@ -83,7 +83,7 @@ def _keys(recipient: Node, key: object) -> list[bytes]:
 def _transported(recipient: Node, key: RSAPrivateKey) -> bytes:
     fields = list(recipient.children())
     algorithm, wrapped = fields[-2], fields[-1].octets()
-    name, *parameters = algorithm.children()
+    name, parameters = algorithm.headed()
     if name.oid() == _RSA:
         return key.decrypt(wrapped, padding.PKCS1v15())
     if name.oid() != _OAEP:

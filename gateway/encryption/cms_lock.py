@@ -150,7 +150,7 @@ def _vector(parameters: Node, cipher: str) -> bytes:
 
 
 def _recipient(node: Node) -> _Recipient | None:
-    """The password recipient *node*; None for any other."""
+    """The password recipient *node*; None for any other. Raises Unreadable for one that is broken."""
     if not node.is_(_PASSWORD, CONTEXT):
         return None
     fields = list(node.children())
@@ -159,14 +159,14 @@ def _recipient(node: Node) -> _Recipient | None:
     wrapped = next((field.octets() for field in fields if field.is_(OCTETS)), b"")
     if derivation is None or encryption is None:
         return None
-    name, *parameters = derivation.children()
-    kek, *inner = encryption.children()
+    name, parameters = derivation.headed()
+    kek, inner = encryption.headed()
     if name.oid() != _PBKDF2 or len(parameters) != 1 or kek.oid() != _PWRI_KEK or len(inner) != 1:
         return None
     numbers = [int.from_bytes(part.content, "big") for part in parameters[0].children() if part.is_(INTEGER)]
     salts = [part.octets() for part in parameters[0].children() if part.is_(OCTETS)]
     prfs = [next(part.children()).oid() for part in parameters[0].children() if part.is_(SEQUENCE) and part.content]
-    cipher, *vector = inner[0].children()
+    cipher, vector = inner[0].headed()
     digest = _HASHES.get(prfs[0] if prfs else _HMAC + "7")
     if not numbers or not salts or digest is None or cipher.oid() not in _CBC or len(vector) != 1:
         return None

@@ -40,6 +40,13 @@ class Node:
             raise Unreadable("a CMS object that is broken")
         yield from read(self.content)
 
+    def headed(self) -> tuple[Node, tuple[Node, ...]]:
+        """What it begins with, and the rest. Raises Unreadable where it is broken or holds nothing."""
+        found = tuple(self.children())
+        if not found:
+            raise Unreadable("a CMS object that is broken")
+        return found[0], found[1:]
+
     def is_(self, tag: int, kind: int = UNIVERSAL) -> bool:
         """Whether it has this tag."""
         return self.tag == tag and self.kind == kind
