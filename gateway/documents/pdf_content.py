@@ -19,13 +19,11 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name
 
 from gateway.documents import pdf_filters, pdf_fonts, pdf_glyphs, pdf_weight
-from gateway.documents.pdf_strings import spelled
 from gateway.extraction.base import Budget, OverLimit, Unreadable
 from gateway.verdict import Zone
 
 _STREAM_CAP = 16_000_000  # octets of one page's content: what pdfium makes of them takes up to twenty times as much
 _TOTAL_CAP = 300_000_000
-_FILTERS = 8
 _FORMS = 20_000  # forms that one page may come to show, counted as often as they are shown
 _DEEPEST = 15  # forms within forms
 _APART = 3_000
@@ -84,8 +82,8 @@ class Contents:
         is_font = _FONT.search(head) is not None
         if not is_font and _NO_CONTENT.search(head):
             return
-        filters = _filters(item)
-        if len(filters) > _FILTERS:
+        filters = pdf_filters.named(item)
+        if len(filters) > pdf_filters.LONGEST:
             raise OverLimit("a stream of it is packed more often than the limit")
         data = self._unpacked(item, filters)
         if data is None:
@@ -230,7 +228,7 @@ class Contents:
 
 def _is_word(glyph: pikepdf.Object) -> bool:
     """Whether a glyph shows more than one letter: many outlines, another form, or a broad picture."""
-    data = pdf_filters.unpacked(glyph.read_raw_bytes()[:_GLYPH], _filters(glyph), _GLYPH)
+    data = pdf_filters.unpacked(glyph.read_raw_bytes()[:_GLYPH], pdf_filters.named(glyph), _GLYPH)
     if data is None or len(_MOVES.findall(data)) >= _OUTLINES or _SHOWS.search(data):
         return True
     picture = _INLINE.search(data)
@@ -239,15 +237,6 @@ def _is_word(glyph: pikepdf.Object) -> bool:
     sizes = {key: int(value) for key, value in _SIZE.findall(picture[0])}
     width, height = sizes.get(b"W", sizes.get(b"Width", 0)), sizes.get(b"H", sizes.get(b"Height", 0))
     return width >= 2.5 * height >= 15
-
-
-def _filters(item: pikepdf.Object) -> list[str]:
-    names = item.get("/Filter")
-    if isinstance(names, pikepdf.Name):
-        return [spelled(names)]
-    if isinstance(names, pikepdf.Array):
-        return [spelled(name) for name in list(names)[: _FILTERS + 1]]
-    return []
 
 
 def _shown_by(holder: pikepdf.Object, names: frozenset[str] | None = None) -> list[ObjGen]:

@@ -1,7 +1,8 @@
 """The filters of PDF streams that may stand before text, unpacked under a limit.
 
-What it is: ``unpacked``, which goes through a chain of filters and never makes more octets than it is allowed to.
-Who calls it: ``documents.pdf_content``, before pdfium may unpack the same stream without any limit.
+What it is: ``named`` (the filters of a stream), and ``unpacked``, which goes through a chain of filters and never makes more octets than
+it is allowed to.
+Who calls it: ``documents.pdf_content``, before pdfium may unpack the same stream without any limit; ``pdf_fonts`` and ``pdf_glyphs``.
 Must never: unpack beyond the limit; decode pictures (their filters end the chain: no text stands in them).
 Source: ISO 32000-2 section 7.4.
 """
@@ -14,11 +15,20 @@ from collections.abc import Callable, Sequence
 
 import pikepdf
 
+from gateway.documents.pdf_strings import entries, spelled
 from gateway.extraction.base import OverLimit
 
+LONGEST = 8
+"""Filters of one stream that are followed."""
 _BLANK = re.compile(rb"[\x00\t\n\f\r ]+")
 _WHITE = b"\x00\t\n\f\r "
 _CLEAR, _END = 256, 257
+
+
+def named(stream: pikepdf.Object) -> list[str]:
+    """The filters that *stream* names, one more than LONGEST at most."""
+    value = stream.get("/Filter")
+    return [spelled(value)] if isinstance(value, pikepdf.Name) else [spelled(name) for name in entries(value, LONGEST + 1)]
 
 
 def unpacked(raw: bytes, filters: Sequence[str], most: int) -> bytes | None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 import pikepdf
 
 from gateway.documents import pdf_filters
-from gateway.documents.pdf_strings import spelled
+from gateway.documents.pdf_strings import entries, spelled
 from gateway.extraction.base import OverLimit
 
 _CAP = 1_000_000
@@ -42,10 +42,8 @@ def said(font: pikepdf.Object) -> Mapping[int, int]:
     table = font.get("/ToUnicode")
     if not isinstance(table, pikepdf.Stream):
         return {}
-    filters = table.get("/Filter")
-    names = [spelled(filters)] if isinstance(filters, pikepdf.Name) else [spelled(name) for name in list(filters or ())[:8]]
     try:
-        data = pdf_filters.unpacked(table.read_raw_bytes()[:_CAP], names, _CAP) or b""
+        data = pdf_filters.unpacked(table.read_raw_bytes()[:_CAP], pdf_filters.named(table), _CAP) or b""
     except OverLimit:
         return {}
     out: dict[int, int] = {}
@@ -79,7 +77,8 @@ def lies(font: pikepdf.Object, table: Mapping[int, int]) -> bool:
     if spelled(font.get("/Subtype", "")) not in _SIMPLE or not table:
         return False
     encoding = font.get("/Encoding")
-    embedded = any(str(key).startswith("/FontFile") for key in font.get("/FontDescriptor", {}))
+    descriptor = font.get("/FontDescriptor")
+    embedded = isinstance(descriptor, pikepdf.Dictionary) and any(key.startswith("/FontFile") for key in descriptor.keys())  # noqa: SIM118
     if encoding is None and embedded:
         return False  # codes of its own
     if isinstance(encoding, pikepdf.Dictionary) and "/BaseEncoding" not in encoding and embedded:
@@ -88,13 +87,13 @@ def lies(font: pikepdf.Object, table: Mapping[int, int]) -> bool:
         letters = {code: code for code in (*range(0x41, 0x5B), *range(0x61, 0x7B))}
     if isinstance(encoding, pikepdf.Dictionary):
         code = 0
-        for item in list(encoding.get("/Differences", ()))[:_MOST]:
+        for item in entries(encoding.get("/Differences"), _MOST):
             if isinstance(item, pikepdf.Name):
                 name = spelled(item)[1:]
                 letters.pop(code, None)
                 if len(name) == 1 and name.isascii() and name.isalpha():
                     letters[code] = ord(name)
                 code += 1
-            else:
-                code = int(item)
+            elif isinstance(item, int):
+                code = item
     return any(code in table and chr(table[code]).isalpha() and table[code] != letter for code, letter in letters.items())

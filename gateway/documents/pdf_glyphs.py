@@ -45,10 +45,8 @@ def program(font: pikepdf.Object) -> tuple[pikepdf.Object, pikepdf.Object] | Non
 
 def octets(stream: pikepdf.Object) -> bytes:
     """What the stream unpacks to; nothing where that is damaged or too much."""
-    filters = stream.get("/Filter")
-    names = [str(filters)] if isinstance(filters, pikepdf.Name) else [str(name) for name in list(filters or ())[:8]]
     try:
-        return pdf_filters.unpacked(stream.read_raw_bytes()[:_CAP], names, _CAP) or b""
+        return pdf_filters.unpacked(stream.read_raw_bytes()[:_CAP], pdf_filters.named(stream), _CAP) or b""
     except OverLimit:
         return b""
 
