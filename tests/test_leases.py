@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from gateway.relay import leases
 from gateway.relay.lanes import Lane
 from gateway.relay.leases import Leases
 from gateway.stores.base import Batch, DeliveryState, DeliveryUpdate, StoreError
@@ -163,3 +165,29 @@ async def test_what_an_operator_took_meanwhile_is_not_leased_and_the_rest_is(sto
 
     monkeypatch.setattr(store, "due_deliveries", due)
     assert [row.id for row in await store.lease_due(NOW, 9, "i")] == [two.id]
+
+
+async def test_O15_what_a_step_of_the_clock_put_far_away_comes_near_in_few_commits(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_TOGETHER", 4)
+    clock = Clocks()
+    soon = clock.time() + 600
+    batch, row, _ = whole()
+    far = [delivery(row, f"desk{number}@finance.nic.in", next_attempt=soon + 90_000) for number in range(10)]
+    late = delivery(row, next_attempt=soon)
+    await store.write(replace(batch, deliveries=[*far, late]))
+    real, sizes = store.write, []
+
+    async def write(batch: Batch) -> Any:
+        sizes.append(len(batch.delivery_updates))
+        if len(sizes) == 2:  # somebody puts one of these on hold meanwhile
+            await real(Batch(delivery_updates=[DeliveryUpdate(batch.delivery_updates[1].id, (S,), DeliveryState.ON_HOLD)]))
+        return await real(batch)
+
+    monkeypatch.setattr(store, "write", write)
+    await Leases(store, clock, "i", 3600).bring_near()
+    assert sizes == [4, 4, 1, 1, 1, 1, 2]
+    rows = {one.id: one for one in await store.deliveries()}
+    held = [one for one in far if rows[one.id].state is DeliveryState.ON_HOLD]
+    assert len(held) == 1
+    assert {rows[one.id].next_attempt for one in far if one not in held} == {clock.time()}
+    assert (rows[late.id].next_attempt, rows[held[0].id].next_attempt) == (soon, soon + 90_000)

@@ -25,6 +25,8 @@ from gateway.stores.sharing import BEAT_EVERY, FIRM
 
 _OPEN = (DeliveryState.SCHEDULED, DeliveryState.DEFERRED)
 _PAGE = 1000
+_TOGETHER = 500
+"""Deliveries that are brought near in one commit: a start over a hundred thousand of them must not take minutes."""
 _MARGIN = 60.0  # seconds beyond the longest wait that are no sign of a step
 
 Lose = Callable[[Collection[str]], int]
@@ -111,13 +113,25 @@ class Leases:
     async def bring_near(self) -> None:
         """After a step of the clock (or a start, which may follow one): nothing waits longer than the longest wait. Raises StoreError."""
         horizon = self._clock.time() + self._longest + _MARGIN
+        far: list[DeliveryRow] = []
         async for row in open_rows(self._store):
             if row.state in _OPEN and row.next_attempt > horizon:
-                update = DeliveryUpdate(row.id, (row.state,), row.state, next_attempt=self._clock.time())
-                try:
-                    await self._store.write(Batch(delivery_updates=[update]))
-                except Conflict:
-                    continue
+                far.append(row)
+            if len(far) >= _TOGETHER:
+                await self._near(far)
+                far = []
+        if far:
+            await self._near(far)
+
+    async def _near(self, rows: list[DeliveryRow]) -> None:
+        """Lets *rows* be due now, in one commit; where somebody changed one of them meanwhile each by itself."""
+        now = self._clock.time()
+        updates = [DeliveryUpdate(row.id, (row.state,), row.state, next_attempt=now) for row in rows]
+        try:
+            await self._store.write(Batch(delivery_updates=updates))
+        except Conflict:
+            for row in rows if len(rows) > 1 else ():
+                await self._near([row])
 
 
 async def open_rows(store: Store) -> AsyncIterator[DeliveryRow]:
